@@ -1,0 +1,71 @@
+# make demo and make test are all that most people need; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/set-up-is-done
+
+COLAB_VENV := .venv-colab
+COLAB_RUN := $(COLAB_VENV)/bin/python
+COLAB_STAMP := $(COLAB_VENV)/set-up-is-done
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab test test-colab bench soak notebooks pocket pocket-eval clean
+
+help: ## list these commands
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
+
+demo: $(STAMP) ## run the first lesson on the pocket model; pictures go to pictures/
+	$(RUN) notebooks/build.py demo
+
+lab: $(STAMP) ## open the course in JupyterLab
+	$(RUN) -m jupyterlab notebooks
+
+test: $(STAMP) ## everything that must pass: ruff, mypy, the package, the notebooks
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest
+	$(RUN) notebooks/build.py test
+
+test-colab: $(COLAB_STAMP) ## the same tests under the versions that Colab ships
+	$(COLAB_RUN) -m pytest
+	$(COLAB_RUN) notebooks/build.py test
+
+bench: $(STAMP) ## what is faster or better than what, each script in turn
+	set -e; for script in $(wildcard benchmarks/*.py); do $(RUN) $$script; done
+
+soak: $(STAMP) ## the long load, kill and fuzz runs
+	$(RUN) -m pytest -m slow --timeout 3600
+
+notebooks: $(STAMP) ## build every notebook from its source and execute it
+	$(RUN) notebooks/build.py build
+	$(RUN) notebooks/build.py run
+
+pocket: $(STAMP) ## train the pocket model from nothing, or go on from the last checkpoint
+	$(RUN) -m sdlesson.pocket.train
+
+pocket-eval: $(STAMP) ## measure the pocket model and fill in its model card
+	$(RUN) -m sdlesson.pocket.evaluation
+
+clean: ## remove the environments and caches; notebooks, weights and checkpoints stay
+	rm -rf $(VENV) $(COLAB_VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+
+# Set-up: made once, and again when one of the files that describe it changes.
+
+$(STAMP): pyproject.toml constraints.txt
+	$(call set_up,$(VENV),constraints.txt)
+
+$(COLAB_STAMP): pyproject.toml constraints-colab.txt
+	$(call set_up,$(COLAB_VENV),constraints-colab.txt)
+
+define set_up
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "This course needs Python 3.11 or newer as $(PYTHON). Name yours: make PYTHON=python3.12"; \
+	  exit 1; }
+	@echo "Setting up $(1) with the versions of $(2): once, a few minutes."
+	@$(PYTHON) -m venv $(1) || { echo \
+	  "$(PYTHON) could not make $(1); on Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@$(1)/bin/python -m pip install --disable-pip-version-check --constraint $(2) \
+	  --editable '.[bot,dev]'
+	@touch $(1)/set-up-is-done
+endef
