@@ -1,0 +1,230 @@
+"""What is here, what is missing, what to do about it: the command `sdlesson doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from sdlesson.language import say
+from sdlesson.runtime import (
+    GIB,
+    best_device,
+    device_name,
+    free_memory_bytes,
+    in_colab,
+    installed_version,
+    requirements,
+)
+
+FIRST_TORCHAO_THAT_PEFT_ACCEPTS = Version("0.16.0")
+"""peft.import_utils raises below it, for every layer that LoRA is put on."""
+
+SD15_BYTES = 3 * 10**9
+"""What Stable Diffusion 1.5 in half precision takes in the Hub's cache, rounded up."""
+
+PICTURES_BYTES = 2 * 10**8
+"""Room for the pictures, and for a lesson's small fine-tuned weights."""
+
+
+TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+"""Where huggingface_hub looks for a token before its own file."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report: a thing, and whether the lessons can use it."""
+
+    good: bool
+    text: str
+    remedy: str = ""
+    """The one command that mends it; "" where there is nothing to mend."""
+    needed: bool = True
+    """Whether a lesson stops without it."""
+
+    def __str__(self) -> str:
+        mark = "ok" if self.good else "!!" if self.needed else "--"
+        mend = say("mend it with", "se arregla con")
+        return f"[{mark}] {self.text}" + (f"\n     {mend}: {self.remedy}" if self.remedy else "")
+
+
+def check() -> list[Check]:
+    """Look at each thing that a lesson needs; nothing is downloaded or changed."""
+    checks: list[Check] = []
+    for look in CHECKS:
+        with suppress(ImportError):  # the package that is not there has a line of its own
+            checks.extend(look())
+    return checks
+
+
+def main() -> int:
+    """Print the report; the exit status is 1 if something that a lesson needs is missing."""
+    checks = check()
+    for line in checks:
+        print(line)
+    missing = sum(not line.good and line.needed for line in checks)
+    if missing:
+        print(say(f"To be mended: {missing}.", f"Por arreglar: {missing}."))
+    else:
+        print(say("The lessons have all they need.", "Las lecciones tienen todo lo necesario."))
+    return int(missing > 0)
+
+
+def check_python() -> Iterator[Check]:
+    """The course and Python itself, against the range that the course was installed with."""
+    if installed_version("sdlesson") is None:
+        text = say("sdlesson: not installed", "sdlesson: no está instalado")
+        yield Check(False, text, _pip("install --editable ."))
+        return
+    allowed = SpecifierSet(metadata.metadata("sdlesson")["Requires-Python"])
+    version = platform.python_version()
+    if allowed.contains(version, prereleases=True):
+        yield Check(True, f"Python {version}")
+    else:
+        text = say(f"Python {version}: needs {allowed}", f"Python {version}: hace falta {allowed}")
+        yield Check(False, text, "conda env create -f environment.yml")
+
+
+def check_packages() -> Iterator[Check]:
+    """Each package, against the range that the course was installed with."""
+    for requirement in requirements():
+        yield _check_package(requirement)
+    for requirement in requirements("bot"):
+        yield _check_package(requirement, only_for=say("the bot's lesson", "la lección del bot"))
+
+
+def check_lora() -> Iterator[Check]:
+    """An old torchao beside peft, as on a stock Colab, stops every LoRA training."""
+    version = installed_version("torchao")
+    if version is None or installed_version("peft") is None:
+        return
+    if Version(version) >= FIRST_TORCHAO_THAT_PEFT_ACCEPTS:
+        yield Check(True, f"torchao {version}")
+        return
+    yield Check(
+        False,
+        say(
+            f"torchao {version}: peft refuses it, and LoRA stops; the lessons do without it",
+            f"torchao {version}: peft no lo admite y LoRA se detiene; las lecciones no lo usan",
+        ),
+        _pip("uninstall -y torchao"),
+    )
+
+
+def check_device() -> Iterator[Check]:
+    """The GPU, its memory, and whether torch loads at all."""
+    try:
+        device = best_device()
+        free = f"{free_memory_bytes(device) / GIB:.1f}"
+    except (ImportError, OSError):  # OSError: on Windows, a library that torch needs is not there
+        text = say("GPU: unknown, torch does not load", "GPU: no se sabe, torch no carga")
+        yield Check(False, text, _pip("install --force-reinstall torch"))
+        return
+    if device == "cpu":
+        none = say("none, the pocket model is used", "no hay, se usa el modelo de bolsillo")
+        yield Check(True, f"GPU: {none}")
+    else:
+        name = device_name(device)
+        yield Check(True, say(f"GPU: {name}, {free} GB free", f"GPU: {name}, {free} GB libres"))
+
+
+def check_token() -> Iterator[Check]:
+    """Whether a Hugging Face token is stored; it is never read out."""
+    from huggingface_hub import constants
+
+    in_environment = any(os.environ.get(name) for name in TOKEN_VARIABLES)
+    if in_environment or Path(constants.HF_TOKEN_PATH).is_file():
+        yield Check(True, say("Hugging Face token: present", "token de Hugging Face: lo hay"))
+    else:
+        yield Check(
+            True,
+            say(
+                "Hugging Face token: none stored, and no lesson needs one",
+                "token de Hugging Face: no hay ninguno guardado, y ninguna lección lo necesita",
+            ),
+        )
+
+
+def check_pocket_model() -> Iterator[Check]:
+    """Every file of the pocket model and of its scorer, against its SHA-256."""
+    from sdlesson import hub
+
+    parts = {
+        say("pocket model", "modelo de bolsillo"): hub.POCKET_FOLDER,
+        say("pocket scorer", "evaluador de bolsillo"): hub.SCORER_FOLDER,
+    }
+    for name, folder in parts.items():
+        try:
+            hub.verify_folder(folder)
+        except hub.ModelError:
+            text = say(
+                f"{name}: files are missing or damaged", f"{name}: faltan archivos o están dañados"
+            )
+            yield Check(False, text, _restore(folder))
+        else:
+            yield Check(True, say(f"{name}: intact", f"{name}: íntegro"))
+
+
+def check_disk() -> Iterator[Check]:
+    """Room for what this machine would download and draw."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE).absolute()
+    folder = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
+    free = shutil.disk_usage(folder).free
+    gigabytes = f"{free / 10**9:.1f} GB"
+    text = say(f"disk: {gigabytes} free", f"disco: {gigabytes} libres")
+    if free >= SD15_BYTES + PICTURES_BYTES:
+        yield Check(True, text)
+        return
+    text += say(
+        f"; Stable Diffusion 1.5 takes {SD15_BYTES / 10**9:.0f} GB, the pocket model none",
+        f"; Stable Diffusion 1.5 ocupa {SD15_BYTES / 10**9:.0f} GB, el modelo de bolsillo nada",
+    )
+    yield Check(False, text, "hf cache prune", needed=free < PICTURES_BYTES)
+
+
+CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
+    check_python,
+    check_packages,
+    check_lora,
+    check_device,
+    check_token,
+    check_pocket_model,
+    check_disk,
+)
+
+
+def _check_package(requirement: Requirement, *, only_for: str = "") -> Check:
+    version = installed_version(requirement.name)
+    if version and requirement.specifier.contains(version, prereleases=True):
+        return Check(True, f"{requirement.name} {version}")
+    found = version or say("not installed", "no instalado")
+    text = f"{requirement.name}: {found}, "
+    text += say(f"needs {requirement.specifier}", f"hace falta {requirement.specifier}")
+    if only_for:
+        text += say(f", only for {only_for}", f", solo para {only_for}")
+    wanted = f'"{requirement.name}{requirement.specifier}"'
+    return Check(False, text, _pip(f"install {wanted}"), needed=not only_for)
+
+
+def _pip(arguments: str) -> str:
+    """The command as one types it here: in a cell of Colab, elsewhere in a terminal."""
+    return f"%pip {arguments}" if in_colab() else f"python -m pip {arguments}"
+
+
+def _restore(folder: Path) -> str:
+    root = Path(__file__).parent.parent
+    if (root / ".git").exists():
+        return f"git checkout -- {folder.relative_to(root).as_posix()}"
+    urls = dict(line.split(", ") for line in metadata.metadata("sdlesson").get_all("Project-URL"))
+    return _pip(f'install --force-reinstall --no-deps "git+{urls["Repository"]}"')

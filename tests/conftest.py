@@ -1,0 +1,100 @@
+"""What every test runs under: no network, a clean environment, English, few threads."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sdlesson.language import set_language
+
+# Read once by huggingface_hub, torch and matplotlib when they are first imported.
+HF_HOME = tempfile.mkdtemp(prefix="sdlesson-hf-")
+os.environ["HF_HOME"] = HF_HOME
+os.environ["MPLBACKEND"] = "agg"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))
+
+PRIVATE_VARIABLES = (
+    "COLAB_RELEASE_TAG",
+    "HF_HUB_CACHE",
+    "HF_HUB_OFFLINE",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "SDLESSON_MODEL",
+    "TELEGRAM_BOT_TOKEN",
+)
+for name in PRIVATE_VARIABLES:
+    os.environ.pop(name, None)
+
+
+class NetworkRefusedError(OSError):
+    """A test reached beyond this machine."""
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(HF_HOME, ignore_errors=True)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs CUDA")
+
+
+@pytest.fixture(autouse=True)
+def refuse_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test talk to this machine only, unless it is marked `network`."""
+    if request.node.get_closest_marker("network"):
+        return
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, _local_only(getattr(socket.socket, name)))
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        _refuse_remote(host)
+        return look_up(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start each test in English and without anyone's token, and undo what it sets."""
+    for name in PRIVATE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    set_language("en")
+    yield
+    set_language("en")
+
+
+def _local_only(connect: Any) -> Any:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            _refuse_remote(address[0])
+        return connect(self, address)
+
+    return guarded
+
+
+def _refuse_remote(host: Any) -> None:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost"):
+        return
+    try:
+        local = ipaddress.ip_address(name).is_loopback or ipaddress.ip_address(name).is_unspecified
+    except ValueError:
+        local = False
+    if not local:
+        raise NetworkRefusedError(
+            f"a test tried to reach {name}: tests stay on localhost; use a local server, or mark "
+            "the test with @pytest.mark.network, which `make test` leaves out"
+        )

@@ -1,0 +1,154 @@
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import sdlesson
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "sdlesson"
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+DECLARED = {
+    "": PROJECT["dependencies"],
+    **PROJECT["optional-dependencies"],
+}
+
+ONLY_IN = {
+    "telegram": {"bot"},
+    "nest_asyncio": {"bot"},
+    "matplotlib": {"figures"},
+    "ipywidgets": {"widgets"},
+}
+"""Packages that one module alone may import."""
+
+COMES_WITH = {"IPython": "ipywidgets", "google": "Colab itself"}
+"""Packages that are imported under no name of their own in pyproject, and who brings them."""
+
+
+def third_party_imports(source: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found.add(node.module.split(".")[0])
+    return found - sys.stdlib_module_names - {"sdlesson"}
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(line).name) for line in requirements}
+
+
+def pins(path: Path) -> dict[str, str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    parts = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in parts}
+
+
+def test_importing_the_course_loads_nothing_heavy_and_prints_nothing():
+    script = "import sys, sdlesson; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "sdlesson" in loaded
+    assert not loaded & {"torch", "diffusers", "transformers", "huggingface_hub", "numpy", "PIL"}
+    assert done.stdout.count("\n") == 1
+    assert not done.stderr
+
+
+def test_the_exports_are_sorted_and_each_is_there():
+    assert sdlesson.__all__ == sorted(sdlesson.__all__)
+    assert {"draw", "load_pipeline", "set_language"} <= set(sdlesson.__all__)
+    for name in sdlesson.__all__:
+        assert callable(getattr(sdlesson, name))
+    assert dir(sdlesson) == sdlesson.__all__
+
+
+def test_a_name_that_is_not_exported_is_refused_with_those_that_are():
+    with pytest.raises(AttributeError, match="load_pipeline"):
+        _ = sdlesson.load_pipelin
+
+
+def test_the_version_is_pyprojects():
+    assert sdlesson.__version__ == PROJECT["version"]
+
+
+def test_the_installed_metadata_are_those_of_pyproject():
+    installed = {str(Requirement(line)) for line in metadata.requires("sdlesson")}
+    assert {str(Requirement(line)) for line in PROJECT["dependencies"]} <= installed
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
+def test_a_module_imports_only_what_is_declared_and_only_where_it_belongs(path):
+    module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    declared = names(DECLARED[""] + (DECLARED["bot"] if module == "bot" else []))
+    imported = third_party_imports(path.read_text(encoding="utf-8"))
+    distributions = metadata.packages_distributions()
+    for name in imported:
+        assert module in ONLY_IN.get(name, {module}), f"{name} belongs in {ONLY_IN[name]}"
+        owners = {canonicalize_name(owner) for owner in distributions.get(name, [])}
+        assert owners & declared or name in COMES_WITH, f"{name} is not in pyproject.toml"
+
+
+def test_imports_are_found_wherever_they_stand():
+    source = "import os\nfrom telegram.ext import X\ndef late():\n    import matplotlib.pyplot as p"
+    assert third_party_imports(source) == {"telegram", "matplotlib"}
+
+
+def test_environment_yml_holds_only_python_pip_and_this_project():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    *conda, with_pip = environment["dependencies"]
+    assert environment["name"] == PROJECT["name"]
+    assert conda == [f"python{PROJECT['requires-python']}", "pip"]
+    constraint, project = with_pip["pip"]
+    assert constraint == "--constraint constraints.txt"
+    extras = re.fullmatch(r"--editable \.\[([\w,]+)\]", project)[1].split(",")
+    assert set(extras) == set(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-colab.txt"])
+def test_constraints_pin_every_declared_package_within_its_range(name):
+    pinned = pins(ROOT / name)
+    assert pinned["torch"] == "2.13.0"
+    for line in sum(DECLARED.values(), []):
+        requirement = Requirement(line)
+        version = pinned[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), f"{line} leaves out {version}"
+
+
+def test_the_lower_bounds_are_not_above_what_colab_ships():
+    shipped = pins(ROOT / "constraints-colab.txt")
+    assert shipped["diffusers"] == "0.39.0"
+    assert shipped["transformers"] == "5.15.0"
+    assert Requirement(_declared("torch")).specifier.contains("2.11.0"), "Colab's own torch"
+
+
+def test_the_wheel_carries_the_model_the_scorer_and_the_sprites(tmp_path):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    data = {
+        path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {path.relative_to(ROOT).as_posix() for path in data} <= packed
+    for wanted in ("py.typed", "pocket/sprites/atlas.png", "pocket/model/model_index.json"):
+        assert f"sdlesson/{wanted}" in packed
+    assert any(name.startswith("sdlesson/pocket/scorer/") for name in packed)
+    assert any(name.endswith("licenses/NOTICE") for name in packed)
+
+
+def _declared(name: str) -> str:
+    (line,) = [line for line in DECLARED[""] if Requirement(line).name == name]
+    return line
