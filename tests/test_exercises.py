@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sdlesson.exercises import Verdict, check, difference
+from sdlesson.language import set_language
+
+RED, BLUE = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+
+
+@pytest.fixture(autouse=True)
+def english_before_and_after():
+    set_language("en")
+    yield
+    set_language("en")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (3, 4),
+        (0.5, 0.6),
+        (True, False),
+        ("a cat", "a dog"),
+        ([], ["unicorn"]),
+        ([1, 2], [2, 1]),
+        (np.arange(3), np.arange(3) + 1),
+        (torch.eye(2), torch.ones(2, 2)),
+        (torch.eye(2), torch.eye(3)),
+        (torch.eye(2), "torch.eye(2)"),
+        (RED, BLUE),
+        (RED, Image.new("RGB", (4, 4), "red")),
+        ([RED, BLUE], [RED, RED]),
+        ([RED, BLUE], [RED]),
+    ],
+    ids=repr,
+)
+def test_a_right_answer_is_solved_and_a_wrong_one_is_not(right, wrong):
+    assert check(right, right).solved
+    assert not check(wrong, right).solved
+
+
+@pytest.mark.parametrize("unfilled", [None, ..., [1, ...], lambda: None, lambda: ...])
+def test_an_unfilled_stub_is_not_yet_even_where_a_condition_would_fail(unfilled):
+    verdict = check(unfilled, lambda value: value.strip(), hint="Count.")
+    assert not verdict.solved
+    assert verdict.message == "Not yet. Fill in the cell above.\nHint: Count."
+
+
+def test_a_stub_that_raises_not_implemented_is_unfilled():
+    def stub():
+        raise NotImplementedError
+
+    assert "Fill in" in check(stub, 1).message
+
+
+def test_an_error_in_the_answer_becomes_feedback():
+    assert "ZeroDivisionError: division by zero" in check(lambda: 1 / 0, 1).message
+
+
+def test_an_error_in_the_condition_becomes_feedback():
+    assert "AttributeError" in check(7, lambda words: words.strip()).message
+
+
+def test_numbers_within_the_tolerance_are_solved_and_beyond_it_are_measured():
+    ours = torch.zeros(3)
+    assert check(ours + 5e-5, ours).solved
+    assert check(ours + 0.25, ours, tolerance=0.5).solved
+    assert "up to 0.25" in check(ours + 0.25, ours).message
+
+
+def test_nan_is_never_solved():
+    assert not check(float("nan"), 1.0).solved
+    assert not check(torch.tensor([float("nan")]), torch.zeros(1)).solved
+
+
+def test_half_precision_and_grad_and_integers_compare_with_floats():
+    assert check(torch.ones(2, dtype=torch.float16, requires_grad=True), np.ones(2)).solved
+    assert check(np.float32(2), 2).solved
+
+
+def test_pictures_say_by_how_much_they_differ():
+    assert "in 100.0% of its pixels" in difference(RED, BLUE)
+    assert "[1]" in difference([RED, RED], [RED, BLUE])
+
+
+def test_a_condition_decides():
+    assert check("a cat", lambda words: "cat" in words).solved
+    assert not check("a dog", lambda words: "cat" in words).solved
+
+
+def test_the_hint_is_left_out_once_solved():
+    assert "Count" not in check(1, 1, hint="Count.").message
+
+
+def test_verdicts_speak_the_language_set():
+    set_language("es")
+    assert check(1, 1).message == "¡Resuelto!"
+    assert check(..., 1, hint="Cuenta.").message.startswith("Todavía no.")
+    assert "Pista: Cuenta." in check(2, 1, hint="Cuenta.").message
+
+
+def test_what_a_student_wrote_cannot_become_html():
+    page = Verdict(False, "<script>alert(1)</script>")._repr_html_()
+    assert "<script>" not in page
