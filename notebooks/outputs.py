@@ -14,8 +14,14 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 def execute(notebook: NotebookNode, folder: Path, timeout_s: int) -> None:
     """Run every cell in a clean kernel started in `folder`; the first error stops it."""
-    place = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, timeout=timeout_s, resources=place, record_timing=False).execute()
+    client = NotebookClient(
+        notebook,
+        timeout=timeout_s,
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+        extra_arguments=["--log-level=ERROR"],  # else each kernel warns of its local sockets
+    )
+    client.execute()
 
 
 def clean_outputs(notebook: NotebookNode) -> None:
