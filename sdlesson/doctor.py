@@ -226,5 +226,6 @@ def _restore(folder: Path) -> str:
     root = Path(__file__).parent.parent
     if (root / ".git").exists():
         return f"git checkout -- {folder.relative_to(root).as_posix()}"
-    urls = dict(line.split(", ") for line in metadata.metadata("sdlesson").get_all("Project-URL"))
+    labelled = metadata.metadata("sdlesson").get_all("Project-URL", [])
+    urls = dict(line.split(", ") for line in labelled)
     return _pip(f'install --force-reinstall --no-deps "git+{urls["Repository"]}"')

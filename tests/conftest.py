@@ -27,6 +27,9 @@ PRIVATE_VARIABLES = (
     "HF_HUB_OFFLINE",
     "HF_TOKEN",
     "HUGGING_FACE_HUB_TOKEN",
+    "LANG",  # the command line speaks the language of the terminal
+    "LC_ALL",
+    "LC_MESSAGES",
     "SDLESSON_MODEL",
     "TELEGRAM_BOT_TOKEN",
 )

@@ -5,11 +5,13 @@ import sys
 import tomllib
 import zipfile
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import sdlesson
@@ -108,9 +110,12 @@ def test_imports_are_found_wherever_they_stand():
 
 def test_environment_yml_holds_only_python_pip_and_this_project():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    *conda, with_pip = environment["dependencies"]
+    python, pip, with_pip = environment["dependencies"]
     assert environment["name"] == PROJECT["name"]
-    assert conda == [f"python{PROJECT['requires-python']}", "pip"]
+    assert pip == "pip"
+    name, version = python.split("=")
+    assert name == "python"
+    assert SpecifierSet(PROJECT["requires-python"]).contains(f"{version}.0")
     constraint, project = with_pip["pip"]
     assert constraint == "--constraint constraints.txt"
     extras = re.fullmatch(r"--editable \.\[([\w,]+)\]", project)[1].split(",")
@@ -121,7 +126,7 @@ def test_environment_yml_holds_only_python_pip_and_this_project():
 def test_constraints_pin_every_declared_package_within_its_range(name):
     pinned = pins(ROOT / name)
     assert pinned["torch"] == "2.13.0"
-    for line in sum(DECLARED.values(), []):
+    for line in chain.from_iterable(DECLARED.values()):
         requirement = Requirement(line)
         version = pinned[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), f"{line} leaves out {version}"
@@ -139,13 +144,11 @@ def test_the_wheel_carries_the_model_the_scorer_and_the_sprites(tmp_path):
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
-    data = {
-        path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts
-    }
-    assert {path.relative_to(ROOT).as_posix() for path in data} <= packed
-    for wanted in ("py.typed", "pocket/sprites/atlas.png", "pocket/model/model_index.json"):
-        assert f"sdlesson/{wanted}" in packed
-    assert any(name.startswith("sdlesson/pocket/scorer/") for name in packed)
+    for folder in ("model", "scorer", "sprites"):
+        files = [path for path in (PACKAGE / "pocket" / folder).rglob("*") if path.is_file()]
+        assert files
+        assert {path.relative_to(ROOT).as_posix() for path in files} <= packed
+    assert {"sdlesson/py.typed", "sdlesson/pocket/vocabulary.json"} <= packed
     assert any(name.endswith("licenses/NOTICE") for name in packed)
 
 
