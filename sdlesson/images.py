@@ -1,0 +1,167 @@
+"""Pictures as tensors and as PIL images, what "the same picture" means, and PNGs that tell all."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+# The one tolerance for pictures. Batching, devices and library versions add floats in another
+# order, which moves a pixel by a rounding step (1/255); a real difference moves many by far more.
+SAME_MEAN_ERROR = 1 / 255
+SAME_PIXEL_ERROR = 8 / 255
+SAME_SHARE_OFF = 1 / 1000
+
+GRID_GAP_PX = 4
+LABEL_HEIGHT_PX = 18
+LABEL_FONT_PX = 12
+
+
+class Difference(NamedTuple):
+    """How far two pictures are apart.
+
+    Attributes:
+        mean_error: Mean absolute difference over all pixels and channels, in [0, 1].
+        share_off: Share of pixels with a channel off by more than `SAME_PIXEL_ERROR`, in [0, 1].
+    """
+
+    mean_error: float
+    share_off: float
+
+
+def to_pixels(images: Sequence[Image.Image]) -> Tensor:
+    """Stack PIL images into pixels, (B, 3, H, W) in [-1, 1].
+
+    Raises:
+        ValueError: There are no images, or their sizes differ.
+    """
+    sizes = sorted({image.size for image in images})
+    if len(sizes) != 1:
+        raise ValueError(f"images must be of one size, got {sizes}; resize them first")
+    arrays = [np.asarray(image.convert("RGB"), dtype=np.float32) for image in images]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2) / 127.5 - 1  # (B, H, W, 3) before
+
+
+def to_images(pixels: Tensor) -> list[Image.Image]:
+    """Turn pixels, (B, 3, H, W) in [-1, 1], into PIL images; values outside are clipped.
+
+    Raises:
+        ValueError: The shape is another, or a pixel is NaN or infinite, which would turn black.
+    """
+    if pixels.ndim != 4 or pixels.shape[1] != 3:
+        raise ValueError(f"pixels have shape {tuple(pixels.shape)}, must be (B, 3, H, W)")
+    if not pixels.isfinite().all():
+        raise ValueError("pixels hold NaN or infinity, so there is no picture; decode in float32")
+    levels = (pixels.detach().float().clamp(-1, 1) / 2 + 0.5) * 255
+    arrays = levels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, 3)
+    return [Image.fromarray(array) for array in arrays]
+
+
+def picture_difference(a: Image.Image, b: Image.Image) -> Difference:
+    """Measure how far two pictures of one size are apart.
+
+    Raises:
+        ValueError: The sizes differ.
+    """
+    pixels = to_pixels([a, b])
+    # (3, H, W); [-1, 1] is two wide and [0, 1] one. Doubles, so that 1 in 1,000 is not above it.
+    errors = (pixels[0] - pixels[1]).abs().double() / 2
+    # Half a level of slack, so that a pixel off by exactly eight levels does not count as more.
+    off = errors.amax(dim=0) > SAME_PIXEL_ERROR + 0.5 / 255
+    return Difference(errors.mean().item(), off.double().mean().item())
+
+
+def same_picture(a: Image.Image, b: Image.Image) -> bool:
+    """Say whether two pictures are the same, within the one tolerance of this project."""
+    difference = picture_difference(a, b)
+    return difference.mean_error <= SAME_MEAN_ERROR and difference.share_off <= SAME_SHARE_OFF
+
+
+def image_grid(
+    images: Sequence[Image.Image], columns: int, *, labels: Sequence[str] = ()
+) -> Image.Image:
+    """Put images of one size side by side, row by row, each over its label if there are labels.
+
+    Raises:
+        ValueError: There are no images, sizes differ, or labels do not match images in number.
+    """
+    sizes = sorted({image.size for image in images})
+    if len(sizes) != 1 or columns < 1:
+        raise ValueError(f"a grid needs images of one size and columns; got {sizes} in {columns}")
+    if labels and len(labels) != len(images):
+        raise ValueError(f"{len(labels)} labels for {len(images)} images; give one for each")
+    width, height = sizes[0]
+    step_x, step_y = width + GRID_GAP_PX, height + GRID_GAP_PX + LABEL_HEIGHT_PX * bool(labels)
+    columns, rows = min(columns, len(images)), -(-len(images) // columns)
+    grid = Image.new("RGB", (columns * step_x - GRID_GAP_PX, rows * step_y - GRID_GAP_PX), "white")
+    drawing, font = ImageDraw.Draw(grid), ImageFont.load_default(LABEL_FONT_PX)
+    for index, image in enumerate(images):
+        x, y = index % columns * step_x, index // columns * step_y
+        grid.paste(image, (x, y))
+        if labels:
+            centre = (x + width / 2, y + height + LABEL_HEIGHT_PX / 2)
+            drawing.text(centre, labels[index], fill="black", font=font, anchor="mm")
+    return grid
+
+
+def check_output(path: str | os.PathLike[str]) -> Path:
+    """Return the path if a PNG can be written there, before any work is spent on the picture.
+
+    Raises:
+        ValueError: The name does not end in .png, or its folder is missing or cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"cannot write {path}: a picture is saved as PNG, so end it in .png")
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    probe = _partial(path)
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+    return path
+
+
+def save_png(image: Image.Image, path: str | os.PathLike[str], settings: dict[str, str]) -> None:
+    """Write a PNG with its settings as text, whole or not at all.
+
+    Raises:
+        ValueError: The path cannot be written.
+    """
+    path = check_output(path)
+    text = PngInfo()
+    for key, value in settings.items():
+        text.add_text(key, value)
+    partial = _partial(path)
+    try:
+        image.save(partial, format="PNG", pnginfo=text)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_settings(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Read the settings that `save_png` wrote; empty for a PNG without any.
+
+    Raises:
+        ValueError: The file is not a PNG.
+    """
+    with Image.open(path) as image:
+        if image.format != "PNG":
+            raise ValueError(f"{path} is {image.format}, and only a PNG carries settings")
+        image.load()  # text may stand behind the pixels
+        return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
+
+
+def _partial(path: Path) -> Path:
+    """Name the file beside `path` that becomes it once it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -1,0 +1,171 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers.image_processor import VaeImageProcessor
+from PIL import Image
+
+from sdlesson import images
+
+
+def _noise_image(size: tuple[int, int] = (24, 16), seed: int = 0) -> Image.Image:
+    levels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(levels)
+
+
+def _shifted(image: Image.Image, levels: int, pixels: int) -> Image.Image:
+    """Move the first pixels by so many levels in one channel."""
+    array = np.asarray(image).astype(int)
+    flat = array.reshape(-1, 3)
+    flat[:pixels, 1] += np.where(flat[:pixels, 1] < 128, levels, -levels)
+    return Image.fromarray(array.astype(np.uint8))
+
+
+def test_to_pixels_agrees_with_diffusers() -> None:
+    image = _noise_image()
+    theirs = VaeImageProcessor(do_resize=False).preprocess([image])
+    torch.testing.assert_close(images.to_pixels([image]), theirs)
+
+
+def test_to_images_agrees_with_diffusers_also_outside_the_range() -> None:
+    pixels = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    theirs = VaeImageProcessor().postprocess(pixels)
+    ours = images.to_images(pixels)
+    assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_picture_survives_the_way_to_pixels_and_back() -> None:
+    batch = [_noise_image(seed=1), _noise_image(seed=2)]
+    back = images.to_images(images.to_pixels(batch))
+    assert all(np.array_equal(a, b) for a, b in zip(batch, back, strict=True))
+
+
+def test_a_transparent_image_becomes_three_channels() -> None:
+    assert images.to_pixels([Image.new("RGBA", (8, 8))]).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_pixels_that_are_no_number_do_not_turn_black(value: float) -> None:
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        images.to_images(torch.full((1, 3, 8, 8), value))
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 4, 8, 8)])
+def test_pixels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"must be \(B, 3, H, W\)"):
+        images.to_images(torch.zeros(shape))
+
+
+def test_images_of_two_sizes_or_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="one size"):
+        images.to_pixels([_noise_image((8, 8)), _noise_image((16, 8))])
+    with pytest.raises(ValueError, match="one size"):
+        images.to_pixels([])
+
+
+def test_rounding_everywhere_is_still_the_same_picture() -> None:
+    image = _noise_image((40, 50))
+    assert images.same_picture(image, _shifted(image, levels=1, pixels=2000))
+
+
+def test_one_pixel_in_a_thousand_may_be_off_but_not_two() -> None:
+    image = _noise_image((40, 50))
+    assert images.same_picture(image, _shifted(image, levels=60, pixels=2))
+    assert not images.same_picture(image, _shifted(image, levels=60, pixels=3))
+
+
+def test_off_means_more_than_eight_levels() -> None:
+    image = _noise_image((40, 50))
+    assert images.picture_difference(image, _shifted(image, levels=8, pixels=9)).share_off == 0
+    nine = images.picture_difference(image, _shifted(image, levels=9, pixels=10))
+    assert nine.share_off == pytest.approx(10 / 2000)
+    assert nine.mean_error == pytest.approx(10 * 9 / 255 / 2000 / 3, rel=1e-3)
+
+
+def test_a_picture_that_is_a_little_brighter_all_over_is_another() -> None:
+    image = _noise_image()
+    assert not images.same_picture(image, Image.eval(image, lambda level: min(255, level + 4)))
+
+
+def test_a_grid_places_images_row_by_row() -> None:
+    colours = ["red", "green", "blue"]
+    grid = images.image_grid([Image.new("RGB", (8, 6), colour) for colour in colours], columns=2)
+    gap = images.GRID_GAP_PX
+    assert grid.size == (16 + gap, 12 + gap)
+    assert grid.getpixel((0, 0)) == (255, 0, 0)
+    assert grid.getpixel((8 + gap, 0)) == (0, 128, 0)
+    assert grid.getpixel((0, 6 + gap)) == (0, 0, 255)
+    assert grid.getpixel((8 + gap, 6 + gap)) == (255, 255, 255)
+
+
+def test_labels_write_below_each_image_and_know_accents() -> None:
+    image = Image.new("RGB", (64, 16))
+    plain = images.image_grid([image], 1, labels=["nino"])
+    accented = images.image_grid([image], 1, labels=["niño"])
+    assert plain.height == 16 + images.LABEL_HEIGHT_PX
+    assert np.asarray(plain)[16:].min() < 128
+    assert not np.array_equal(plain, accented)
+
+
+def test_a_label_for_each_image_or_none() -> None:
+    with pytest.raises(ValueError, match="1 labels for 2 images"):
+        images.image_grid([_noise_image(), _noise_image()], 2, labels=["one"])
+    with pytest.raises(ValueError, match="a grid needs"):
+        images.image_grid([], 2)
+
+
+def test_settings_survive_in_the_file_in_any_language(tmp_path: Path) -> None:
+    settings = {"prompt": "un dragón en la montaña, 雪 🐱", "seed": "7"}
+    images.save_png(_noise_image(), tmp_path / "a.png", settings)
+    assert images.read_settings(tmp_path / "a.png") == settings
+    assert np.array_equal(Image.open(tmp_path / "a.png"), _noise_image())
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_the_disk(image: Image.Image, path: Path, **_: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    target = tmp_path / "a.png"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
+    with pytest.raises(OSError, match="No space"):
+        images.save_png(_noise_image(), target, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert target.read_bytes() == b"old"
+
+
+def test_an_output_that_cannot_be_written_is_refused_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").touch()
+    refused = {
+        "a.jpg": "end it in .png",
+        "a": "end it in .png",
+        "folder.png": "it is a folder",
+        "missing/a.png": "there is no folder",
+        "file/a.png": "there is no folder",
+    }
+    for name, reason in refused.items():
+        with pytest.raises(ValueError, match=reason):
+            images.check_output(tmp_path / name)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that nobody can write")
+def test_a_folder_without_the_right_to_write_is_refused() -> None:
+    with pytest.raises(ValueError, match="choose another folder"):
+        images.check_output("/proc/a.png")
+
+
+def test_checking_an_output_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert images.check_output(os.fspath(tmp_path / "a.png")) == tmp_path / "a.png"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_png_has_settings(tmp_path: Path) -> None:
+    _noise_image().save(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="only a PNG"):
+        images.read_settings(tmp_path / "a.jpg")
