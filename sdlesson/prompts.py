@@ -1,0 +1,75 @@
+"""Which words of a prompt the pocket model knows, and which ones no model gets to read."""
+
+import json
+import re
+import unicodedata
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from transformers import PreTrainedTokenizerBase
+
+VOCABULARY_FILE = Path(__file__).parent / "pocket" / "vocabulary.json"
+MAX_SUGGESTIONS = 3
+MIN_LIKENESS = 0.7
+
+# A word with its hyphens and apostrophes, or one sign that is neither letter, digit nor space.
+_WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
+
+
+class Unknown(NamedTuple):
+    """A word outside the pocket model's world, and the words in it that look like it."""
+
+    word: str
+    suggestions: tuple[str, ...]
+
+
+def unknown_words(prompt: str) -> list[Unknown]:
+    """List the words of a prompt that the pocket model has never seen, each once, in order."""
+    known = _vocabulary()
+    words = dict.fromkeys(word for word in _words(prompt) if not _is_known(word, known))
+    return [Unknown(word, _suggestions(word, known)) for word in words]
+
+
+def cut_words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
+    """Return the end of a prompt that does not fit the tokenizer's window, "" if all of it fits."""
+    encoded = tokenizer(prompt, return_offsets_mapping=True, verbose=False)
+    window: int = tokenizer.model_max_length
+    if len(encoded.input_ids) <= window:
+        return ""
+    # The model sees the first window - 1 tokens and then the end token; the rest is cut.
+    start = encoded.offset_mapping[window - 1][0]
+    while start > 0 and not prompt[start - 1].isspace():
+        start -= 1  # a word cut in half is not read as that word
+    return prompt[start:].strip()
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    words: dict[str, list[str]] = json.loads(VOCABULARY_FILE.read_text(encoding="utf-8"))
+    return frozenset(word for language in words.values() for word in language)
+
+
+def _words(prompt: str) -> list[str]:
+    """Split a prompt into lowercase words; emoji count as words, punctuation does not."""
+    found = _WORD.findall(unicodedata.normalize("NFC", prompt).casefold())
+    return [word for word in found if not unicodedata.category(word[0]).startswith("P")]
+
+
+def _is_known(word: str, known: frozenset[str]) -> bool:
+    return word in known or all(part in known for part in re.split(r"[-'’]", word))
+
+
+def _suggestions(word: str, known: frozenset[str]) -> tuple[str, ...]:
+    """Find the nearest known words; an accent too few or too many counts as no difference."""
+    spellings: dict[str, list[str]] = {}
+    for candidate in sorted(known):
+        spellings.setdefault(_without_accents(candidate), []).append(candidate)
+    near = get_close_matches(_without_accents(word), spellings, MAX_SUGGESTIONS, MIN_LIKENESS)
+    return tuple(word for plain in near for word in spellings[plain])[:MAX_SUGGESTIONS]
+
+
+def _without_accents(word: str) -> str:
+    decomposed = unicodedata.normalize("NFD", word)
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))

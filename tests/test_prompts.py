@@ -1,0 +1,68 @@
+import pytest
+from fixtures_pipeline import WINDOW, make_tiny_pipeline
+from transformers import CLIPTokenizer
+
+from sdlesson.prompts import cut_words, unknown_words
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> CLIPTokenizer:
+    """A tokenizer with one token a letter, and room for 14 letters."""
+    return make_tiny_pipeline(tmp_path_factory.mktemp("letters")).tokenizer
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "an astronaut riding a horse on Mars",
+        "A CAT on the beach, in the style of Monet!",
+        "a squirrel sniffing a yellow flower in a field",
+        "a cowboy without a hat",
+        "un astronauta montando un caballo en Marte",
+        "un gato en la playa, dibujo a lápiz",
+        "un gato en la nieve, fotografi\u0301a antigua",  # accent written as a sign of its own
+        "",
+        " ... ",
+    ],
+)
+def test_words_of_the_world_are_known(prompt: str) -> None:
+    assert unknown_words(prompt) == []
+
+
+def test_unknown_words_are_named_once_and_in_order() -> None:
+    found = unknown_words("a quokka beside a cat, a Quokka and a xylophone")
+    assert [word.word for word in found] == ["quokka", "xylophone"]
+
+
+def test_a_misspelt_word_finds_its_neighbour() -> None:
+    (unknown,) = unknown_words("an astronat on Mars")
+    assert unknown.suggestions[0] == "astronaut"
+
+
+@pytest.mark.parametrize(("word", "meant"), [("lapiz", "lápiz"), ("fotografia", "fotografía")])
+def test_a_forgotten_accent_is_forgiven_in_suggestions(word: str, meant: str) -> None:
+    (unknown,) = unknown_words(word)
+    assert unknown.suggestions[0] == meant
+
+
+def test_signs_that_are_words_are_named_too() -> None:
+    assert [unknown.word for unknown in unknown_words("a 🐱 of 猫, 42!")] == ["🐱", "猫", "42"]
+
+
+def test_suggestions_are_few() -> None:
+    assert all(len(unknown.suggestions) <= 3 for unknown in unknown_words("ca hore dogg appl"))
+
+
+def test_a_prompt_that_fills_the_window_is_not_cut(tokenizer: CLIPTokenizer) -> None:
+    assert cut_words(tokenizer, "a" * (WINDOW - 2)) == ""
+    assert cut_words(tokenizer, "") == ""
+
+
+def test_the_words_past_the_window_are_named(tokenizer: CLIPTokenizer) -> None:
+    fits = "abc def ghij kl m"  # 13 letters
+    assert cut_words(tokenizer, f"{fits} n") == ""
+    assert cut_words(tokenizer, f"{fits} n Opq, rs") == "Opq, rs"
+
+
+def test_a_word_cut_in_half_is_named_whole(tokenizer: CLIPTokenizer) -> None:
+    assert cut_words(tokenizer, "abcdefghijkl mnop qr") == "mnop qr"
