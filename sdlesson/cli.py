@@ -1,0 +1,99 @@
+"""The command line: `sdlesson draw` and `sdlesson doctor`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from sdlesson.language import say, set_language
+
+EXAMPLE = 'sdlesson draw "an astronaut riding a horse on Mars" --out astronaut.png --seed 1'
+BAD_INPUT = 2
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    if _environment_language().startswith("es"):
+        set_language("es")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # a progress bar is for people; read on import
+    options = _parser().parse_args(arguments)
+    run = {"draw": _draw, "doctor": _doctor}[options.command]
+    try:
+        return run(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sdlesson", description="Pictures from words, with Stable Diffusion."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    draw = commands.add_parser(
+        "draw", help="draw a picture from a prompt", epilog=f"example: {EXAMPLE}"
+    )
+    draw.add_argument("prompt", metavar="PROMPT", help="what to draw, in English or Spanish")
+    draw.add_argument("--out", required=True, metavar="FILE.png", help="where to save the picture")
+    draw.add_argument("--seed", type=int, metavar="N", help="same seed, same picture")
+    draw.add_argument("--steps", type=int, default=25, metavar="N", help="default: %(default)s")
+    draw.add_argument(
+        "--guidance",
+        type=float,
+        default=7.5,
+        metavar="X",
+        help="how closely to follow the prompt, 1 is not at all pushed; default: %(default)s",
+    )
+    draw.add_argument("--negative", default="", metavar="TEXT", help="what to keep out")
+    draw.add_argument(
+        "--model",
+        metavar="NAME",
+        help="pocket, sd15, a Hub id (owner/name) or a folder; "
+        "default: $SDLESSON_MODEL, else sd15 on a CUDA GPU and pocket elsewhere",
+    )
+    commands.add_parser("doctor", help="say what is here, what is missing and how to mend it")
+    return parser
+
+
+def _draw(options: argparse.Namespace) -> int:
+    """Draw one picture into a file; a bad wish is one sentence, not a traceback."""
+    from sdlesson.hub import ModelError
+    from sdlesson.images import check_output
+    from sdlesson.pipelines import draw
+
+    try:
+        check_output(options.out)
+        drawing = draw(
+            options.prompt,
+            pipe=options.model,
+            negative_prompt=options.negative,
+            seed=options.seed,
+            num_inference_steps=options.steps,
+            guidance_scale=options.guidance,
+            report=_tell,
+        )
+        drawing.save(options.out)
+    except (ValueError, ModelError, OSError) as error:
+        _tell(f"sdlesson: {error}")
+        return BAD_INPUT
+    width, height = drawing.image.size
+    seed = say(f"seed {drawing.seed}", f"semilla {drawing.seed}")
+    saved = say(f"Saved {options.out}", f"Guardada en {options.out}")
+    print(f"{saved} ({drawing.model}, {width} x {height}, {seed})")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from sdlesson import doctor
+
+    return doctor.main()
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def _environment_language() -> str:
+    names = ("LC_ALL", "LC_MESSAGES", "LANG")  # in the order in which programs heed them
+    return next((os.environ[name] for name in names if os.environ.get(name)), "")

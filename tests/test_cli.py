@@ -1,0 +1,186 @@
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fixtures_pipeline import make_tiny_pipeline
+from PIL import Image
+
+import sdlesson
+from sdlesson import cli, doctor, pipelines
+from sdlesson.images import read_settings
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    make_tiny_pipeline(tmp_path_factory.mktemp("letters")).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_progress_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set here what the command sets, so that it is undone."""
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+
+
+def test_draw_writes_a_picture_that_carries_its_settings(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "cat.png"
+    command = ["draw", "a cat", "--out", str(out), "--seed", "3", "--steps", "2"]
+    assert cli.main([*command, "--guidance", "3", "--negative", "hat", *_model(tiny_folder)]) == 0
+    assert Image.open(out).size == (32, 32)
+    expected = {"prompt": "a cat", "negative_prompt": "hat", "seed": "3", "guidance_scale": "3.0"}
+    assert read_settings(out).items() >= expected.items()
+    assert f"Saved {out}" in capsys.readouterr().out
+
+
+def test_draw_without_a_seed_tells_the_one_it_chose(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "cat.png"
+    assert cli.main(["draw", "a cat", "--out", str(out), "--steps", "1", *_model(tiny_folder)]) == 0
+    assert f"seed {read_settings(out)['seed']}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["", "--out", "a.png"], "prompt='' must be a text"),
+        (["a cat", "--out", "a.jpg"], "end it in .png"),
+        (["a cat", "--out", "missing/a.png"], "there is no folder missing"),
+        (["a cat", "--out", "a.png", "--steps", "0"], "num_inference_steps=0 must be"),
+        (["a cat", "--out", "a.png", "--steps", "-1"], "num_inference_steps=-1 must be"),
+        (["a cat", "--out", "a.png", "--guidance", "nan"], "guidance_scale=nan must be"),
+        (["a cat", "--out", "a.png", "--seed", "-5"], "seed=-5 must be"),
+        (["a cat", "--out", "a.png", "--model", "pokcet"], "there is no model 'pokcet'"),
+        (["a cat", "--out", "a.png", "--model", "."], "is no pipeline"),
+    ],
+)
+def test_a_bad_wish_is_one_sentence_and_leaves_no_file(
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["draw", *arguments]) == cli.BAD_INPUT
+    output = capsys.readouterr()
+    assert sentence in output.err
+    assert output.err.startswith("sdlesson: ")
+    assert output.err.count("\n") == 1
+    assert output.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_is_checked_before_the_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pipelines, "load_pipeline", _must_not_be_called)
+    assert cli.main(["draw", "a cat", "--out", str(tmp_path / "a.txt")]) == cli.BAD_INPUT
+
+
+def test_a_disk_that_fills_up_is_one_sentence(
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fill_the_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
+    command = ["draw", "a cat", "--out", str(tmp_path / "a.png"), "--steps", "1"]
+    assert cli.main([*command, *_model(tiny_folder)]) == cli.BAD_INPUT
+    assert "No space left" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipelines, "load_pipeline", interrupt)
+    assert cli.main(["draw", "a cat", "--out", str(tmp_path / "a.png")]) == cli.INTERRUPTED
+
+
+def test_the_defaults_are_those_of_draw() -> None:
+    options = cli._parser().parse_args(["draw", "a cat", "--out", "a.png"])
+    defaults = pipelines.draw.__kwdefaults__
+    assert options.steps == defaults["num_inference_steps"]
+    assert options.guidance == defaults["guidance_scale"]
+    assert options.negative == defaults["negative_prompt"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "word"),
+    [
+        ({"LANG": "es_MX.UTF-8"}, "Guardada"),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "es_ES"}, "Guardada"),
+        ({"LANG": "es_ES", "LC_ALL": "C"}, "Saved"),
+    ],
+)
+def test_the_environment_chooses_the_language(
+    variables: dict[str, str],
+    word: str,
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    cli.main(["draw", "a", "--out", str(tmp_path / "a.png"), "--steps", "1", *_model(tiny_folder)])
+    assert word in capsys.readouterr().out
+
+
+def test_doctor_returns_the_doctors_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "main", lambda: 1)
+    assert cli.main(["doctor"]) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["draw", "--help"]])
+def test_help_is_shown_and_loads_neither_torch_nor_diffusers(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom sdlesson import cli\n"
+        f"try:\n    cli.main({arguments})\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert b"draw" in shown.stdout
+
+
+def test_an_unknown_command_is_refused() -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["paint"])
+    assert end.value.code == cli.BAD_INPUT
+    assert isinstance(cli._parser(), argparse.ArgumentParser)
+
+
+def test_the_module_draws_with_the_pocket_model_from_a_bare_shell(tmp_path: Path) -> None:
+    command = ["draw", "a quokka on the beach", "--out", "beach.png", "--steps", "2", "--seed", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sdlesson", *command, "--model", "pocket"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(sdlesson.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "Saved beach.png (pocket, 128 x 128, seed 1)\n"
+    assert '"quokka"' in done.stderr
+    assert "%" not in done.stderr  # no progress bar where nobody looks
+    assert [path.name for path in tmp_path.iterdir()] == ["beach.png"]
+
+
+def _model(folder: Path) -> list[str]:
+    return ["--model", str(folder)]
+
+
+def _must_not_be_called(*_: object, **__: object) -> None:
+    raise AssertionError("a model was loaded for a picture that could not be saved")
