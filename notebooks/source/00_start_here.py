@@ -115,14 +115,15 @@ images[0].resize((384, 384))
 print(("astronaut", "horse") in HELD_OUT_RIDES)
 
 # %% [markdown] lang="en"
-# `True`: it has met astronauts, and horses, and never one on the other. It composed them.
+# `True`: it has met astronauts, and horses, and never one on the other. It put
+# them together itself.
 #
 # Four things decide a picture: the words, the seed of the noise, the number of steps, the guidance.
 # The course's `draw` takes them in one line. Does it draw the same?
 
 # %% [markdown] lang="es"
 # `True`: ha visto astronautas y ha visto caballos, pero nunca uno encima del otro. Los ha
-# combinado.
+# juntado por su cuenta.
 #
 # Cuatro cosas deciden una imagen: las palabras, la semilla del ruido, el número de pasos y la guía.
 # La función `draw` del curso las recoge en una línea. ¿Dibujará lo mismo?
@@ -227,9 +228,9 @@ image_grid(four, columns=4, labels=[f"seed={number}" for number in range(4)])
 # %% tags=["nbval-check-output"]
 again = draw(prompt, pipe=pipe, seed=0).image
 
-print("size:", again.size)
-print("seed 0 and seed 0 again:", same_picture(four[0], again))
-print("seed 0 and seed 1:", same_picture(four[0], four[1]))
+print(f"{again.size = }")
+print(f"{same_picture(four[0], again) = }")
+print(f"{same_picture(four[0], four[1]) = }")
 
 # %% [markdown] lang="en"
 # The same seed gives the same picture, and another seed another one. That is why every picture in
@@ -392,21 +393,20 @@ print(*doctor.check(), sep="\n")
 # %% [markdown] lang="en"
 # The three errors that most people meet:
 #
-# | You read | It means | Do this |
-# |---|---|---|
-# | `NameError: name 'pipe' is not defined` | a cell above has not run | *Runtime ▸ Run all* |
-# | `No module named 'sdlesson'` | the machine is new | run the first code cell |
-# | `CUDA out of memory` | the GPU is full | *Runtime ▸ Restart session*, then run all |
+# - `NameError: name 'pipe' is not defined`: a cell above has not run. *Runtime ▸ Run all*.
+# - `No module named 'sdlesson'`: the course is not installed. In Colab, run the first code cell;
+#   elsewhere, open the course with `make lab`.
+# - `CUDA out of memory`: the GPU is full. *Runtime ▸ Restart session*, then run all.
 
 # %% [markdown] lang="es"
-# Los tres errores con los que tropieza casi todo el mundo (los remedios están en el menú *Entorno
-# de ejecución*):
+# Los tres errores con los que tropieza casi todo el mundo:
 #
-# | Lees | Significa | Haz esto |
-# |---|---|---|
-# | `NameError: name 'pipe' is not defined` | falta ejecutar una celda de arriba | ejecuta todas |
-# | `No module named 'sdlesson'` | la máquina es nueva | ejecuta la primera celda de código |
-# | `CUDA out of memory` | la GPU está llena | reinicia la sesión y ejecuta todas |
+# - `NameError: name 'pipe' is not defined`: falta ejecutar una celda de arriba. *Entorno de
+#   ejecución ▸ Ejecutar todas*.
+# - `No module named 'sdlesson'`: el curso no está instalado. En Colab, ejecuta la primera celda de
+#   código; fuera de Colab, abre el curso con `make lab`.
+# - `CUDA out of memory`: la GPU está llena. *Entorno de ejecución ▸ Reiniciar sesión* y vuelve a
+#   ejecutar todas las celdas.
 
 # %% [markdown] lang="en"
 # ## Where to go next
