@@ -36,6 +36,9 @@ ONLY_IN = {
 COMES_WITH = {"IPython": "ipywidgets", "google": "Colab itself"}
 """Packages that are imported under no name of their own in pyproject, and who brings them."""
 
+OWNERS = metadata.packages_distributions()
+"""Who installs which importable name."""
+
 
 def third_party_imports(source: str) -> set[str]:
     found = set()
@@ -96,10 +99,9 @@ def test_a_module_imports_only_what_is_declared_and_only_where_it_belongs(path):
     module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     declared = names(DECLARED[""] + (DECLARED["bot"] if module == "bot" else []))
     imported = third_party_imports(path.read_text(encoding="utf-8"))
-    distributions = metadata.packages_distributions()
     for name in imported:
         assert module in ONLY_IN.get(name, {module}), f"{name} belongs in {ONLY_IN[name]}"
-        owners = {canonicalize_name(owner) for owner in distributions.get(name, [])}
+        owners = {canonicalize_name(owner) for owner in OWNERS.get(name, [])}
         assert owners & declared or name in COMES_WITH, f"{name} is not in pyproject.toml"
 
 
