@@ -16,8 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     if _environment_language().startswith("es"):
         set_language("es")
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # a progress bar is for people; read on import
+    _quiet_libraries()
     options = _parser().parse_args(arguments)
     run = {"draw": _draw, "doctor": _doctor}[options.command]
     try:
@@ -43,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=7.5,
         metavar="X",
-        help="how closely to follow the prompt, 1 is not at all pushed; default: %(default)s",
+        help="how hard to push towards the prompt, 1 is off; default: %(default)s",
     )
     draw.add_argument("--negative", default="", metavar="TEXT", help="what to keep out")
     draw.add_argument(
@@ -88,6 +87,14 @@ def _doctor(options: argparse.Namespace) -> int:
     from sdlesson import doctor
 
     return doctor.main()
+
+
+def _quiet_libraries() -> None:
+    """Leave the speaking to us; the libraries read these variables when they are imported."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # a progress bar is for people
 
 
 def _tell(sentence: str) -> None:

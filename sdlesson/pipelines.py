@@ -90,6 +90,8 @@ def load_pipeline(
     folder, name = hub.find_model(wanted, half=number_type == torch.float16)
     pipe = _load_folder(folder, number_type)
     pipe.register_to_config(_name_or_path=name)
+    if os.environ.get("TQDM_DISABLE"):  # tqdm's own switch, which diffusers overrules
+        pipe.set_progress_bar_config(disable=True)
     return pipe.to(place)
 
 
@@ -254,7 +256,7 @@ def _prompt_notes(pipe: StableDiffusionPipeline, prompt: str) -> Iterator[str]:
     is_pocket = str(pipe.name_or_path) in ("pocket", str(hub.POCKET_FOLDER))
     unknown = unknown_words(prompt) if is_pocket else []
     if unknown:
-        words = "; ".join(_describe(word) for word in unknown)
+        words = ", ".join(_describe(word) for word in unknown)
         yield say(
             f"The pocket model has never seen: {words}.",
             f"El modelo de bolsillo nunca ha visto: {words}.",
