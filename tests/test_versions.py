@@ -22,6 +22,12 @@ def plain() -> StableDiffusionPipeline:
     return StableDiffusionPipeline.from_pretrained(POCKET_FOLDER)
 
 
+def test_plain_diffusers_loads_every_part_in_float32(plain: StableDiffusionPipeline) -> None:
+    # Weights are stored in half precision; transformers follows the dtype in config.json.
+    parts = (plain.unet, plain.vae, plain.text_encoder, plain.safety_checker)
+    assert {part.dtype for part in parts} == {torch.float32}
+
+
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_plain_diffusers_draws_the_same_picture(
     plain: StableDiffusionPipeline, prompt: str
@@ -45,13 +51,13 @@ def test_what_plain_diffusers_loads_is_as_large_as_the_lessons_say(
 
 def test_the_folder_names_only_classes_that_every_version_loads() -> None:
     index = json.loads((POCKET_FOLDER / "model_index.json").read_text(encoding="utf-8"))
-    names = {value[1] for value in index.values() if isinstance(value, list) and value[1]}
-    assert names == {
+    parts = {key: value for key, value in index.items() if isinstance(value, list) and value[1]}
+    del parts["scheduler"]  # any scheduler of Stable Diffusion 1 has been there from the start
+    assert {class_name for _, class_name in parts.values()} == {
         "AutoencoderKL",
         "CLIPImageProcessor",
         "CLIPTextModel",
         "CLIPTokenizer",
-        "DDIMScheduler",
         "StableDiffusionSafetyChecker",
         "UNet2DConditionModel",
     }
