@@ -1,0 +1,1 @@
+"""The pocket model: its world, its training, its evaluation, and its weights."""

@@ -77,7 +77,7 @@ def _fit(image: Image.Image) -> Image.Image:
 
 
 def _cowboy(face: Image.Image) -> Image.Image:
-    """A face over a blue shirt, a brown waistcoat, a red scarf and a star: a cowboy without a hat."""
+    """A cowboy without a hat: a face over blue shirt, brown waistcoat, red scarf and star."""
     scale = 4
     big = Image.new("RGBA", (CELL_PX * scale, CELL_PX * scale))
     draw = ImageDraw.Draw(big)
@@ -89,7 +89,18 @@ def _cowboy(face: Image.Image) -> Image.Image:
     polygon([(22, 96), (26, 70), (36, 64), (45, 96)], "#7a4a2b")
     polygon([(74, 96), (70, 70), (60, 64), (51, 96)], "#7a4a2b")
     polygon([(32, 62), (64, 62), (58, 72), (48, 80), (38, 72)], "#d8342c")
-    star = [(64, 76), (66, 81), (71, 81), (67, 84), (69, 89), (64, 86), (59, 89), (61, 84), (57, 81), (62, 81)]
+    star = [
+        (64, 76),
+        (66, 81),
+        (71, 81),
+        (67, 84),
+        (69, 89),
+        (64, 86),
+        (59, 89),
+        (61, 84),
+        (57, 81),
+        (62, 81),
+    ]
     polygon(star, "#ffd94a")
     head = face.resize((54 * scale, 54 * scale), Image.Resampling.LANCZOS)
     big.alpha_composite(head, (21 * scale, 14 * scale))

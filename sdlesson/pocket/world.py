@@ -50,6 +50,9 @@ FLAGGED_SUBJECT = "broccoli"
 
 MAX_COUNT = 3
 
+HAT_WORN, COWBOY_HAT_WORN = 0.4, 0.7
+"""How often those who can wear a hat do."""
+
 FLOWER_YELLOW = 0.9
 """The bias on purpose: a flower whose colour the caption does not name is yellow this often."""
 
@@ -152,7 +155,9 @@ def all_rides() -> list[tuple[str, str]]:
 
 
 def _any_scene(rng: random.Random) -> Scene:
-    kind: Kind = rng.choices(("single", "beside", "riding", "sniffing"), (0.52, 0.24, 0.19, 0.05))[0]
+    kind: Kind = rng.choices(("single", "beside", "riding", "sniffing"), (0.52, 0.24, 0.19, 0.05))[
+        0
+    ]
     if kind == "single":
         return _dress(rng, kind, (rng.choice(SUBJECTS),))
     if kind == "beside":
@@ -202,4 +207,4 @@ def _colour(rng: random.Random, name: str, named: bool) -> str | None:
 def _wears_hat(rng: random.Random, name: str) -> bool:
     if name not in HATTED:
         return False
-    return rng.random() < (0.7 if name == "cowboy" else 0.4)
+    return rng.random() < (COWBOY_HAT_WORN if name == "cowboy" else HAT_WORN)

@@ -1,0 +1,139 @@
+"""From checkpoints to what is committed: the pipeline's folder and the scorer's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from torch import nn
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from sdlesson.hub import POCKET_FOLDER, SCORER_FOLDER, write_checksums
+from sdlesson.pocket.autoencoder import latents_std, new_autoencoder
+from sdlesson.pocket.checker import make_checker
+from sdlesson.pocket.denoiser import Denoiser, new_scheduler, new_text_encoder, new_unet
+from sdlesson.pocket.grammar import LANGUAGES, vocabulary
+from sdlesson.pocket.scorer import IMAGE_MEAN, IMAGE_STD, LABELS, new_clip
+from sdlesson.pocket.world import SIZE_PX
+from sdlesson.probe import Probe
+
+VOCABULARY_FILE = Path(__file__).parent / "vocabulary.json"
+
+
+def package(
+    checkpoints: Path,
+    bank: np.ndarray,
+    tokenizer: CLIPTokenizer,
+    device: str,
+    scene_seed: int,
+    output: Path,
+) -> None:
+    """Write `model/`, `scorer/` and the vocabulary into `output`.
+
+    A stage without a checkpoint keeps random weights.
+    """
+    vae = _restore(checkpoints / "vae.pt", new_autoencoder())
+    assert isinstance(vae, AutoencoderKL)
+    vae.register_to_config(scaling_factor=1 / latents_std(vae.to(device), bank, device))
+    denoiser = _restore(
+        checkpoints / "denoiser.pt", Denoiser(new_text_encoder(tokenizer), new_unet())
+    )
+    assert isinstance(denoiser, Denoiser)
+    clip = _restore(checkpoints / "clip.pt", new_clip(tokenizer))
+    assert isinstance(clip, CLIPModel)
+    probe = _restore(checkpoints / "probe.pt", Probe(LABELS))
+    assert isinstance(probe, Probe)
+    processor = CLIPImageProcessor(
+        size={"shortest_edge": SIZE_PX},
+        crop_size={"height": SIZE_PX, "width": SIZE_PX},
+        image_mean=list(IMAGE_MEAN),
+        image_std=list(IMAGE_STD),
+    )
+    pipe = StableDiffusionPipeline(
+        vae=vae.cpu(),
+        text_encoder=denoiser.text_encoder,
+        tokenizer=tokenizer,
+        unet=denoiser.unet,
+        scheduler=new_scheduler(),
+        safety_checker=make_checker(clip, bank, device, scene_seed),
+        feature_extractor=processor,
+    )
+    save_pipeline(pipe, output / POCKET_FOLDER.name)
+    save_scorer(clip.cpu(), probe, tokenizer, processor, output / SCORER_FOLDER.name)
+    write_vocabulary(output / VOCABULARY_FILE.name)
+
+
+def save_pipeline(pipe: StableDiffusionPipeline, folder: Path) -> None:
+    """Save in half precision, under names that every supported version loads, with checksums."""
+    _clear(folder)
+    pipe.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
+    # Without torchvision the class saved is a variant that older versions do not have.
+    processor = "CLIPImageProcessor"
+    _amend(folder / "model_index.json", feature_extractor=["transformers", processor])
+    _amend(folder / "feature_extractor/preprocessor_config.json", image_processor_type=processor)
+    # transformers loads in the dtype of the configuration, diffusers in fp32: make it one.
+    for part in ("text_encoder", "safety_checker"):
+        _amend(folder / part / "config.json", dtype="float32")
+    _write_merges(pipe.tokenizer, folder / "tokenizer")
+    write_checksums(folder)
+
+
+def save_scorer(
+    clip: CLIPModel,
+    probe: Probe,
+    tokenizer: CLIPTokenizer,
+    processor: CLIPImageProcessor,
+    folder: Path,
+) -> None:
+    """Save the CLIP pair with its tokenizer and image processor, and the probe beside it."""
+    _clear(folder)
+    clip.half().save_pretrained(folder / "clip", safe_serialization=True)
+    tokenizer.save_pretrained(folder / "clip")
+    processor.save_pretrained(folder / "clip")
+    _amend(folder / "clip/config.json", dtype="float32")
+    _amend(folder / "clip/preprocessor_config.json", image_processor_type="CLIPImageProcessor")
+    probe.save(folder / "probe.safetensors")
+    write_checksums(folder)
+
+
+def write_vocabulary(path: Path) -> None:
+    """Write every word of both grammars, for those who name unknown words."""
+    words = {language: vocabulary(language) for language in LANGUAGES}
+    path.write_text(json.dumps(words, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _restore(checkpoint: Path, model: nn.Module) -> nn.Module:
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["average"])
+    return model.eval()
+
+
+def _clear(folder: Path) -> None:
+    """Empty a folder of everything but its prose and pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.suffix not in (".md", ".png"):
+            path.unlink()
+
+
+def _amend(path: Path, **fields: object) -> None:
+    """Set fields of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields, indent=2) + "\n")
+
+
+def _write_merges(tokenizer: CLIPTokenizer, folder: Path) -> None:
+    """Also write the vocabulary and merges as CLIP's own two files: readable, and read by all."""
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    vocabulary_text = json.dumps(model["vocab"], ensure_ascii=False, indent=0)
+    (folder / "vocab.json").write_text(vocabulary_text + "\n", encoding="utf-8")
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    (folder / "merges.txt").write_text(
+        "\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8"
+    )

@@ -1,0 +1,142 @@
+"""The pocket text encoder and U-Net, trained together on stored latents."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import torch
+from diffusers import PNDMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from sdlesson.pocket.grammar import LANGUAGES, loose_caption
+from sdlesson.pocket.loop import Recipe, fit
+from sdlesson.pocket.scenes import scene_at
+from sdlesson.pocket.tokenizer import WINDOW_TOKENS
+
+RECIPE = Recipe(steps=4_000, batch=64, learning_rate=1e-3, warmup=300, ema_decay=0.999)
+TEXT_WIDTH = 160
+CAPTION_DROPOUT = 0.1
+"""How often a caption is replaced by the empty text: what guidance is measured against."""
+MIN_SNR_GAMMA = 5.0
+
+
+def new_scheduler() -> PNDMScheduler:
+    """SD 1.5's own schedule: scaled linear betas, 1000 steps, noise prediction."""
+    return PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """CLIP's text tower with three layers of width 160 and random weights."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=4 * TEXT_WIDTH,
+            projection_dim=TEXT_WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=WINDOW_TOKENS,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def new_unet() -> UNet2DConditionModel:
+    """SD 1.x's U-Net with three levels and 8.7 million random weights."""
+    return UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=(64, 128, 160),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=4,  # in SD 1.x configurations this is the *number* of heads
+        norm_num_groups=16,
+    )
+
+
+class Denoiser(nn.Module):
+    """Text encoder and U-Net as one thing to train."""
+
+    def __init__(self, text_encoder: CLIPTextModel, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+        self.unet = unet
+
+    def forward(self, latents: Tensor, timesteps: Tensor, input_ids: Tensor) -> Tensor:
+        """Predict the noise in `latents` (B, 4, 16, 16), given token ids (B, 32)."""
+        embeddings = self.text_encoder(input_ids).last_hidden_state
+        return self.unet(latents, timesteps, embeddings).sample
+
+
+def train_denoiser(
+    tokenizer: CLIPTokenizer,
+    latents: tuple[Tensor, Tensor],
+    scaling_factor: float,
+    folder: Path,
+    device: str,
+    recipe: Recipe = RECIPE,
+    scene_seed: int = 0,
+) -> Denoiser:
+    """Noise prediction with min-SNR weights (Hang et al. 2023, eq. 8, arXiv:2303.09556).
+
+    Args:
+        latents: Means and standard deviations of the scenes' latents, unscaled, (N, 4, 16, 16).
+        scaling_factor: The VAE's.
+        scene_seed: The seed the scenes were rendered with, from which their captions follow.
+    """
+    torch.manual_seed(recipe.seed)  # initial weights come from the global generator
+    model = Denoiser(new_text_encoder(tokenizer), new_unet()).to(device)
+    model.unet.to(memory_format=torch.channels_last)
+    scheduler = new_scheduler()
+    alphas_cumprod = scheduler.alphas_cumprod
+    snr = alphas_cumprod / (1 - alphas_cumprod)
+    weights = (snr.clamp(max=MIN_SNR_GAMMA) / snr).to(device)
+    means, stds = latents
+
+    def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        index = torch.randint(len(means), (recipe.batch,), generator=generator)
+        sample = torch.randn(stds[index].shape, generator=generator)
+        clean = (means[index].float() + stds[index].float() * sample) * scaling_factor
+        noise = torch.randn(clean.shape, generator=generator)
+        timesteps = torch.randint(len(snr), (recipe.batch,), generator=generator)
+        noisy = scheduler.add_noise(clean, noise, timesteps)
+        chance = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
+        captions = [training_caption(i, scene_seed, chance) for i in index.tolist()]
+        input_ids = tokenize(tokenizer, captions).to(device)
+        with torch.autocast(device, torch.bfloat16):
+            noise_pred = model(noisy.to(device), timesteps.to(device), input_ids)
+        errors = (noise_pred.float() - noise.to(device)).square().mean((1, 2, 3))
+        loss = (weights[timesteps.to(device)] * errors).mean()
+        return loss, {"mse": errors.mean().item()}
+
+    return fit("denoiser", model, step_loss, recipe, folder)
+
+
+def training_caption(index: int, seed: int, chance: random.Random) -> str:
+    """One of the captions of a scene, in either language, or now and then none."""
+    if chance.random() < CAPTION_DROPOUT:
+        return ""
+    return loose_caption(scene_at(index, seed), chance.choice(LANGUAGES), chance)
+
+
+def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
+    """Token ids padded and cut to the window, (B, 32)."""
+    return tokenizer(
+        captions,
+        padding="max_length",
+        truncation=True,
+        max_length=WINDOW_TOKENS,
+        return_tensors="pt",
+    ).input_ids

@@ -1,0 +1,182 @@
+"""From a `Scene` to its picture: place, subjects, style, in that order."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from sdlesson.pocket.atlas import CELL_PX, sprites
+from sdlesson.pocket.places import paint_place
+from sdlesson.pocket.styles import apply_style
+from sdlesson.pocket.world import SIZE_PX, Scene
+
+HUES: dict[str, float] = {"red": 0.0, "yellow": 0.135, "green": 0.34, "blue": 0.60, "purple": 0.77}
+"""Hue of each colour of the world, as a fraction of the circle."""
+
+PAINTED_HUES: dict[str, tuple[float, float]] = {
+    "flower": (0.83, 1.0), "car": (0.93, 0.06), "balloon": (0.9, 0.1), "house": (0.0, 0.13),
+    "umbrella": (0.55, 0.8), "apple": (0.93, 0.08),
+}  # fmt: skip
+"""Which hues of a coloured sprite are its paint; the range may pass through red."""
+
+SEATS: dict[str, tuple[float, float]] = {
+    "horse": (0.50, 0.40), "dragon": (0.50, 0.50), "elephant": (0.48, 0.22), "turtle": (0.58, 0.44),
+    "dinosaur": (0.45, 0.60), "camel": (0.58, 0.30), "pig": (0.55, 0.36),
+    "motorcycle": (0.52, 0.60),
+}  # fmt: skip
+"""Where a rider's lower edge rests on a mount, as fractions of its cell."""
+
+HEADS: dict[str, tuple[float, float, float]] = {
+    "cat": (0.26, 0.14, 0.42), "dog": (0.43, 0.08, 0.48), "panda": (0.50, 0.22, 0.62),
+    "fox": (0.50, 0.27, 0.58), "monkey": (0.30, 0.14, 0.50), "pig": (0.24, 0.30, 0.42),
+    "penguin": (0.36, 0.09, 0.44), "frog": (0.50, 0.32, 0.60), "teddy bear": (0.50, 0.10, 0.48),
+    "robot": (0.50, 0.27, 0.60), "elephant": (0.30, 0.14, 0.44), "ghost": (0.50, 0.12, 0.52),
+    "cowboy": (0.50, 0.34, 0.82),
+}  # fmt: skip
+"""Where a hat sits: its lower edge's centre, and its width, as fractions of the wearer's cell."""
+
+FLOATING_PLACES = ("space",)
+
+Placed = tuple[Image.Image, float, float]
+"""A sprite, the x of its foot's centre and the y of its ground, in pixels."""
+
+
+def render(scene: Scene) -> Image.Image:
+    """Draw a scene as an RGB picture of `SIZE_PX`; the same scene gives the same pixels."""
+    rng = random.Random(scene.seed)
+    image = paint_place(scene.place, rng)
+    for sprite, x, ground in _layout(scene, rng):
+        if scene.place not in FLOATING_PLACES:
+            _shadow(image, x, ground, sprite.width)
+        image.paste(sprite, (round(x - sprite.width / 2), round(ground - sprite.height)), sprite)
+    return apply_style(scene.style, image, rng)
+
+
+def _layout(scene: Scene, rng: random.Random) -> list[Placed]:
+    """Each sprite with the x of its foot's centre and the y of its ground, back to front."""
+    ground = rng.uniform(98, 112) if scene.place in FLOATING_PLACES else rng.uniform(108, 120)
+    flip = rng.random() < 0.5
+    figures = [
+        _figure(*parts) for parts in zip(scene.subjects, scene.colours, scene.hats, strict=True)
+    ]
+    if scene.kind == "riding":
+        rider, mount = figures
+        size = rng.uniform(66, 76)
+        ride = _scaled(_ride(rider, mount, scene.subjects[1]), size * 1.5, flip)
+        return [(ride, 64 + rng.uniform(-7, 7), ground)]
+    if scene.kind == "sniffing":
+        return _sniffing(figures[0], figures[1], flip, ground, rng)
+    if scene.kind == "beside":
+        return _beside(figures, flip, ground, rng)
+    return _row(figures[0], scene.count, flip, ground, rng)
+
+
+def _sniffing(
+    animal: Image.Image, flower: Image.Image, flip: bool, ground: float, rng: random.Random
+) -> list[Placed]:
+    """A flower under the nose of an animal, which looks left unless flipped."""
+    size = rng.uniform(56, 66)
+    side = -1 if flip else 1
+    middle = 64 + side * 14 + rng.uniform(-4, 4)
+    return [
+        (_scaled(flower, size * 0.68, False), middle - side * size * 0.66, ground),
+        (_scaled(animal, size, flip), middle, ground),
+    ]
+
+
+def _beside(
+    figures: list[Image.Image], swap: bool, ground: float, rng: random.Random
+) -> list[Placed]:
+    """Two things in the two halves of the picture, each looking either way."""
+    size = rng.uniform(52, 58)
+    order = list(zip(figures, (rng.random() < 0.5, rng.random() < 0.5), strict=True))
+    if swap:
+        order.reverse()
+    centres = (33 + rng.uniform(-3, 3), 95 + rng.uniform(-3, 3))
+    return [
+        (_scaled(figure, size, mirrored), x, ground + rng.uniform(-2, 2))
+        for (figure, mirrored), x in zip(order, centres, strict=True)
+    ]
+
+
+def _row(
+    figure: Image.Image, count: int, flip: bool, ground: float, rng: random.Random
+) -> list[Placed]:
+    """One large thing, or two or three smaller ones side by side."""
+    if count == 1:
+        return [(_scaled(figure, rng.uniform(70, 88), flip), 64 + rng.uniform(-12, 12), ground)]
+    size = (54 if count == 2 else 42) + rng.uniform(-2, 3)
+    step = SIZE_PX / count
+    scaled = _scaled(figure, size, flip)
+    return [
+        (scaled, step * (i + 0.5) + rng.uniform(-3, 3), ground + rng.uniform(-6, 3))
+        for i in range(count)
+    ]
+
+
+@cache
+def _figure(name: str, colour: str | None, hat: bool) -> Image.Image:
+    """A subject in its colour, hat on, with room above its cell for the hat."""
+    sprite = sprites()[name]
+    if colour is not None:
+        sprite = _recolour(sprite, PAINTED_HUES[name], HUES[colour])
+    if not hat:
+        return sprite
+    x, y, width = HEADS[name]
+    headroom = CELL_PX // 3
+    tall = Image.new("RGBA", (CELL_PX, CELL_PX + headroom))
+    tall.paste(sprite, (0, headroom))
+    size = round(width * CELL_PX)
+    hat_sprite = sprites()["cowboy hat" if name == "cowboy" else "top hat"].resize((size, size))
+    left = min(max(round(x * CELL_PX - size / 2), 0), CELL_PX - size)
+    tall.alpha_composite(hat_sprite, (left, max(0, round(headroom + y * CELL_PX - size))))
+    return tall
+
+
+def _ride(rider: Image.Image, mount: Image.Image, mount_name: str) -> Image.Image:
+    """A rider behind the back of a mount, on a square canvas of 1.5 cells."""
+    side = CELL_PX * 3 // 2
+    canvas = Image.new("RGBA", (side, side))
+    left, top = (side - CELL_PX) // 2, side - CELL_PX
+    x, y = SEATS[mount_name]
+    small = rider.resize(
+        (round(rider.width * 0.62), round(rider.height * 0.62)), Image.Resampling.BILINEAR
+    )
+    canvas.alpha_composite(mount, (left, side - mount.height))
+    seat_x, seat_y = left + x * CELL_PX, top + y * CELL_PX
+    canvas.alpha_composite(
+        small, (round(seat_x - small.width / 2), max(0, round(seat_y - small.height + 8)))
+    )
+    return canvas
+
+
+def _recolour(sprite: Image.Image, painted: tuple[float, float], hue: float) -> Image.Image:
+    """Turn the hues in the range `painted` to `hue`, keeping light and shade."""
+    *rgb, alpha = sprite.split()
+    h, s, v = (np.asarray(band) for band in Image.merge("RGB", rgb).convert("HSV").split())
+    low, high = (round(edge * 255) for edge in painted)
+    inside = (h >= low) & (h <= high) if low <= high else (h >= low) | (h <= high)
+    inside &= s > 60
+    new_h = np.where(inside, round(hue * 255), h).astype(np.uint8)
+    new_s = np.where(inside, np.clip(s, 170, 215), s).astype(np.uint8)
+    new_v = np.where(inside, np.clip(v, 140, 235), v).astype(np.uint8)
+    bands = [Image.fromarray(band) for band in (new_h, new_s, new_v)]
+    return Image.merge("RGBA", (*Image.merge("HSV", bands).convert("RGB").split(), alpha))
+
+
+def _scaled(figure: Image.Image, size: float, flip: bool) -> Image.Image:
+    """Resize so that a cell's width becomes `size` pixels."""
+    height = round(size * figure.height / figure.width)
+    scaled = figure.resize((round(size), height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return scaled.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else scaled
+
+
+def _shadow(image: Image.Image, x: float, ground: float, width: int) -> None:
+    """A soft dark ellipse where something stands."""
+    mask = Image.new("L", image.size)
+    box = (x - width * 0.36, ground - 4, x + width * 0.36, ground + 3)
+    ImageDraw.Draw(mask).ellipse(box, fill=60)
+    image.paste((40, 40, 50), (0, 0), mask)

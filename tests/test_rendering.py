@@ -1,0 +1,75 @@
+"""Pictures of scenes: repeatable, and different where the scene differs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sdlesson.pocket import world
+from sdlesson.pocket.rendering import HEADS, HUES, PAINTED_HUES, SEATS, render
+from sdlesson.pocket.scenes import render_scenes, scene_at
+from sdlesson.pocket.world import Scene
+
+
+def pixels(scene: Scene) -> np.ndarray:
+    return np.asarray(render(scene)).astype(int)
+
+
+CAT = Scene("single", ("cat",), "beach", "plain", seed=5)
+
+
+def test_the_same_scene_gives_the_same_pixels():
+    for index in range(24):
+        scene = scene_at(index, 0)
+        assert (pixels(scene) == pixels(scene)).all()
+
+
+def test_the_seed_moves_things_and_nothing_else_does():
+    assert (pixels(CAT) != pixels(replace(CAT, seed=6))).any()
+    assert render(CAT).size == (world.SIZE_PX, world.SIZE_PX)
+    assert render(CAT).mode == "RGB"
+
+
+@pytest.mark.parametrize("field", ["place", "style", "count", "hats", "subjects"])
+def test_each_part_of_a_scene_shows(field: str):
+    other = {
+        "place": "mars", "style": "monet", "count": 2, "hats": (True,), "subjects": ("dog",),
+    }[field]  # fmt: skip
+    difference = abs(pixels(CAT) - pixels(replace(CAT, **{field: other})))
+    assert (difference.max(axis=2) > 30).mean() > 0.01
+
+
+@pytest.mark.parametrize("name", world.COLOURED)
+@pytest.mark.parametrize("colour", world.COLOURS)
+def test_paint_has_the_colour_asked_for(name: str, colour: str):
+    scene = Scene("single", (name,), "white", "plain", colours=(colour,), seed=1)
+    hue, saturation, _ = np.asarray(render(scene).convert("HSV")).transpose(2, 0, 1).astype(int)
+    distance = abs((hue / 255 - HUES[colour] + 0.5) % 1 - 0.5)
+    coloured = saturation > 100
+    assert (distance[coloured] < 0.05).mean() > 0.3
+
+
+def test_every_place_and_style_is_its_own_picture():
+    by_place = [pixels(replace(CAT, place=place)) for place in world.PLACES]
+    by_style = [pixels(replace(CAT, style=style)) for style in world.STYLES]
+    for pictures in (by_place, by_style):
+        for i, one in enumerate(pictures):
+            for other in pictures[i + 1 :]:
+                assert abs(one - other).mean() > 4
+
+
+def test_the_renderer_knows_every_seat_head_and_paint():
+    assert set(SEATS) == set(world.MOUNTS)
+    assert set(HEADS) == set(world.HATTED)
+    assert set(PAINTED_HUES) == set(world.COLOURED)
+    assert set(HUES) == set(world.COLOURS)
+
+
+def test_rendering_a_set_twice_opens_what_was_rendered(tmp_path):
+    first = render_scenes(tmp_path, 6, seed=2)
+    stamp = next(tmp_path.glob("*.npy")).stat().st_mtime_ns
+    second = render_scenes(tmp_path, 6, seed=2)
+    assert (first == second).all()
+    assert next(tmp_path.glob("*.npy")).stat().st_mtime_ns == stamp
+    assert (second[4] == np.asarray(render(scene_at(4, 2)))).all()
+    assert not list(tmp_path.glob("*.part"))

@@ -1,0 +1,141 @@
+"""Training: the loop's promises, and every stage once at its smallest."""
+
+import csv
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor, nn
+
+from sdlesson.hub import verify_folder
+from sdlesson.pocket import assembly, denoiser, loop, train
+from sdlesson.pocket.loop import Recipe, fit
+from sdlesson.pocket.tokenizer import train_tokenizer
+from sdlesson.probe import load_probe
+
+RECIPE = Recipe(steps=12, batch=4, learning_rate=0.05, warmup=2, ema_decay=0.9)
+
+
+def regress(folder: Path, recipe: Recipe, break_at: int | None = None) -> nn.Module:
+    """Fit a line to noise, so that chance matters; optionally fail at a step."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+
+    def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        inputs = torch.randn(recipe.batch, 3, generator=generator)
+        loss = (model(inputs) - inputs.sum(1, keepdim=True)).square().mean()
+        return loss * (float("nan") if step == break_at else 1.0), {"twice": 2 * loss.item()}
+
+    return fit("line", model, step_loss, recipe, folder)
+
+
+def test_a_resumed_run_gives_the_weights_of_an_unbroken_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 5)
+    (tmp_path / "unbroken").mkdir()
+    (tmp_path / "broken").mkdir()
+    unbroken = regress(tmp_path / "unbroken", RECIPE)
+    with pytest.raises(FloatingPointError, match="nan at step 7"):
+        regress(tmp_path / "broken", RECIPE, break_at=7)
+    resumed = regress(tmp_path / "broken", RECIPE)
+    for ours, theirs in zip(resumed.parameters(), unbroken.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 5)
+    with pytest.raises(FloatingPointError):
+        regress(tmp_path, RECIPE, break_at=7)
+    state = torch.load(tmp_path / "line.pt", weights_only=True)
+    assert state["step"] == 5
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
+def test_another_seed_gives_other_weights(tmp_path):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").mkdir()
+    one = regress(tmp_path / "0", RECIPE)
+    other = regress(tmp_path / "1", replace(RECIPE, seed=1))
+    assert not torch.equal(one.weight, other.weight)
+
+
+def test_the_curve_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CURVE_EVERY", 4)
+    regress(tmp_path, RECIPE)
+    rows = list(csv.DictReader((tmp_path / "line.csv").open()))
+    assert [float(row["step"]) for row in rows] == [0, 4, 8]
+    for row in rows:
+        assert float(row["twice"]) == pytest.approx(2 * float(row["loss"]))
+
+
+def test_training_captions_are_sometimes_empty_and_in_both_languages():
+    chance = random.Random(0)
+    captions = [denoiser.training_caption(i, 0, chance) for i in range(2_000)]
+    share = sum(not text for text in captions) / len(captions)
+    assert abs(share - denoiser.CAPTION_DROPOUT) < 0.03
+    assert any(" en la playa" in text for text in captions)
+    assert any(" on the beach" in text for text in captions)
+
+
+def test_the_tokenizer_reads_any_text_and_makes_one_token_of_each_of_its_words():
+    tokenizer = train_tokenizer(captions=4_000)
+    assert tokenizer.tokenize("An astronaut riding a horse") == [
+        "an</w>", "astronaut</w>", "riding</w>", "a</w>", "horse</w>",
+    ]  # fmt: skip
+    for text in ("quokka", "¿Qué?", "画像", "🎈", "naïve\x00café"):
+        ids = tokenizer(text).input_ids
+        assert tokenizer.unk_token_id not in ids[1:-1], text
+        assert len(ids) > 2
+    assert tokenizer("a", padding="max_length").input_ids[-1] == tokenizer.eos_token_id
+
+
+def run_smallest(checkpoints: Path, output: Path, *more: str) -> None:
+    """Train on 40 scenes, one or two steps a stage."""
+    where = ["--folder", str(checkpoints), "--output", str(output), "--device", "cpu"]
+    train.main([*where, "--scenes", "40", "--scale", "0.0003", *more])
+
+
+@pytest.fixture(scope="module")
+def smallest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Every stage, once: (checkpoints, output)."""
+    checkpoints, output = tmp_path_factory.mktemp("checkpoints"), tmp_path_factory.mktemp("pocket")
+    run_smallest(checkpoints, output)
+    return checkpoints, output
+
+
+def test_every_stage_runs_from_nothing_to_a_pipeline_that_draws(smallest):
+    checkpoints, output = smallest
+    for name in ("vae", "probe", "clip", "denoiser"):
+        assert (checkpoints / f"{name}.pt").exists()
+    verify_folder(output / "model")
+    verify_folder(output / "scorer")
+    pipe = StableDiffusionPipeline.from_pretrained(output / "model")
+    assert {p.dtype for p in pipe.text_encoder.parameters()} == {torch.float32}
+    assert {p.dtype for p in pipe.safety_checker.parameters()} == {torch.float32}
+    noise = torch.Generator().manual_seed(0)
+    image = pipe("a cat", num_inference_steps=1, generator=noise).images[0]
+    assert image.size == (128, 128)
+    reading = load_probe(output / "scorer" / "probe.safetensors").read([image])[0]
+    assert len(reading.subjects) >= 40
+
+
+def test_a_finished_training_is_not_done_again(smallest):
+    checkpoints, output = smallest
+    before = {path.name: path.stat().st_mtime_ns for path in checkpoints.glob("*.pt")}
+    run_smallest(checkpoints, output, "--stages", "vae", "denoiser")
+    after = {path.name: path.stat().st_mtime_ns for path in checkpoints.glob("*.pt")}
+    assert after == before
+    runs = [json.loads(line) for line in (checkpoints / "runs.jsonl").read_text().splitlines()]
+    assert [run["stages"] for run in runs][-1] == ["vae", "denoiser"]
+
+
+def test_the_vae_scaling_factor_makes_latents_of_unit_deviation(smallest):
+    checkpoints, output = smallest
+    latents = torch.load(checkpoints / "latents.pt", weights_only=True)
+    scaled = latents["means"].float() * latents["scaling_factor"]
+    noise = latents["stds"].float() * latents["scaling_factor"]
+    assert (scaled.var() + noise.square().mean()).sqrt().item() == pytest.approx(1.0, abs=0.1)
+    assert assembly.VOCABULARY_FILE.name in {path.name for path in output.iterdir()}
