@@ -9,7 +9,7 @@ COLAB_RUN := $(COLAB_VENV)/bin/python
 COLAB_STAMP := $(COLAB_VENV)/set-up-is-done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-colab bench soak notebooks pocket pocket-eval clean
+.PHONY: help demo lab test test-colab test-real bench soak notebooks pocket pocket-eval clean
 
 help: ## list these commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -30,6 +30,9 @@ test: $(STAMP) ## everything that must pass: ruff, mypy, the package, the notebo
 test-colab: $(COLAB_STAMP) ## the same tests under the versions that Colab ships
 	$(COLAB_RUN) -m pytest
 	$(COLAB_RUN) notebooks/build.py test
+
+test-real: $(STAMP) ## the tests that need a GPU and the real Hugging Face Hub
+	$(RUN) -m pytest -m "network and gpu"
 
 bench: $(STAMP) ## what is faster or better than what, each script in turn
 	set -e; for script in $(wildcard benchmarks/*.py); do $(RUN) $$script; done
