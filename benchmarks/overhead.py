@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from PIL import Image
 
+from sdlesson.drawing import Drawing, draw
 from sdlesson.images import same_picture
-from sdlesson.pipelines import Drawing, draw, load_pipeline
+from sdlesson.pipelines import load_pipeline
 from sdlesson.runtime import device_name, installed_version
 
 RESULT = Path(__file__).parent / "results" / "overhead.json"

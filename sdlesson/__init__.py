@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "draw": "pipelines",
+    "draw": "drawing",
     "image_grid": "images",
     "load_pipeline": "pipelines",
     "set_language": "language",

@@ -57,9 +57,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _draw(options: argparse.Namespace) -> int:
     """Draw one picture into a file; a bad wish is one sentence, not a traceback."""
+    from sdlesson.drawing import draw
     from sdlesson.hub import ModelError
     from sdlesson.images import check_output
-    from sdlesson.pipelines import draw
 
     try:
         check_output(options.out)

@@ -201,12 +201,12 @@ def _snapshot(source: Source, patterns: list[str]) -> Path:
         )
     except GatedRepoError as error:
         raise RefusedError(
-            f"{source.repo_id} is gated: accept its licence on {link}, then run sdlesson.login()"
+            f"{source.repo_id} is gated: accept its licence on {link}, then run `hf auth login`"
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise RefusedError(
             f"{source.repo_id} is neither a folder here nor a repository you can see on the Hub: "
-            f"check the name on {link}, and if it is private, run sdlesson.login()"
+            f"check the name on {link}, and if it is private, run `hf auth login`"
         ) from error
     except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise ModelError(

@@ -26,7 +26,7 @@ class Unknown(NamedTuple):
 
 
 def unknown_words(prompt: str) -> list[Unknown]:
-    """List the words of a prompt that the pocket model has never seen, each once, in order."""
+    """List the words of a prompt that the pocket model does not know, each once, in order."""
     known = _vocabulary()
     words = dict.fromkeys(word for word in _words(prompt) if not _is_known(word, known))
     return [Unknown(word, _suggestions(word, known)) for word in words]

@@ -8,11 +8,15 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sdlesson.language import set_language
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
 
 # Read once by huggingface_hub, torch and matplotlib when they are first imported.
 HF_HOME = tempfile.mkdtemp(prefix="sdlesson-hf-")
@@ -32,6 +36,7 @@ PRIVATE_VARIABLES = (
     "LC_MESSAGES",
     "SDLESSON_MODEL",
     "TELEGRAM_BOT_TOKEN",
+    "TQDM_DISABLE",
 )
 for name in PRIVATE_VARIABLES:
     os.environ.pop(name, None)
@@ -77,6 +82,54 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     set_language("en")
     yield
     set_language("en")
+
+
+# Pipelines are made inside the fixtures, so that tests of light modules stay light.
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline of random weights as `save_pretrained` leaves it; not to be changed."""
+    from fixtures_pipeline import make_tiny_pipeline
+
+    folder = tmp_path_factory.mktemp("tiny")
+    make_tiny_pipeline(tmp_path_factory.mktemp("letters")).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(tiny_folder: Path) -> StableDiffusionPipeline:
+    """A pipeline that a test may spoil."""
+    from sdlesson.pipelines import load_pipeline
+
+    pipe = load_pipeline(tiny_folder, device="cpu")
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="session")
+def pocket() -> StableDiffusionPipeline:
+    """The pocket model; not to be changed."""
+    from sdlesson.pipelines import load_pipeline
+
+    pipe = load_pipeline("pocket", device="cpu")
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that were looked for; none of them is found."""
+    from sdlesson import hub
+
+    names: list[str] = []
+
+    def find_nothing(model: str, *, half: bool) -> tuple[Path, str]:
+        names.append(model)
+        raise hub.ModelError("nothing here")
+
+    monkeypatch.setattr(hub, "find_model", find_nothing)
+    return names
 
 
 def _local_only(connect: Any) -> Any:

@@ -1,31 +1,27 @@
-import argparse
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from fixtures_pipeline import make_tiny_pipeline
 from PIL import Image
 
 import sdlesson
-from sdlesson import cli, doctor, pipelines
+from sdlesson import cli, doctor, drawing
 from sdlesson.images import read_settings
 
-
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    make_tiny_pipeline(tmp_path_factory.mktemp("letters")).save_pretrained(folder)
-    return folder
+QUIETING = {
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+}
 
 
 @pytest.fixture(autouse=True)
 def _quiet_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set here what the command sets, so that it is undone."""
-    monkeypatch.setenv("TQDM_DISABLE", "1")
-    monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "error")
-    monkeypatch.setenv("DIFFUSERS_VERBOSITY", "error")
+    for name, value in QUIETING.items():
+        monkeypatch.setenv(name, value)
 
 
 def test_draw_writes_a_picture_that_carries_its_settings(
@@ -82,7 +78,7 @@ def test_a_bad_wish_is_one_sentence_and_leaves_no_file(
 def test_an_output_is_checked_before_the_model_is_loaded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pipelines, "load_pipeline", _must_not_be_called)
+    monkeypatch.setattr(drawing, "load_pipeline", _must_not_be_called)
     assert cli.main(["draw", "a cat", "--out", str(tmp_path / "a.txt")]) == cli.BAD_INPUT
 
 
@@ -106,13 +102,13 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipelines, "load_pipeline", interrupt)
+    monkeypatch.setattr(drawing, "load_pipeline", interrupt)
     assert cli.main(["draw", "a cat", "--out", str(tmp_path / "a.png")]) == cli.INTERRUPTED
 
 
 def test_the_defaults_are_those_of_draw() -> None:
     options = cli._parser().parse_args(["draw", "a cat", "--out", "a.png"])
-    defaults = pipelines.draw.__kwdefaults__
+    defaults = drawing.draw.__kwdefaults__
     assert options.steps == defaults["num_inference_steps"]
     assert options.guidance == defaults["guidance_scale"]
     assert options.negative == defaults["negative_prompt"]
@@ -161,10 +157,23 @@ def test_an_unknown_command_is_refused() -> None:
     with pytest.raises(SystemExit) as end:
         cli.main(["paint"])
     assert end.value.code == cli.BAD_INPUT
-    assert isinstance(cli._parser(), argparse.ArgumentParser)
 
 
-def test_the_module_draws_with_the_pocket_model_from_a_bare_shell(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("is_terminal", "disabled"), [(True, None), (False, "1")])
+def test_a_progress_bar_is_for_a_terminal_only(
+    is_terminal: bool, disabled: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TQDM_DISABLE")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    cli._quiet_libraries()
+    assert os.environ.get("TQDM_DISABLE") == disabled
+
+
+def test_the_module_draws_with_the_pocket_model_from_a_bare_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in QUIETING:
+        monkeypatch.delenv(name)  # the command has to set them by itself
     command = ["draw", "a quokka on the beach", "--out", "beach.png", "--steps", "2", "--seed", "1"]
     done = subprocess.run(
         [sys.executable, "-m", "sdlesson", *command, "--model", "pocket"],
@@ -175,7 +184,7 @@ def test_the_module_draws_with_the_pocket_model_from_a_bare_shell(tmp_path: Path
         check=True,
     )
     assert done.stdout == "Saved beach.png (pocket, 128 x 128, seed 1)\n"
-    assert done.stderr == 'The pocket model has never seen: "quokka".\n'  # and no progress bar
+    assert done.stderr == 'The pocket model does not know "quokka"; it will guess.\n'  # no bar
     assert [path.name for path in tmp_path.iterdir()] == ["beach.png"]
 
 

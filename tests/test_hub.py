@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from fixtures_pipeline import make_tiny_pipeline
 from hub_server import HubServer
 from huggingface_hub import constants
 
@@ -18,18 +17,10 @@ from sdlesson.pipelines import load_pipeline
 FIRST, SECOND = (source.repo_id for source in hub.MODELS["sd15"])
 
 
-@pytest.fixture(scope="session")
-def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline as `save_pretrained` leaves it."""
-    folder = tmp_path_factory.mktemp("plain")
-    make_tiny_pipeline(tmp_path_factory.mktemp("letters")).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
-def folder(plain_folder: Path, tmp_path: Path) -> Path:
+def folder(tiny_folder: Path, tmp_path: Path) -> Path:
     """A copy of a pipeline that a test may spoil."""
-    return shutil.copytree(plain_folder, tmp_path / "pipeline")
+    return shutil.copytree(tiny_folder, tmp_path / "pipeline")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("runtime", "images"),
     ("hub", "diffusion", "prompts", "probe"),
     ("pipelines", "metrics", "figures"),
+    ("drawing",),
     ("experiments", "editing", "finetuning", "exercises", "widgets"),
     ("bot", "pocket", "doctor"),
     ("cli",),

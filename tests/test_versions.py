@@ -8,9 +8,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
+from sdlesson.drawing import draw
 from sdlesson.hub import POCKET_FOLDER
 from sdlesson.images import same_picture
-from sdlesson.pipelines import draw, load_pipeline
+from sdlesson.pipelines import load_pipeline
 
 PROMPTS = ["a cat on the beach", "un astronauta montando un caballo en Marte"]
 STEPS = 8
