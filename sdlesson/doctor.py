@@ -26,18 +26,17 @@ from sdlesson.runtime import (
     requirements,
 )
 
+# Below it peft raises, for every layer that LoRA is put on.
 FIRST_TORCHAO_THAT_PEFT_ACCEPTS = Version("0.16.0")
-"""peft.import_utils raises below it, for every layer that LoRA is put on."""
 
+# What Stable Diffusion 1.5 in half precision takes in the Hub's cache, rounded up.
 SD15_BYTES = 3 * 10**9
-"""What Stable Diffusion 1.5 in half precision takes in the Hub's cache, rounded up."""
 
+# Room for the pictures, and for a lesson's small fine-tuned weights.
 PICTURES_BYTES = 2 * 10**8
-"""Room for the pictures, and for a lesson's small fine-tuned weights."""
 
-
+# Where huggingface_hub looks for a token before its own file.
 TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-"""Where huggingface_hub looks for a token before its own file."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def check_device() -> Iterator[Check]:
         device = best_device()
         free = f"{free_memory_bytes(device) / GIB:.1f}"
     except (ImportError, OSError):  # OSError: on Windows, a library that torch needs is not there
-        text = say("GPU: unknown, torch does not load", "GPU: no se sabe, torch no carga")
+        text = say("GPU: unknown, torch does not load", "GPU: no se sabe, torch no arranca")
         yield Check(False, text, _pip("install --force-reinstall torch"))
         return
     if device == "cpu":
@@ -171,7 +170,7 @@ def check_pocket_model() -> Iterator[Check]:
             )
             yield Check(False, text, _restore(folder))
         else:
-            yield Check(True, say(f"{name}: intact", f"{name}: íntegro"))
+            yield Check(True, say(f"{name}: intact", f"{name}: intacto"))
 
 
 def check_disk() -> Iterator[Check]:

@@ -51,7 +51,7 @@ def check(answer: Any, expected: Any, *, hint: str = "", tolerance: float = TOLE
         return _not_yet(say("Fill in the cell above.", "Completa la celda de arriba."), hint)
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
-        return _not_yet(say(f"The code stops: {problem}", f"El código se para: {problem}"), hint)
+        return _not_yet(say(f"The code stops: {problem}", f"El código se detiene: {problem}"), hint)
 
 
 def difference(value: Any, expected: Any, tolerance: float = TOLERANCE) -> str:
@@ -64,7 +64,7 @@ def difference(value: Any, expected: Any, tolerance: float = TOLERANCE) -> str:
         return _between_sequences(value, expected, tolerance)
     if type(value) is not type(expected):
         got, wanted = type(value).__name__, type(expected).__name__
-        return say(f"It is a {got}; a {wanted} was asked.", f"Es {got}; se pedía {wanted}.")
+        return say(f"Its type is {got}, not {wanted}.", f"Es de tipo {got}, no {wanted}.")
     if value != expected:
         return say(f"It is {value!r}, not what was asked.", f"Es {value!r}, no lo que se pedía.")
     return ""

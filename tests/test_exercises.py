@@ -9,13 +9,6 @@ from sdlesson.language import set_language
 RED, BLUE = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
 
 
-@pytest.fixture(autouse=True)
-def english_before_and_after():
-    set_language("en")
-    yield
-    set_language("en")
-
-
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
