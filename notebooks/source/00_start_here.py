@@ -22,12 +22,12 @@
 # # Empieza aquí
 #
 # En esta lección vas a
-# - averiguar qué puede hacer tu ordenador,
+# - averiguar qué puede hacer tu equipo,
 # - dibujar a partir de palabras y descubrir qué decide cada ajuste,
 # - saber qué hacer cuando algo falla.
 #
-# **15 minutos · cualquier ordenador, sin GPU · sin cuenta · 30 MB de descarga en Colab, nada fuera
-# de él**
+# **15 minutos · cualquier equipo, sin GPU · sin cuenta · 30 MB de descarga en Colab, nada fuera de
+# él**
 #
 # Ejecuta cada celda con <kbd>Mayús</kbd> + <kbd>Intro</kbd>, de arriba abajo.
 
@@ -52,7 +52,7 @@ seed = 0
 # %% [markdown] lang="es"
 # ## ¿Qué máquina es esta?
 #
-# Un cuaderno se ejecuta en un ordenador: el tuyo o uno que te presta Google. ¿En cuál estamos?
+# Un cuaderno se ejecuta en una máquina: la tuya o una que te presta Google. ¿En cuál estamos?
 # ¿Tiene GPU?
 
 # %%
@@ -60,7 +60,7 @@ print(runtime.describe())
 
 # %% [markdown] lang="en"
 # If the line above says *CPU*, all is well: this lesson needs no more. The big model of later
-# lessons wants a GPU, and Colab lends one:
+# lessons needs a GPU, and Colab lends you one:
 #
 # ```text
 # Runtime ▸ Change runtime type ▸ Hardware accelerator
@@ -71,8 +71,8 @@ print(runtime.describe())
 # Colab then starts a new machine, so run the notebook again from its first cell.
 
 # %% [markdown] lang="es"
-# Si en la línea de arriba pone *CPU*, no pasa nada: esta lección no pide más. El modelo grande de
-# las lecciones siguientes sí quiere una GPU, y Colab presta una:
+# Si la línea de arriba dice *CPU*, no pasa nada: para esta lección basta. El modelo grande de las
+# lecciones siguientes sí necesita una GPU, y Colab te presta una:
 #
 # ```text
 # Entorno de ejecución ▸ Cambiar tipo de entorno de ejecución ▸ Acelerador por hardware
@@ -80,7 +80,8 @@ print(runtime.describe())
 #     ( ) CPU     (•) GPU T4     ( ) TPU v5e-1         [ Guardar ]
 # ```
 #
-# Colab arranca entonces una máquina nueva: vuelve a ejecutar el cuaderno desde la primera celda.
+# Colab arranca entonces una máquina nueva, así que vuelve a ejecutar el cuaderno desde la primera
+# celda.
 
 # %% [markdown] lang="en"
 # ## The first picture
@@ -115,8 +116,8 @@ images[0].resize((384, 384))
 print(("astronaut", "horse") in HELD_OUT_RIDES)
 
 # %% [markdown] lang="en"
-# `True`: it has met astronauts, and horses, and never one on the other. It put
-# them together itself.
+# `True`: it has met astronauts, and it has met horses, but never one on the other. It put them
+# together by itself.
 #
 # Four things decide a picture: the words, the seed of the noise, the number of steps, the guidance.
 # The course's `draw` takes them in one line. Does it draw the same?
@@ -133,12 +134,12 @@ drawing = draw(prompt, pipe=pipe, seed=seed, num_inference_steps=50, guidance_sc
 print(same_picture(images[0], drawing.image))
 
 # %% [markdown] lang="en"
-# It does, so we go on with `draw`; left out, steps are 25 and guidance is 7.5. What will change,
-# and what will stay, if we add a painter to the words?
+# It does, so we go on with `draw`. Leave them out, and steps are 25 and guidance is 7.5. What will
+# change, and what will stay, if we add a painter to the words?
 
 # %% [markdown] lang="es"
-# Lo mismo, así que seguimos con `draw`; si no dices nada, son 25 pasos y guía 7.5. ¿Qué cambiará y
-# qué seguirá igual si a las palabras les añadimos un pintor?
+# Sí, así que seguimos con `draw`. Si no los indicas, son 25 pasos y una guía de 7.5. ¿Qué cambiará y
+# qué seguirá igual si añadimos un pintor a las palabras?
 
 # %%
 monet_prompt = f"{prompt}, in the style of Monet"
@@ -194,12 +195,12 @@ my_picture = "two pandas in the snow"
 my_picture = draw("an astronaut riding a horse on Mars", pipe=pipe, seed=0).image
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** One sentence and one number are a whole picture: give both to a
-# friend, and they can draw it too.
+# **What you should have noticed.** With steps and guidance left alone, one sentence and one number
+# are a whole picture: give both to a friend, and they can draw it too.
 
 # %% [markdown] lang="es" part="noticed"
-# **Lo que deberías haber notado.** Una frase y un número son una imagen entera: dáselos a alguien
-# y podrá dibujarla también.
+# **Lo que deberías haber notado.** Si no tocas los pasos ni la guía, una frase y un número son una
+# imagen entera: dáselos a alguien y podrá dibujarla también.
 
 # %% [markdown] lang="en"
 # ## Four seeds
@@ -303,7 +304,7 @@ def draw_pair(first_prompt, second_prompt, seed):
 # %% [markdown] lang="es"
 # ## Las palabras que conoce
 #
-# El modelo de bolsillo entiende español e inglés. ¿Dará la misma imagen la misma frase en español?
+# El modelo de bolsillo lee español e inglés. Con la misma frase en español, ¿saldrá la misma imagen?
 
 # %%
 spanish = draw("un astronauta montando un caballo en Marte", pipe=pipe, seed=0).image
@@ -320,7 +321,7 @@ image_grid([plain, spanish], columns=2, labels=["English", "español"])
 # Otras palabras son otros números dentro del modelo, así que no es la misma imagen; juzga tú si es
 # la misma escena.
 #
-# Eso sí, su mundo es pequeño. ¿Qué palabras de estas quedan fuera?
+# Eso sí, su mundo es pequeño. ¿Cuáles de estas palabras quedan fuera?
 
 # %% tags=["nbval-check-output"]
 for word, suggestions in unknown_words("a squirel and a unicorn on Marz"):
@@ -331,8 +332,8 @@ for word, suggestions in unknown_words("a squirel and a unicorn on Marz"):
 # lessons knows unicorns.
 
 # %% [markdown] lang="es"
-# Si es una errata, hay sugerencia; un unicornio, en cambio, no existe en este mundo. El modelo
-# grande de las lecciones siguientes sí los conoce.
+# Para una errata hay una sugerencia; un unicornio, en cambio, no existe en este mundo. El modelo
+# grande de las lecciones siguientes sí conoce los unicornios.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 3 · Mend a prompt
@@ -378,14 +379,14 @@ my_prompt = ""
 # %% [markdown] lang="en"
 # ## When something fails
 #
-# Ask the doctor first: a line for each thing that the course needs, and what to do about the ones
-# that are missing.
+# Ask the doctor first. It gives a line for each thing that the course needs, and says what to do
+# where one is missing.
 
 # %% [markdown] lang="es"
 # ## Si algo falla
 #
-# Pregunta primero al doctor: una línea por cada cosa que necesita el curso, y qué hacer con las que
-# falten.
+# Pregunta primero al doctor: te da una línea por cada cosa que necesita el curso y te dice qué hacer
+# si alguna falta.
 
 # %%
 print(*doctor.check(), sep="\n")
