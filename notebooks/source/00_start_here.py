@@ -138,8 +138,8 @@ print(same_picture(images[0], drawing.image))
 # change, and what will stay, if we add a painter to the words?
 
 # %% [markdown] lang="es"
-# Sí, así que seguimos con `draw`. Si no los indicas, son 25 pasos y una guía de 7.5. ¿Qué cambiará y
-# qué seguirá igual si añadimos un pintor a las palabras?
+# Sí, así que seguimos con `draw`. Si no los indicas, son 25 pasos y una guía de 7.5. ¿Qué cambiará
+# y qué seguirá igual si añadimos un pintor a las palabras?
 
 # %%
 monet_prompt = f"{prompt}, in the style of Monet"
@@ -304,7 +304,8 @@ def draw_pair(first_prompt, second_prompt, seed):
 # %% [markdown] lang="es"
 # ## Las palabras que conoce
 #
-# El modelo de bolsillo lee español e inglés. Con la misma frase en español, ¿saldrá la misma imagen?
+# El modelo de bolsillo lee español e inglés. Con la misma frase en español, ¿saldrá la misma
+# imagen?
 
 # %%
 spanish = draw("un astronauta montando un caballo en Marte", pipe=pipe, seed=0).image
@@ -385,8 +386,8 @@ my_prompt = ""
 # %% [markdown] lang="es"
 # ## Si algo falla
 #
-# Pregunta primero al doctor: te da una línea por cada cosa que necesita el curso y te dice qué hacer
-# si alguna falta.
+# Pregunta primero al doctor: te da una línea por cada cosa que necesita el curso y te dice qué
+# hacer si alguna falta.
 
 # %%
 print(*doctor.check(), sep="\n")
