@@ -37,8 +37,9 @@ test-real: $(STAMP) ## the tests that need a GPU and the real Hugging Face Hub
 bench: $(STAMP) ## what is faster or better than what, each script in turn
 	set -e; for script in $(wildcard benchmarks/*.py); do $(RUN) $$script; done
 
-soak: $(STAMP) ## the long load, kill and fuzz runs
+soak: $(STAMP) ## the long load, kill and fuzz runs, and the notebooks the other way round
 	$(RUN) -m pytest -m slow --timeout 3600
+	$(RUN) notebooks/build.py soak
 
 notebooks: $(STAMP) ## build every notebook from its source and execute it
 	$(RUN) notebooks/build.py build

@@ -3,7 +3,9 @@
 python notebooks/build.py build   write en/ and es/; outputs stay where no code changed
 python notebooks/build.py run     build, then execute each notebook in a clean kernel
 python notebooks/build.py check   fail when sources and notebooks disagree
-python notebooks/build.py test    execute all again and compare the small outputs (nbval)
+python notebooks/build.py test    execute all again and compare the small outputs (nbval): English
+                                  as a student gets it, Spanish with the exercises solved
+python notebooks/build.py soak    the same, the other way round
 python notebooks/build.py demo    execute lesson 00 and write its pictures into pictures/
 """
 
@@ -157,16 +159,28 @@ def check() -> None:
 
 def test() -> None:
     """Run nbval on English as a student gets it and on Spanish with the exercises solved."""
+    _compare("en", solved="es")
+
+
+def soak() -> None:
+    """Run nbval on the two other combinations: Spanish as a student gets it, English solved."""
+    _compare("es", solved="en")
+
+
+def _compare(as_students_get_it: str, *, solved: str) -> None:
+    """Execute the notebooks of both languages and exit with nbval's verdict."""
     with tempfile.TemporaryDirectory() as folder:
         for lesson in read_lessons():
-            notebook = make_notebook(lesson, "es", solved=True)
-            copy_outputs(nbformat.read(built_path(lesson, "es"), as_version=4), notebook)
-            write(notebook, Path(folder) / built_path(lesson, "es").name)
+            built = built_path(lesson, solved)
+            notebook = make_notebook(lesson, solved, solved=True)
+            copy_outputs(nbformat.read(built, as_version=4), notebook)
+            write(notebook, Path(folder) / built.name)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax"]
         command += ["--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT_S}"]
         command += ["-o", "addopts=", "-o", f"timeout={CELL_TIMEOUT_S}"]
         offline = os.environ | {"HF_HUB_OFFLINE": "1"}
-        finished = subprocess.run([*command, str(NOTEBOOKS / "en"), folder], cwd=ROOT, env=offline)
+        command += [str(NOTEBOOKS / as_students_get_it), folder]
+        finished = subprocess.run(command, cwd=ROOT, env=offline)
     sys.exit(finished.returncode)
 
 
@@ -242,7 +256,14 @@ def _skeleton(notebook: NotebookNode) -> tuple:
 
 
 if __name__ == "__main__":
-    commands = {"build": build, "run": run, "check": check, "test": test, "demo": demo}
+    commands = {
+        "build": build,
+        "run": run,
+        "check": check,
+        "test": test,
+        "soak": soak,
+        "demo": demo,
+    }
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
