@@ -1,4 +1,6 @@
+import base64
 import importlib
+import io
 import re
 import sys
 import tomllib
@@ -8,6 +10,7 @@ import nbformat
 import pytest
 from nbformat import v4
 from packaging.requirements import Requirement
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "notebooks"))  # a script's folder, as when build.py is run
@@ -71,8 +74,10 @@ from sdlesson import exercises
 seed = 0
 
 # %% tags=["nbval-check-output"]
-print("progress", file=sys.stderr)
 print(seed)
+
+# %%
+print("progress", file=sys.stderr)
 
 # %% [markdown] lang="en" part="goal"
 # Add.
@@ -183,16 +188,48 @@ def test_a_kernel_runs_an_unsolved_lesson_and_its_outputs_come_out_clean(toy, tm
     outputs.clean_outputs(notebook)
     shown = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
     assert [output.text for output in shown[2]] == ["0\n"]
-    assert "Not yet" in shown[4][0].data["text/plain"]
+    assert shown[3] == []  # what goes to stderr is left out
+    assert "Not yet" in shown[5][0].data["text/plain"]
 
 
-def test_widget_state_is_stripped_and_one_slim_picture_is_kept():
+def test_progress_and_widget_state_are_stripped_and_one_slim_picture_is_kept():
+    bar = v4.new_output("stream", name="stderr", text="50%|#####     | 12/25")
     view = v4.new_output("display_data", data={outputs.WIDGET_VIEW: {"model_id": "1"}})
-    cell = v4.new_code_cell("draw()", outputs=[view])
+    noise = Image.effect_noise((64, 64), 90)
+    encoded = {mime: _encoded(noise, mime) for mime in ("image/png", "image/jpeg")}
+    shown = v4.new_output("display_data", data=dict(encoded))
+    cell = v4.new_code_cell("draw()", outputs=[bar, view, shown])
     notebook = v4.new_notebook(cells=[cell], metadata={"widgets": {}})
     outputs.clean_outputs(notebook)
-    assert notebook.cells[0].outputs == []
+    (kept,) = notebook.cells[0].outputs
+    assert list(kept.data) == ["image/jpeg"]  # noise is what JPEG is smaller for
+    assert len(kept.data["image/jpeg"]) < len(encoded["image/png"])
     assert "widgets" not in notebook.metadata
+
+
+def _encoded(image, mime):
+    file = io.BytesIO()
+    image.save(file, mime.removeprefix("image/"))
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_a_changed_output_of_a_cell_that_asks_for_it_fails(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "00_toy.py").write_text(TOY, encoding="utf-8")
+    build.build()
+    build.run()
+    path = tmp_path / "es" / "00_juguete.ipynb"
+    notebook = read_built(path)
+    assert notebook.cells[3].outputs[0].text == "0\n"
+    notebook.cells[3].outputs[0].text = "1\n"
+    nbformat.write(notebook, path)
+    with pytest.raises(SystemExit) as end:
+        build.test()
+    assert end.value.code == 1
+    report = capfd.readouterr().out
+    assert "1 failed" in report  # English is as it was
+    assert "00_juguete.ipynb::Cell 2" in report
 
 
 def test_check_sees_an_edited_notebook(toy, tmp_path, monkeypatch):
