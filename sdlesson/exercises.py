@@ -126,7 +126,7 @@ def _between_numbers(value: Any, expected: Any, tolerance: float) -> str:
 def _between_sequences(value: Sequence, expected: Sequence, tolerance: float) -> str:
     if len(value) != len(expected):
         got, wanted = len(value), len(expected)
-        return say(f"It has {got} items, not {wanted}.", f"Tiene {got} elementos, no {wanted}.")
+        return say(f"Its length is {got}, not {wanted}.", f"Su longitud es {got}, no {wanted}.")
     for index, (ours, theirs) in enumerate(zip(value, expected, strict=True)):
         if found := difference(ours, theirs, tolerance):
             return say(f"Item [{index}]: {found}", f"Elemento [{index}]: {found}")
