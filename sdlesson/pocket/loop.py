@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import csv
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ class Recipe:
     Attributes:
         learning_rate: The peak, after `warmup` steps; a cosine takes it to a fiftieth of that.
         ema_decay: Of the averaged weights that are kept, per step.
+        deadline: When to stop, on `time.monotonic`'s clock; a later run goes on from there.
     """
 
     steps: int
@@ -34,6 +36,15 @@ class Recipe:
     ema_decay: float = 0.999
     weight_decay: float = 0.01
     seed: int = 0
+    deadline: float = math.inf
+
+
+class OutOfTimeError(Exception):
+    """A stage met its deadline; its checkpoint is written."""
+
+    def __init__(self, name: str, step: int, steps: int) -> None:
+        super().__init__(f"out of time at step {step:,} of {steps:,} of {name}")
+        self.name = name
 
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -47,10 +58,13 @@ def fit(name: str, model: Model, step_loss: StepLoss, recipe: Recipe, folder: Pa
 
     The checkpoint `folder/name.pt` is written every `CHECKPOINT_EVERY` steps and at the end; a call
     that finds one goes on from it, and because each step's chance depends on (seed, step) alone, it
-    goes on as the unbroken run would have. The curve is `folder/name.csv`.
+    goes on as the unbroken run would have. A checkpoint without "optimizer" starts a new one, and
+    warms up again under it: Adam's first steps have no history to be measured by. The curve is
+    `folder/name.csv`.
 
     Raises:
         FloatingPointError: The loss is no longer finite; the last good checkpoint stays.
+        OutOfTimeError: The recipe's deadline has passed; what was learned is in the checkpoint.
     """
     path = folder / f"{name}.pt"
     average = copy.deepcopy(model).eval().requires_grad_(False)
@@ -61,10 +75,15 @@ def fit(name: str, model: Model, step_loss: StepLoss, recipe: Recipe, folder: Pa
     if path.exists():
         first = _load(path, model, average, optimizer)
     bar = tqdm(range(first, recipe.steps), name, recipe.steps, initial=first, mininterval=5)
+    fresh = first - _age(optimizer)
     for step in bar:
+        if time.monotonic() >= recipe.deadline:
+            if step > first:
+                _save(path, step, model, average, optimizer)
+            raise OutOfTimeError(name, step, recipe.steps)
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * _schedule(step, recipe)
+            group["lr"] = recipe.learning_rate * _schedule(step, fresh, recipe)
         loss, figures = step_loss(step, generator)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"{name}: the loss is {loss.item()} at step {step}")
@@ -82,12 +101,23 @@ def fit(name: str, model: Model, step_loss: StepLoss, recipe: Recipe, folder: Pa
     return average
 
 
-def _schedule(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then half a cosine down to 2%."""
-    if step < recipe.warmup:
-        return (step + 1) / recipe.warmup
-    t = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * t))
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write "step", "model", "average" and, unless it is to start anew, "optimizer"; or nothing."""
+    unfinished = path.with_suffix(".part")
+    torch.save(state, unfinished)
+    unfinished.replace(path)
+
+
+def _schedule(step: int, fresh: int, recipe: Recipe) -> float:
+    """Half a cosine from `warmup` steps on, down to 2%; linear warm-up since step `fresh`."""
+    t = max(0, step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    warm = min(1.0, (step + 1 - fresh) / max(1, recipe.warmup))
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * t)))
+
+
+def _age(optimizer: torch.optim.Optimizer) -> int:
+    """How many steps the optimizer has taken; kept in its own state, so checkpoints hold it."""
+    return max((int(state["step"]) for state in optimizer.state.values()), default=0)
 
 
 @torch.no_grad()
@@ -102,10 +132,8 @@ def _update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
 def _save(
     path: Path, step: int, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
-    unfinished = path.with_suffix(".part")
     state = {"step": step, "model": model.state_dict(), "average": average.state_dict()}
-    torch.save({**state, "optimizer": optimizer.state_dict()}, unfinished)
-    unfinished.replace(path)
+    write_checkpoint(path, {**state, "optimizer": optimizer.state_dict()})
 
 
 def _load(
@@ -114,7 +142,8 @@ def _load(
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
+    if "optimizer" in state:
+        optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
 
 

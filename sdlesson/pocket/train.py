@@ -1,7 +1,8 @@
 """`make pocket`: train everything from nothing, or go on from the last checkpoint.
 
 Stages, in order: scenes, vae, probe, clip, denoiser, package. Each leaves its work in the
-checkpoint folder and is passed over when it is done; `--help` has the options.
+checkpoint folder and is passed over when it is done; `--help` has the options. With `--minutes` the
+training stops by itself and says what is left; the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import CLIPTokenizer
 
 from sdlesson.pocket import autoencoder, denoiser, scorer
 from sdlesson.pocket.assembly import package
+from sdlesson.pocket.loop import OutOfTimeError, Recipe
 from sdlesson.pocket.scenes import render_scenes
 from sdlesson.pocket.tokenizer import train_tokenizer
 from sdlesson.runtime import best_device
@@ -33,20 +38,36 @@ def main(arguments: list[str] | None = None) -> None:
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     started = datetime.now(UTC)
+    deadline = time.monotonic() + 60 * options.minutes
     bank = render_scenes(folder, options.scenes, options.seed)
-    if "probe" in options.stages:
-        count = max(1, options.scenes // HELD_OUT_SHARE)
-        held_out = render_scenes(folder, count, options.seed, held_out=True)
     tokenizer = train_tokenizer(seed=options.seed)
+    try:
+        _train(options, bank, tokenizer, deadline)
+    except OutOfTimeError as stop:
+        left = [stage for stage in STAGES[STAGES.index(stop.name) :] if stage in options.stages]
+        print(f"{stop}; left: {', '.join(left)}. The same command goes on from there.")
+        return
+    finally:
+        _log(folder, options, started)
+    if "package" in options.stages:
+        package(folder, bank, tokenizer, options.device, options.seed, options.output)
 
-    def recipe(default: denoiser.Recipe) -> denoiser.Recipe:
+
+def _train(
+    options: argparse.Namespace, bank: np.ndarray, tokenizer: CLIPTokenizer, deadline: float
+) -> None:
+    """Run the stages that learn."""
+    folder, device = options.folder, options.device
+
+    def recipe(default: Recipe) -> Recipe:
         steps = max(1, round(default.steps * options.scale))
-        return dataclasses.replace(default, steps=steps, seed=options.seed)
+        return dataclasses.replace(default, steps=steps, seed=options.seed, deadline=deadline)
 
-    device = options.device
     if "vae" in options.stages:
         autoencoder.train_autoencoder(bank, folder, device, recipe(autoencoder.RECIPE))
     if "probe" in options.stages:
+        count = max(1, options.scenes // HELD_OUT_SHARE)
+        held_out = render_scenes(folder, count, options.seed, held_out=True)
         scorer.train_probe(
             bank, held_out, folder, device, recipe(scorer.PROBE_RECIPE), options.seed
         )
@@ -63,13 +84,10 @@ def main(arguments: list[str] | None = None) -> None:
             recipe(denoiser.RECIPE),
             options.seed,
         )
-    _log(folder, options, started)
-    if "package" in options.stages:
-        package(folder, bank, tokenizer, device, options.seed, options.output)
 
 
 def _stored_latents(
-    bank: np.ndarray, folder: Path, device: str, recipe: denoiser.Recipe
+    bank: np.ndarray, folder: Path, device: str, recipe: Recipe
 ) -> tuple[tuple[torch.Tensor, torch.Tensor], float]:
     """Encode every scene once with the finished VAE and keep the result."""
     path = folder / "latents.pt"
@@ -108,6 +126,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--scale", type=float, default=1.0, help="of every stage's steps")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop training after this")
     return parser.parse_args(arguments)
 
 
