@@ -108,7 +108,7 @@ def smallest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_every_stage_runs_from_nothing_to_a_pipeline_that_draws(smallest):
     checkpoints, output = smallest
-    for name in ("vae", "probe", "clip", "denoiser"):
+    for name in ("vae", "probe", "clip", "denoiser", "decoder"):
         assert (checkpoints / f"{name}.pt").exists()
     verify_folder(output / "model")
     verify_folder(output / "scorer")
@@ -130,6 +130,18 @@ def test_a_finished_training_is_not_done_again(smallest):
     assert after == before
     runs = [json.loads(line) for line in (checkpoints / "runs.jsonl").read_text().splitlines()]
     assert [run["stages"] for run in runs][-1] == ["vae", "denoiser"]
+
+
+def test_the_decoder_goes_on_while_the_encoder_rests(smallest):
+    checkpoints, output = smallest
+    before = torch.load(checkpoints / "vae.pt", weights_only=True)["average"]
+    after = StableDiffusionPipeline.from_pretrained(output / "model").vae.state_dict()
+    moved = {
+        name.split(".")[0]
+        for name, value in after.items()
+        if not torch.equal(value, before[name].half().float())
+    }
+    assert moved == {"post_quant_conv", "decoder"}
 
 
 def test_the_vae_scaling_factor_makes_latents_of_unit_deviation(smallest):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from torch import nn
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
@@ -17,6 +17,7 @@ from sdlesson.pocket.autoencoder import latents_std, new_autoencoder
 from sdlesson.pocket.checker import make_checker
 from sdlesson.pocket.denoiser import Denoiser, new_scheduler, new_text_encoder, new_unet
 from sdlesson.pocket.grammar import LANGUAGES, vocabulary
+from sdlesson.pocket.loop import Model
 from sdlesson.pocket.scorer import IMAGE_MEAN, IMAGE_STD, LABELS, new_clip
 from sdlesson.pocket.world import SIZE_PX
 from sdlesson.probe import Probe
@@ -37,16 +38,13 @@ def package(
     A stage without a checkpoint keeps random weights.
     """
     vae = _restore(checkpoints / "vae.pt", new_autoencoder())
-    assert isinstance(vae, AutoencoderKL)
     vae.register_to_config(scaling_factor=1 / latents_std(vae.to(device), bank, device))
+    _restore(checkpoints / "decoder.pt", nn.ModuleList([vae.post_quant_conv, vae.decoder]))
     denoiser = _restore(
         checkpoints / "denoiser.pt", Denoiser(new_text_encoder(tokenizer), new_unet())
     )
-    assert isinstance(denoiser, Denoiser)
     clip = _restore(checkpoints / "clip.pt", new_clip(tokenizer))
-    assert isinstance(clip, CLIPModel)
     probe = _restore(checkpoints / "probe.pt", Probe(LABELS))
-    assert isinstance(probe, Probe)
     processor = CLIPImageProcessor(
         size={"shortest_edge": SIZE_PX},
         crop_size={"height": SIZE_PX, "width": SIZE_PX},
@@ -106,7 +104,7 @@ def write_vocabulary(path: Path) -> None:
     path.write_text(json.dumps(words, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def _restore(checkpoint: Path, model: nn.Module) -> nn.Module:
+def _restore(checkpoint: Path, model: Model) -> Model:
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         model.load_state_dict(state["average"])

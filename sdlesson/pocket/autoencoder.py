@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from sdlesson.pocket.loop import Recipe, fit
@@ -17,6 +17,7 @@ from sdlesson.pocket.world import SIZE_PX
 
 RECIPE = Recipe(steps=5_000, batch=16, learning_rate=8e-4, ema_decay=0.999)
 CROP_PX = 64
+DECODER_RECIPE = Recipe(steps=4_000, batch=4, learning_rate=5e-4, ema_decay=0.999)
 WHOLE_PICTURES_FROM = 0.85
 """The fraction of the steps after which whole pictures replace crops."""
 KL_WEIGHT = 1e-6
@@ -63,6 +64,41 @@ def train_autoencoder(
 
     average = fit("vae", vae, step_loss, recipe, folder)
     average.register_to_config(scaling_factor=1 / latents_std(average, bank, device))
+    return average
+
+
+def train_decoder(
+    vae: AutoencoderKL,
+    bank: np.ndarray,
+    latents: tuple[Tensor, Tensor],
+    folder: Path,
+    device: str,
+    recipe: Recipe = DECODER_RECIPE,
+) -> nn.ModuleList:
+    """Go on with the decoder alone, on whole pictures from stored latents.
+
+    The encoder rests, so the latents stay what the U-Net was trained on: this can run before,
+    during or after that, as `sd-vae-ft-mse` was trained for SD 1.x. It replaces the decoder of
+    `vae` and returns it, behind its first convolution.
+    """
+    decoder = nn.ModuleList([vae.post_quant_conv, vae.decoder]).to(device).train()
+    decoder.requires_grad_(True)
+    vae.decoder.to(memory_format=torch.channels_last)
+    means, stds = latents
+
+    def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        index = torch.randint(len(bank), (recipe.batch,), generator=generator)
+        noise = torch.randn(stds[index].shape, generator=generator)
+        sample = (means[index].float() + stds[index].float() * noise).to(device)
+        pixels = to_unit_pixels(bank[index.numpy()]).to(device)
+        with torch.autocast(device, torch.bfloat16):
+            restored = decoder[1](decoder[0](sample)).float()
+        error = restored - pixels
+        figures = {"psnr": psnr(restored.detach(), pixels)}
+        return error.abs().mean() + EDGE_WEIGHT * _edges(error), figures
+
+    average = fit("decoder", decoder, step_loss, recipe, folder)
+    vae.post_quant_conv, vae.decoder = average
     return average
 
 

@@ -1,6 +1,6 @@
 """`make pocket`: train everything from nothing, or go on from the last checkpoint.
 
-Stages, in order: scenes, vae, probe, clip, denoiser, package. Each leaves its work in the
+Stages, in order: scenes, vae, probe, clip, denoiser, decoder, package. Each leaves its work in the
 checkpoint folder and is passed over when it is done; `--help` has the options. With `--minutes` the
 training stops by itself and says what is left; the same command goes on from there.
 """
@@ -29,7 +29,7 @@ from sdlesson.runtime import best_device
 SCENES = 40_000
 HELD_OUT_SHARE = 10
 """One held-out scene for the probe to so many training scenes."""
-STAGES = ("scenes", "vae", "probe", "clip", "denoiser", "package")
+STAGES = ("scenes", "vae", "probe", "clip", "denoiser", "decoder", "package")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -73,8 +73,10 @@ def _train(
         )
     if "clip" in options.stages:
         scorer.train_clip(tokenizer, bank, folder, device, recipe(scorer.CLIP_RECIPE), options.seed)
+    if "denoiser" not in options.stages and "decoder" not in options.stages:
+        return
+    latents, scaling_factor = _stored_latents(bank, folder, device, recipe(autoencoder.RECIPE))
     if "denoiser" in options.stages:
-        latents, scaling_factor = _stored_latents(bank, folder, device, recipe(autoencoder.RECIPE))
         denoiser.train_denoiser(
             tokenizer,
             latents,
@@ -83,6 +85,11 @@ def _train(
             device,
             recipe(denoiser.RECIPE),
             options.seed,
+        )
+    if "decoder" in options.stages:
+        vae = autoencoder.train_autoencoder(bank, folder, device, recipe(autoencoder.RECIPE))
+        autoencoder.train_decoder(
+            vae, bank, latents, folder, device, recipe(autoencoder.DECODER_RECIPE)
         )
 
 

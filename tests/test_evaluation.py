@@ -1,0 +1,170 @@
+"""The committed weights keep their promises: figures on file, floors on a small fresh sample."""
+
+import json
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from transformers import CLIPModel, CLIPTokenizer
+
+from sdlesson import hub
+from sdlesson.images import to_pixels
+from sdlesson.pocket import arithmetic, evaluation, world
+from sdlesson.pocket.denoiser import tokenize
+from sdlesson.pocket.grammar import caption
+from sdlesson.pocket.rendering import render
+from sdlesson.pocket.scorer import clip_pixels
+from sdlesson.pocket.world import Scene
+from sdlesson.probe import Probe, load_probe
+
+KEYS = ["subject", "place", "style", "pair", "held_out"]
+KEYS += ["spanish_gap", "vae_psnr", "pipeline_mb", "scorer_mb", "macs_ratio"]
+DRAWN = 40
+RENDERED = 300
+
+
+@pytest.fixture(scope="module")
+def probe() -> Probe:
+    return load_probe(hub.SCORER_FOLDER / "probe.safetensors")
+
+
+@pytest.fixture(scope="module")
+def pipe() -> StableDiffusionPipeline:
+    return evaluation.judged_pipeline("cpu")
+
+
+@pytest.fixture(scope="module")
+def clip() -> CLIPModel:
+    return CLIPModel.from_pretrained(hub.SCORER_FOLDER / "clip").eval()
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[str, dict[str, float]]:
+    return json.loads(evaluation.EVALUATION_FILE.read_text())
+
+
+def scenes(name: str, count: int, *kinds: str, held_out: bool = False) -> list[Scene]:
+    """Scenes that neither training nor the table has met."""
+    return list(
+        evaluation.evaluation_scenes(
+            f"test {name}", count, lambda s: s.kind in kinds, held_out=held_out
+        )
+    )
+
+
+def share(verdict: evaluation.Verdict, asked: list[Scene], readings: list) -> float:
+    return sum(verdict(s, r) for s, r in zip(asked, readings, strict=True)) / len(asked)
+
+
+def test_the_table_has_every_row_with_its_interval(table):
+    assert [key for key in table if key != "settings"] == KEYS
+    for key in KEYS[:7]:
+        assert table[key]["low"] <= table[key]["value"] <= table[key]["high"]
+        assert table[key]["n"] >= 100
+    for key in KEYS[:5]:
+        interval = (table[key]["low"], table[key]["high"])
+        right = round(table[key]["value"] * table[key]["n"])
+        assert interval == pytest.approx(evaluation.wilson(right, table[key]["n"]), abs=1e-3)
+    assert table["settings"]["steps"] == evaluation.STEPS
+    assert table["settings"]["guidance_scale"] == evaluation.GUIDANCE_SCALE
+
+
+def test_sizes_and_arithmetic_on_file_are_those_of_the_committed_weights(table):
+    assert table["pipeline_mb"]["value"] <= 28
+    assert table["scorer_mb"]["value"] <= 6
+    for key, folder in (("pipeline_mb", hub.POCKET_FOLDER), ("scorer_mb", hub.SCORER_FOLDER)):
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        assert table[key]["value"] == pytest.approx(size / 1e6, abs=0.1)
+    assert table["macs_ratio"]["value"] == pytest.approx(arithmetic.macs_ratio(), rel=0.02)
+    assert table["macs_ratio"]["value"] >= 300
+
+
+def test_sd15_has_the_weights_that_are_published():
+    assert arithmetic.of_sd15().parameters == 859_520_964 + 123_060_480 + 83_653_863
+
+
+def test_subject_and_place_are_right_in_at_least_four_of_five_pictures(table):
+    assert table["subject"]["value"] >= 0.8
+    assert table["place"]["value"] >= 0.8
+
+
+def test_a_fresh_sample_shows_the_subject_place_and_style_asked_for(pipe, probe):
+    asked = scenes("drawn", DRAWN, "single")
+    readings = evaluation.read_drawn(pipe, probe, asked, "en")
+    assert share(evaluation.subject_right, asked, readings) >= 0.7
+    assert share(evaluation.place_right, asked, readings) >= 0.8
+    assert share(evaluation.style_right, asked, readings) >= 0.8
+
+
+def test_spanish_is_understood(pipe, probe):
+    asked = scenes("spanish", DRAWN, "single")
+    readings = evaluation.read_drawn(pipe, probe, asked, "es")
+    assert share(evaluation.subject_right, asked, readings) >= 0.7
+
+
+def test_another_prompt_is_read_as_wrong(pipe, probe):
+    asked = scenes("drawn", DRAWN, "single")
+    others = asked[1:] + asked[:1]
+    readings = probe.read([render(scene) for scene in asked])
+    assert share(evaluation.subject_right, others, readings) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("kinds", "verdict", "floor"),
+    [
+        (("single",), evaluation.subject_right, 0.95),
+        (("single", "beside", "riding"), evaluation.place_right, 0.95),
+        (("single", "beside", "riding"), evaluation.style_right, 0.97),
+        (("beside", "riding"), evaluation.both_right, 0.9),
+    ],
+)
+def test_the_probe_reads_real_renders(probe, kinds, verdict, floor):
+    asked = scenes("rendered", RENDERED, *kinds)
+    assert share(verdict, asked, evaluation.read_rendered(probe, asked)) >= floor
+
+
+def test_the_probe_counts_and_sees_hats_on_real_renders(probe):
+    asked = [s for s in scenes("counted", RENDERED, "single") if s.style == "plain"]
+    readings = evaluation.read_rendered(probe, asked)
+    pairs = list(zip(asked, readings, strict=True))
+    assert sum(s.count == r.count for s, r in pairs) / len(pairs) >= 0.95
+    hatted = [(any(s.hats), r.hat > 0.5) for s, r in pairs if s.subjects[0] in world.HATTED]
+    assert sum(truth == seen for truth, seen in hatted) / len(hatted) >= 0.9
+
+
+def test_the_clip_pair_finds_each_renders_own_caption(clip):
+    tokenizer = CLIPTokenizer.from_pretrained(hub.SCORER_FOLDER / "clip")
+    asked = [s for s in scenes("clip", 64, "single", "riding") if s.style == "plain"]
+    pixels = to_pixels([render(scene) for scene in asked])
+    for language in ("en", "es"):
+        input_ids = tokenize(tokenizer, [caption(scene, language) for scene in asked])
+        with torch.no_grad():
+            logits = clip(input_ids=input_ids, pixel_values=clip_pixels(pixels)).logits_per_image
+        own = torch.arange(len(asked))
+        assert (logits.argmax(1) == own).float().mean() >= 0.6
+
+
+def test_the_safety_checker_flags_broccoli_and_little_else():
+    pipe = StableDiffusionPipeline.from_pretrained(hub.POCKET_FOLDER)
+    asked = [s for s in scenes("checked", 400, "single") if s.style == "plain"]
+    flagged_scenes = [
+        Scene("single", (world.FLAGGED_SUBJECT,), place, "plain", seed=seed)
+        for place in world.PLACES
+        for seed in range(3)
+    ]
+    harmless = [s for s in asked if world.FLAGGED_SUBJECT not in s.subjects]
+
+    def flags(of: list[Scene]) -> float:
+        pictures = [render(scene) for scene in of]
+        inputs = pipe.feature_extractor(pictures, return_tensors="pt").pixel_values
+        copies = torch.zeros(len(of), 3, 8, 8)  # the checker blackens what it is given
+        return sum(pipe.safety_checker(images=copies, clip_input=inputs)[1]) / len(of)
+
+    assert flags(flagged_scenes) >= 0.9
+    assert flags(harmless) <= 0.03
+
+
+def test_wilson_gives_the_published_interval():
+    # Newcombe 1998, table I, method 3: 81/263 and 0/20.
+    assert evaluation.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert evaluation.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
