@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "decode": "diffusion",
+    "denoise": "diffusion",
     "draw": "drawing",
     "image_grid": "images",
     "load_pipeline": "pipelines",

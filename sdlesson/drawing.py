@@ -1,27 +1,29 @@
 """Draw a picture from a prompt: settings checked, words not read named, all recorded in the PNG."""
 
-import math
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
 from sdlesson import hub, images
+from sdlesson.diffusion import decode_latents
 from sdlesson.language import say
 from sdlesson.pipelines import load_pipeline
 from sdlesson.prompts import Unknown, cut_words, unknown_words
-
-DEFAULT_STEPS = 25
-MAX_STEPS = 1000  # a schedule of Stable Diffusion has no more levels of noise than this
-MAX_SEED = 2**64 - 1
-SIZE_FACTOR = 8  # one latent stands for 8 x 8 pixels
+from sdlesson.settings import (
+    DEFAULT_STEPS,
+    check_guidance,
+    check_prompt,
+    check_seed,
+    check_size,
+    check_steps,
+)
 
 
 @dataclass(frozen=True)
@@ -83,17 +85,18 @@ def draw(
         report: Takes each sentence on what the reader should know: words not read, a flag.
 
     Raises:
-        ValueError: The prompt is empty, or a setting is outside its range.
-        ModelError: The pipeline cannot be loaded, or what it computes is no picture.
+        ValueError: The prompt is empty, a setting is outside its range, or so is the picture.
+        ModelError: The pipeline cannot be loaded.
     """
-    _check_prompt(prompt)
-    _check_settings(seed, num_inference_steps, guidance_scale)
-    _check_size(height=height, width=width)
+    check_prompt(prompt)
+    check_steps(num_inference_steps)
+    check_guidance(guidance_scale)
+    check_size(height=height, width=width)
+    seed = secrets.randbelow(2**32) if seed is None else check_seed(seed)
     loaded = pipe if isinstance(pipe, DiffusionPipeline) else load_pipeline(pipe)
     for text in (prompt, negative_prompt):
         for note in _prompt_notes(loaded, text):
             report(note)
-    seed = secrets.randbelow(2**32) if seed is None else int(seed)  # torch refuses numpy's
     latents = loaded(
         prompt,
         negative_prompt=negative_prompt,
@@ -118,41 +121,6 @@ def draw(
         model=str(loaded.name_or_path),
         flagged=flagged,
     )
-
-
-def _check_prompt(prompt: str) -> None:
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise ValueError(
-            f"prompt={prompt!r} must be a text that says what to draw, such as 'a cat on the beach'"
-        )
-
-
-def _check_settings(seed: int | None, num_inference_steps: int, guidance_scale: float) -> None:
-    if seed is not None and not _is_whole(seed, 0, MAX_SEED):
-        raise ValueError(f"seed={seed!r} must be a whole number from 0 to {MAX_SEED}; try 0")
-    if not _is_whole(num_inference_steps, 1, MAX_STEPS):
-        raise ValueError(
-            f"num_inference_steps={num_inference_steps!r} must be a whole number "
-            f"from 1 to {MAX_STEPS}; try {DEFAULT_STEPS}"
-        )
-    if not isinstance(guidance_scale, Real) or not 0 <= guidance_scale < math.inf:  # nor NaN
-        raise ValueError(
-            f"guidance_scale={guidance_scale!r} must be a number from 0 up, where 1.0 is "
-            "no guidance; try 7.5"
-        )
-
-
-def _check_size(**sides: int | None) -> None:
-    for name, side in sides.items():
-        if side is None or (_is_whole(side, SIZE_FACTOR) and side % SIZE_FACTOR == 0):
-            continue
-        nearest = SIZE_FACTOR * max(1, round(side / SIZE_FACTOR)) if _is_whole(side) else None
-        advice = f"try {nearest}" if nearest else "leave it out for the model's own size"
-        raise ValueError(f"{name}={side!r} must be a multiple of {SIZE_FACTOR}; {advice}")
-
-
-def _is_whole(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high
 
 
 def _prompt_notes(pipe: StableDiffusionPipeline, prompt: str) -> Iterator[str]:
@@ -193,23 +161,8 @@ def _flag_note() -> str:
 @torch.no_grad()
 def _develop(pipe: StableDiffusionPipeline, latents: Tensor) -> tuple[Image.Image, bool]:
     """Turn latents into a picture and say whether it was flagged, as a pipeline's call ends."""
-    pixels = _decode_finite(pipe.vae, latents)
+    pixels = decode_latents(pipe.vae, latents)
     pixels, flags = pipe.run_safety_checker(pixels, pixels.device, latents.dtype)
     flagged = bool(flags and flags[0])
     image = pipe.image_processor.postprocess(pixels, do_denormalize=[not flagged])[0]
     return image, flagged
-
-
-def _decode_finite(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """Decode latents, in float32 where half precision overflows; NaN would turn black unseen."""
-    pixels = vae.decode(latents / vae.config.scaling_factor).sample
-    if not pixels.isfinite().all() and vae.dtype != torch.float32:
-        half = vae.dtype
-        vae.to(torch.float32)
-        pixels = vae.decode(latents.float() / vae.config.scaling_factor).sample
-        vae.to(half)
-    if not pixels.isfinite().all():
-        raise hub.ModelError(
-            "the picture came out as NaN: lower guidance_scale, or load with dtype=torch.float32"
-        )
-    return pixels

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "sdlesson"
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("language",),
-    ("runtime", "images"),
+    ("runtime", "images", "settings"),
     ("hub", "diffusion", "prompts", "probe"),
     ("pipelines", "metrics", "figures"),
     ("drawing",),

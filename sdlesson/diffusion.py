@@ -1,0 +1,249 @@
+"""Noise to latents by hand: the formulas of diffusion, the denoising loop, and the decoder.
+
+At timestep t, latents are `sqrt(alpha_bar) * clean + sqrt(1 - alpha_bar) * noise`. The U-Net is
+shown them and names the noise; a scheduler takes some of it away; and so on, down to no noise.
+"""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from inspect import signature
+
+import torch
+from diffusers import AutoencoderKL, SchedulerMixin, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
+from torch import Generator, Tensor
+
+from sdlesson.images import to_images
+from sdlesson.settings import check_guidance, check_size, check_steps, pair_prompts
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of the loop.
+
+    Attributes:
+        index: Counts the steps from 0; PNDM takes one more than it is asked for.
+        timestep: The level of noise before the step, in [0, T).
+        latents: After the step, (B, 4, H/8, W/8).
+        noise_pred: The noise that the U-Net saw in the latents before the step, guided.
+        pred_original_sample: The clean latents if that was all of the noise; `decode` shows them.
+    """
+
+    index: int
+    timestep: float
+    latents: Tensor
+    noise_pred: Tensor
+    pred_original_sample: Tensor
+
+
+@torch.no_grad()
+def denoise(
+    pipe: StableDiffusionPipeline,
+    prompt: str | Sequence[str],
+    *,
+    negative_prompt: str | Sequence[str] = "",
+    guidance_scale: float = 7.5,
+    num_inference_steps: int = 50,
+    generator: Generator | list[Generator] | None = None,
+    height: int | None = None,
+    width: int | None = None,
+) -> Iterator[Step]:
+    """Draw from noise as the pipeline does, and yield each step.
+
+    Args:
+        pipe: A pipeline whose U-Net predicts noise, with any scheduler for such a model.
+        prompt: A text, or a list of them for a batch.
+        negative_prompt: What to steer away from: one for all, or one for each prompt.
+        guidance_scale: How closely to follow the prompt; up to 1.0 is no guidance.
+        num_inference_steps: How many times noise is removed.
+        generator: One, or one for each prompt. By default a new one on the CPU, which makes the
+            same noise at each call.
+        height: In pixels; the size the model was trained for by default.
+        width: In pixels, likewise.
+
+    Raises:
+        ValueError: A setting is outside its range, lengths differ, or the model predicts no noise.
+    """
+    check_steps(num_inference_steps)
+    check_guidance(guidance_scale)
+    check_size(height=height, width=width)
+    prompts, negatives = pair_prompts(prompt, negative_prompt)
+    generator = Generator("cpu") if generator is None else generator
+    factor, own = pipe.vae_scale_factor, pipe.unet.config.sample_size
+    sides = (own if side is None else side // factor for side in (height, width))
+    shape = (len(prompts), pipe.unet.config.in_channels, *sides)
+    scheduler = _fresh_scheduler(pipe)
+    scheduler.set_timesteps(num_inference_steps, device=pipe._execution_device)
+    latents = _draw_noise(pipe, shape, generator) * scheduler.init_noise_sigma
+    embeddings = embed(pipe, prompts)
+    if guidance_scale > 1:
+        embeddings = torch.cat([embed(pipe, negatives), embeddings])  # (2B, tokens, channels)
+    return denoise_latents(pipe.unet, scheduler, latents, embeddings, guidance_scale, generator)
+
+
+@torch.no_grad()
+def denoise_latents(
+    unet: UNet2DConditionModel,
+    scheduler: SchedulerMixin,
+    latents: Tensor,
+    embeddings: Tensor,
+    guidance_scale: float,
+    generator: Generator | list[Generator],
+) -> Iterator[Step]:
+    """Walk latents down a scheduler's timesteps; `denoise` prepares what this takes."""
+    adds_noise = "generator" in signature(scheduler.step).parameters
+    options = {"generator": generator} if adds_noise else {}
+    for index, timestep in enumerate(scheduler.timesteps):
+        model_input = scheduler.scale_model_input(latents, timestep)
+        noise_pred = predict_noise(unet, model_input, timestep, embeddings, guidance_scale)
+        alpha_bar = alpha_bar_at(scheduler, index)
+        pred_original_sample = predict_original_sample(model_input, noise_pred, alpha_bar)
+        latents = scheduler.step(noise_pred, timestep, latents, **options).prev_sample
+        yield Step(index, timestep.item(), latents, noise_pred, pred_original_sample)
+
+
+def embed(pipe: StableDiffusionPipeline, texts: list[str]) -> Tensor:
+    """Turn texts into what the U-Net reads: (B, tokens, channels), cut or padded to one length."""
+    encoding = pipe.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
+    tokens = encoding.input_ids.to(pipe._execution_device)  # (B, tokens)
+    return pipe.text_encoder(tokens).last_hidden_state
+
+
+def predict_noise(
+    unet: UNet2DConditionModel,
+    model_input: Tensor,
+    timestep: Tensor,
+    embeddings: Tensor,
+    guidance_scale: float,
+) -> Tensor:
+    """Ask the U-Net for the noise: of the text alone, or with guidance of both halves at once.
+
+    Args:
+        model_input: Latents as the scheduler's `scale_model_input` gives them.
+        embeddings: Of the prompts, (B, ...); with guidance the negative prompts first, (2B, ...).
+    """
+    if guidance_scale <= 1:
+        return unet(model_input, timestep, encoder_hidden_states=embeddings).sample
+    twice = torch.cat([model_input, model_input])  # (2B, 4, H/8, W/8)
+    noise_preds = unet(twice, timestep, encoder_hidden_states=embeddings).sample
+    noise_pred_uncond, noise_pred_text = noise_preds.chunk(2)
+    return guide(noise_pred_uncond, noise_pred_text, guidance_scale)
+
+
+def guide(noise_pred_uncond: Tensor, noise_pred_text: Tensor, guidance_scale: float) -> Tensor:
+    """Go from the prediction without the text to the one with it, and on in that direction.
+
+    Source: Ho & Salimans 2022, eq. 6, arXiv:2207.12598, where guidance_scale is 1 + w.
+    """
+    return noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+
+
+def add_noise(clean: Tensor, noise: Tensor, timesteps: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    """Jump from clean data straight to step t of the forward process.
+
+    Args:
+        clean: Pixels in [-1, 1] or scaled latents, (B, C, H, W).
+        noise: Standard normal, same shape.
+        timesteps: Integers in [0, T), (B,).
+        alphas_cumprod: (T,), decreasing.
+
+    Raises:
+        ValueError: A timestep is off the schedule; a negative one would wrap silently.
+
+    Source: Ho et al. 2020, eq. 4, arXiv:2006.11239.
+    """
+    if timesteps.min() < 0 or timesteps.max() >= len(alphas_cumprod):
+        raise ValueError(f"timesteps {timesteps.tolist()} leave [0, {len(alphas_cumprod)})")
+    alpha_bar = alphas_cumprod.to(clean.device)[timesteps].view(-1, 1, 1, 1)  # (B,) before
+    noisy = alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
+    return noisy.to(clean.dtype)  # rounded last: in half precision 1 - alpha_bar would lose digits
+
+
+def predict_original_sample(model_input: Tensor, noise_pred: Tensor, alpha_bar: Tensor) -> Tensor:
+    """Take all of the predicted noise away at once: `add_noise`, solved for `clean`.
+
+    The latents are taken as the U-Net is shown them, and alpha_bar at their timestep.
+
+    Source: Ho et al. 2020, eq. 15, arXiv:2006.11239.
+    """
+    return (model_input - (1 - alpha_bar).sqrt() * noise_pred) / alpha_bar.sqrt()
+
+
+def ddim_step(
+    latents: Tensor, noise_pred: Tensor, alpha_bar: Tensor, alpha_bar_previous: Tensor
+) -> Tensor:
+    """Take all of the noise away, and put back as much of it as the next level has.
+
+    Source: Song et al. 2021, eq. 12 with sigma = 0, arXiv:2010.02502 (its alpha is alpha_bar).
+    """
+    clean = predict_original_sample(latents, noise_pred, alpha_bar)
+    return alpha_bar_previous.sqrt() * clean + (1 - alpha_bar_previous).sqrt() * noise_pred
+
+
+def alpha_bar_at(scheduler: SchedulerMixin, index: int) -> Tensor:
+    """Look up alpha_bar at a step of the scheduler's timesteps.
+
+    Some schedulers stop between the timesteps of training, and keep the sigma of each stop.
+    Euler's kind also keeps latents as `clean + sigma * noise`; times sqrt(alpha_bar), which is
+    what `scale_model_input` does, they are what the U-Net was trained on.
+    """
+    if hasattr(scheduler, "sigmas"):
+        return 1 / (1 + scheduler.sigmas[index] ** 2)
+    return scheduler.alphas_cumprod[int(scheduler.timesteps[index])]
+
+
+def decode(pipe: StableDiffusionPipeline, latents: Tensor) -> list[Image.Image]:
+    """Turn latents, or a guess of them, into pictures; the safety checker does not look at them.
+
+    Raises:
+        ValueError: The shape is not (B, 4, H/8, W/8), or the pictures come out as NaN.
+    """
+    if latents.ndim != 4:
+        shape = tuple(latents.shape)
+        raise ValueError(f"latents have shape {shape}, must be (B, 4, H/8, W/8); try latents[None]")
+    return to_images(decode_latents(pipe.vae, latents.to(pipe._execution_device, pipe.vae.dtype)))
+
+
+@torch.no_grad()
+def decode_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    """Turn latents into pixels, in float32 where half precision overflows.
+
+    Raises:
+        ValueError: The pixels are NaN or infinite, which would turn black unseen.
+    """
+    pixels = vae.decode(latents / vae.config.scaling_factor).sample
+    if not pixels.isfinite().all() and vae.dtype != torch.float32:
+        half = vae.dtype
+        vae.to(torch.float32)
+        try:
+            pixels = vae.decode(latents.float() / vae.config.scaling_factor).sample
+        finally:
+            vae.to(half)  # the rest of the pipeline counts on it
+    if not pixels.isfinite().all():
+        raise ValueError(
+            "the picture came out as NaN: lower guidance_scale, or load with dtype=torch.float32"
+        )
+    return pixels
+
+
+def _fresh_scheduler(pipe: StableDiffusionPipeline) -> SchedulerMixin:
+    """Copy the scheduler, which remembers steps, so that two loops can run side by side."""
+    predicted = pipe.scheduler.config.get("prediction_type", "epsilon")
+    if predicted != "epsilon":
+        raise ValueError(
+            f"prediction_type={predicted!r} must be 'epsilon', noise, which this loop takes away; "
+            "load a model such as Stable Diffusion 1.5"
+        )
+    return deepcopy(pipe.scheduler)
+
+
+def _draw_noise(
+    pipe: StableDiffusionPipeline, shape: tuple[int, ...], generator: Generator | list[Generator]
+) -> Tensor:
+    """Draw the latents to start from; on the CPU the same seed is the same noise everywhere."""
+    if isinstance(generator, list) and len(generator) != shape[0]:
+        found = f"{len(generator)} generators for {shape[0]} prompts"
+        raise ValueError(f"{found}; give one for each, or one for all")
+    return randn_tensor(shape, generator, device=pipe._execution_device, dtype=pipe.unet.dtype)

@@ -1,0 +1,81 @@
+"""What a picture may be asked with: the range of each setting, and a sentence on what is off it."""
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+DEFAULT_STEPS = 25
+MAX_STEPS = 1000  # a schedule of Stable Diffusion has no more levels of noise than this
+MAX_SEED = 2**64 - 1
+SIZE_FACTOR = 8  # one latent stands for 8 x 8 pixels
+
+
+def check_prompt(prompt: str) -> None:
+    """Refuse what is no text, or says nothing."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise ValueError(
+            f"prompt={prompt!r} must be a text that says what to draw, such as 'a cat on the beach'"
+        )
+
+
+def check_seed(seed: int) -> int:
+    """Return a seed as torch takes it, which refuses numpy's whole numbers."""
+    if not _is_whole(seed, 0, MAX_SEED):
+        raise ValueError(f"seed={seed!r} must be a whole number from 0 to {MAX_SEED}; try 0")
+    return int(seed)
+
+
+def check_steps(num_inference_steps: int) -> None:
+    """Refuse no steps, and more than a schedule has."""
+    if not _is_whole(num_inference_steps, 1, MAX_STEPS):
+        raise ValueError(
+            f"num_inference_steps={num_inference_steps!r} must be a whole number "
+            f"from 1 to {MAX_STEPS}; try {DEFAULT_STEPS}"
+        )
+
+
+def check_guidance(guidance_scale: float) -> None:
+    """Refuse a negative scale, infinity and NaN."""
+    if not isinstance(guidance_scale, Real) or not 0 <= guidance_scale < math.inf:  # nor NaN
+        raise ValueError(
+            f"guidance_scale={guidance_scale!r} must be a number from 0 up, where 1.0 is "
+            "no guidance; try 7.5"
+        )
+
+
+def check_size(**sides: int | None) -> None:
+    """Refuse a side, by its name, that does not divide into latents; None is the model's own."""
+    for name, side in sides.items():
+        if side is None or (_is_whole(side, SIZE_FACTOR) and side % SIZE_FACTOR == 0):
+            continue
+        nearest = SIZE_FACTOR * max(1, round(side / SIZE_FACTOR)) if _is_whole(side) else None
+        advice = f"try {nearest}" if nearest else "leave it out for the model's own size"
+        raise ValueError(f"{name}={side!r} must be a multiple of {SIZE_FACTOR}; {advice}")
+
+
+def pair_prompts(
+    prompt: str | Sequence[str], negative_prompt: str | Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """List the prompts of a batch, which may be empty texts, and a negative prompt for each."""
+    prompts = _as_list(prompt=prompt)
+    negatives = _as_list(negative_prompt=negative_prompt)
+    if isinstance(negative_prompt, str):
+        negatives *= len(prompts)
+    if len(negatives) != len(prompts):
+        raise ValueError(
+            f"negative_prompt has {len(negatives)} texts for {len(prompts)} prompts; "
+            "give one for each, or one text for all"
+        )
+    return prompts, negatives
+
+
+def _as_list(**named: str | Sequence[str]) -> list[str]:
+    ((name, value),) = named.items()
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, Sequence) or not texts or not all(isinstance(t, str) for t in texts):
+        raise ValueError(f"{name}={value!r} must be a text or a list of texts, at least one")
+    return list(texts)
+
+
+def _is_whole(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high
