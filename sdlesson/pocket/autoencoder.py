@@ -17,7 +17,7 @@ from sdlesson.pocket.world import SIZE_PX
 
 RECIPE = Recipe(steps=5_000, batch=16, learning_rate=8e-4, ema_decay=0.999)
 CROP_PX = 64
-DECODER_RECIPE = Recipe(steps=4_000, batch=4, learning_rate=5e-4, ema_decay=0.999)
+DECODER_RECIPE = Recipe(steps=2_600, batch=4, learning_rate=5e-4, ema_decay=0.999)
 WHOLE_PICTURES_FROM = 0.85
 """The fraction of the steps after which whole pictures replace crops."""
 KL_WEIGHT = 1e-6

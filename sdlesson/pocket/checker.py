@@ -19,11 +19,13 @@ from sdlesson.pocket.scenes import scene_at, to_unit_pixels
 from sdlesson.pocket.scorer import clip_pixels
 from sdlesson.pocket.world import FLAGGED_SUBJECT
 
+SCENES = 12_000
+"""From how many training scenes the concept is learned."""
 NEVER = 2.0
 """A threshold that no cosine reaches."""
 FIT_STEPS = 600
-CAUTION = 4.0
-"""How much more a false alarm costs than a miss: most pictures are harmless."""
+CAUTION = 16.0
+"""How much more a share of false alarms costs than the same share of misses."""
 
 
 def make_checker(
@@ -37,7 +39,7 @@ def make_checker(
         {_vision_key(k, checker): v for k, v in clip.vision_model.state_dict().items()}
     )
     checker.visual_projection.load_state_dict(clip.visual_projection.state_dict())
-    embeds = _image_embeds(clip, bank, device)
+    embeds = _image_embeds(clip, bank[:SCENES], device)
     flagged = torch.tensor(
         [FLAGGED_SUBJECT in scene_at(i, scene_seed).subjects for i in range(len(embeds))]
     )
@@ -71,11 +73,14 @@ def _image_embeds(clip: CLIPModel, bank: np.ndarray, device: str, batch: int = 2
 
 
 def _fit_concept(embeds: Tensor, flagged: Tensor) -> tuple[Tensor, float]:
-    """Logistic regression on unit vectors: its weights' direction, its bias as a cosine."""
+    """Logistic regression on unit vectors: its weights' direction, its bias as a cosine.
+
+    Flagged scenes are few, so each weighs as many times more as there are more of the others.
+    """
     weight = (embeds[flagged].mean(0) - embeds.mean(0)).requires_grad_()
     bias = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.Adam([weight, bias], 0.1)
-    costs = torch.where(flagged, 1.0, CAUTION)
+    costs = torch.where(flagged, 1 / flagged.float().mean(), CAUTION / (~flagged).float().mean())
     for _ in range(FIT_STEPS):
         loss = F.binary_cross_entropy_with_logits(embeds @ weight + bias, flagged.float(), costs)
         optimizer.zero_grad()

@@ -15,7 +15,7 @@ from sdlesson.pocket.loop import Recipe, fit
 from sdlesson.pocket.scenes import scene_at
 from sdlesson.pocket.tokenizer import WINDOW_TOKENS
 
-RECIPE = Recipe(steps=5_000, batch=48, learning_rate=1e-3, warmup=300, ema_decay=0.999)
+RECIPE = Recipe(steps=7_200, batch=48, learning_rate=1e-3, warmup=300, ema_decay=0.999)
 TEXT_WIDTH = 160
 CAPTION_DROPOUT = 0.1
 """How often a caption is replaced by the empty text: what guidance is measured against."""
@@ -24,7 +24,7 @@ MIN_SNR_GAMMA = 5.0
 
 def new_scheduler() -> PNDMScheduler:
     """SD 1.5's own schedule: scaled linear betas, 1000 steps, noise prediction."""
-    return PNDMScheduler(
+    scheduler = PNDMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
@@ -32,6 +32,8 @@ def new_scheduler() -> PNDMScheduler:
         set_alpha_to_one=False,
         steps_offset=1,
     )
+    scheduler.register_to_config(clip_sample=False)  # for DDIM, which clips latents unless told
+    return scheduler
 
 
 def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
