@@ -310,7 +310,7 @@ def draw_pair(first_prompt, second_prompt, seed):
 # %%
 spanish = draw("un astronauta montando un caballo en Marte", pipe=pipe, seed=0).image
 print(same_picture(plain, spanish))
-image_grid([plain, spanish], columns=2, labels=["English", "español"])
+image_grid([plain, spanish], columns=2, labels=["en", "es"])
 
 # %% [markdown] lang="en"
 # Other words, other numbers inside the model, so not the same picture; judge for yourself whether
