@@ -21,8 +21,7 @@ from sdlesson.pocket.loop import Model
 from sdlesson.pocket.scorer import IMAGE_MEAN, IMAGE_STD, LABELS, new_clip
 from sdlesson.pocket.world import SIZE_PX
 from sdlesson.probe import Probe
-
-VOCABULARY_FILE = Path(__file__).parent / "vocabulary.json"
+from sdlesson.prompts import VOCABULARY_FILE
 
 
 def package(
