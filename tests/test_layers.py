@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).parent.parent / "sdlesson"
 ROWS: tuple[tuple[str, ...], ...] = (
     ("language",),
     ("runtime", "images", "settings"),
-    ("hub", "diffusion", "prompts", "probe"),
-    ("pipelines", "metrics", "figures"),
+    ("hub", "account", "diffusion", "prompts", "probe"),
+    ("pipelines", "metrics", "figures", "safety"),
     ("drawing",),
     ("experiments", "editing", "finetuning", "exercises", "widgets"),
     ("bot", "pocket", "doctor"),
