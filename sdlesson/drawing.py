@@ -95,7 +95,7 @@ def draw(
     seed = secrets.randbelow(2**32) if seed is None else check_seed(seed)
     loaded = pipe if isinstance(pipe, DiffusionPipeline) else load_pipeline(pipe)
     for text in (prompt, negative_prompt):
-        for note in _prompt_notes(loaded, text):
+        for note in prompt_notes(loaded, text):
             report(note)
     latents = loaded(
         prompt,
@@ -107,9 +107,9 @@ def draw(
         generator=torch.Generator("cpu").manual_seed(seed),
         output_type="latent",
     ).images
-    image, flagged = _develop(loaded, latents)
+    image, flagged = develop(loaded, latents)
     if flagged:
-        report(_flag_note())
+        report(flag_note())
     return Drawing(
         image=image,
         prompt=prompt,
@@ -123,7 +123,7 @@ def draw(
     )
 
 
-def _prompt_notes(pipe: StableDiffusionPipeline, prompt: str) -> Iterator[str]:
+def prompt_notes(pipe: StableDiffusionPipeline, prompt: str) -> Iterator[str]:
     """Say which words of a prompt the model does not know, and which it will not read."""
     is_pocket = str(pipe.name_or_path) in ("pocket", str(hub.POCKET_FOLDER))
     unknown = unknown_words(prompt) if is_pocket else []
@@ -142,14 +142,8 @@ def _prompt_notes(pipe: StableDiffusionPipeline, prompt: str) -> Iterator[str]:
         )
 
 
-def _describe(unknown: Unknown) -> str:
-    if not unknown.suggestions:
-        return f'"{unknown.word}"'
-    near = say(" or ", " o ").join(f'"{word}"' for word in unknown.suggestions)
-    return say(f'"{unknown.word}" (try {near})', f'"{unknown.word}" (prueba {near})')
-
-
-def _flag_note() -> str:
+def flag_note() -> str:
+    """Say that a picture was flagged, and what to do."""
     return say(
         "The safety checker flagged this picture and blacked it out; it often errs: "
         "try another seed or other words.",
@@ -159,10 +153,17 @@ def _flag_note() -> str:
 
 
 @torch.no_grad()
-def _develop(pipe: StableDiffusionPipeline, latents: Tensor) -> tuple[Image.Image, bool]:
+def develop(pipe: StableDiffusionPipeline, latents: Tensor) -> tuple[Image.Image, bool]:
     """Turn latents into a picture and say whether it was flagged, as a pipeline's call ends."""
     pixels = decode_latents(pipe.vae, latents)
     pixels, flags = pipe.run_safety_checker(pixels, pixels.device, latents.dtype)
     flagged = bool(flags and flags[0])
     image = pipe.image_processor.postprocess(pixels, do_denormalize=[not flagged])[0]
     return image, flagged
+
+
+def _describe(unknown: Unknown) -> str:
+    if not unknown.suggestions:
+        return f'"{unknown.word}"'
+    near = say(" or ", " o ").join(f'"{word}"' for word in unknown.suggestions)
+    return say(f'"{unknown.word}" (try {near})', f'"{unknown.word}" (prueba {near})')
