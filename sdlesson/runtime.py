@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import platform
 import sys
@@ -48,6 +50,31 @@ def free_memory_bytes(device: str) -> int:
         free, _total = torch.cuda.mem_get_info(device)
         return free
     return psutil.virtual_memory().available  # an Apple GPU shares the machine's memory
+
+
+def used_memory_bytes(device: str) -> int:
+    """Memory in use: by the tensors on a GPU, and elsewhere by the whole process."""
+    import psutil
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    if torch.device(device).type == "mps":
+        return torch.mps.current_allocated_memory()
+    return psutil.Process().memory_info().rss
+
+
+def release_memory() -> None:
+    """Give back the memory of what is deleted: until then torch and the C library keep it."""
+    import torch
+
+    gc.collect()  # models refer to themselves in circles, which `del` alone does not break
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def device_name(device: str) -> str:

@@ -1,5 +1,7 @@
+import gc
 import platform
 import sys
+import weakref
 from importlib import metadata
 from types import ModuleType
 
@@ -16,7 +18,9 @@ from sdlesson.runtime import (
     free_memory_bytes,
     in_colab,
     installed_version,
+    release_memory,
     requirements,
+    used_memory_bytes,
     versions,
 )
 
@@ -80,6 +84,51 @@ def test_free_memory_of_the_cpu_is_what_the_system_says_is_available():
 @pytest.mark.usefixtures("tesla_t4")
 def test_free_memory_of_cuda_is_the_free_part_and_not_the_whole():
     assert free_memory_bytes("cuda") == 14 * 2**30
+
+
+def small_tensors(megabytes):
+    """Memory in many small pieces, as a model has it, which the C library likes to keep."""
+    return [torch.ones(2**14) for _ in range(16 * megabytes)]  # 64 KiB each
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc to hand memory back")
+def test_memory_in_use_grows_with_tensors_and_comes_back_when_released():
+    release_memory()
+    before = used_memory_bytes("cpu")
+    tensors = small_tensors(megabytes=256)
+    held = used_memory_bytes("cpu") - before
+    assert 0.9 * 2**28 < held < 1.2 * 2**28
+    del tensors
+    release_memory()
+    assert used_memory_bytes("cpu") - before < 0.2 * held
+
+
+def test_released_memory_includes_what_refers_to_itself():
+    class Circle:
+        pass
+
+    gc.disable()
+    try:
+        circle = Circle()
+        circle.itself, gone = circle, weakref.ref(circle)
+        del circle
+        assert gone() is not None
+        release_memory()
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.gpu
+def test_on_a_real_gpu_the_memory_in_use_is_that_of_the_tensors():
+    before = used_memory_bytes("cuda")
+    block = torch.empty(2**28, dtype=torch.uint8, device="cuda")
+    assert used_memory_bytes("cuda") - before == len(block)
+    free = free_memory_bytes("cuda")
+    del block
+    assert used_memory_bytes("cuda") == before
+    release_memory()
+    assert free_memory_bytes("cuda") - free >= 2**28
 
 
 @pytest.mark.gpu
