@@ -1,0 +1,38 @@
+"""Is a picture good? Figures that say so, each with what it means and when it lies.
+
+The probe says what a picture shows, a CLIP how well it fits its words, a Fréchet distance how far
+a whole set is from another, and pixels whether colours are broken. A figure from few pictures is
+worth its interval, so shares and means carry theirs; `measured` opens what was counted on many.
+"""
+
+from sdlesson.metrics.estimates import Mean, Share, mean, share, wilson_interval
+from sdlesson.metrics.frechet import frechet_distance, unbiased_frechet_distance
+from sdlesson.metrics.pixels import PixelStatistics, pixel_statistics
+from sdlesson.metrics.scorers import (
+    ClipScorer,
+    clip_score,
+    clip_scorer,
+    diversity,
+    pocket_probe,
+)
+from sdlesson.metrics.tables import Table, measured, write_table
+
+__all__ = [
+    "ClipScorer",
+    "Mean",
+    "PixelStatistics",
+    "Share",
+    "Table",
+    "clip_score",
+    "clip_scorer",
+    "diversity",
+    "frechet_distance",
+    "mean",
+    "measured",
+    "pixel_statistics",
+    "pocket_probe",
+    "share",
+    "unbiased_frechet_distance",
+    "wilson_interval",
+    "write_table",
+]

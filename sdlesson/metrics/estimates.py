@@ -1,0 +1,108 @@
+"""Shares and means, with the interval that says how far chance may have moved them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sdlesson.language import say
+
+Z_95 = 1.959964
+"""The 97.5% quantile of the standard normal: a two-sided 95% interval."""
+T_95 = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764}
+"""The same of Student's t, by degrees of freedom, where the series in 1/freedom is too coarse."""
+
+
+class Share(NamedTuple):
+    """A proportion in [0, 1], with its 95% interval, of `n` trials."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        to = say("to", "a")
+        return f"{self.value:.0%} ({100 * self.low:.0f} {to} {self.high:.0%}, n={self.n})"
+
+    __repr__ = __str__
+
+
+class Mean(NamedTuple):
+    """The mean of `n` values, with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        to = say("to", "a")
+        return f"{self.value:.3g} ({self.low:.3g} {to} {self.high:.3g}, n={self.n})"
+
+    __repr__ = __str__
+
+
+def share(flags: Iterable[bool]) -> Share:
+    """Count how often something holds, with Wilson's 95% interval.
+
+    It lies when trials are not independent: pictures that share a seed or a prompt are fewer
+    trials than they look.
+
+    Raises:
+        ValueError: There is nothing to count, or something is neither true nor false.
+    """
+    values = list(flags)
+    if any(value not in (True, False) for value in values):
+        raise ValueError(f"flags={values!r} must each be True or False; compare first, then count")
+    successes = sum(bool(value) for value in values)
+    low, high = wilson_interval(successes, len(values))
+    return Share(successes / len(values), low, high, len(values))
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """The 95% score interval of a proportion, in [0, 1]: sound for few trials, and for 0 of n.
+
+    Raises:
+        ValueError: n is not positive, or successes are not from 0 to n.
+
+    Source: Wilson 1927, doi:10.2307/2276774.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"successes={successes} must be from 0 to n={n}, and n at least 1")
+    p, z2 = successes / n, Z_95**2
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z_95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mean(values: Iterable[float]) -> Mean:
+    """Average values, with Student's 95% interval.
+
+    It lies when values are not independent, or when a few lie far from all others.
+
+    Raises:
+        ValueError: There are fewer than two values, or one is not finite.
+
+    Source: Student 1908, doi:10.2307/2331554.
+    """
+    numbers = [float(value) for value in values]
+    n = len(numbers)
+    if n < 2 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"values={numbers} must be finite, and 2 or more to show how they vary")
+    middle = math.fsum(numbers) / n
+    variance = math.fsum((x - middle) ** 2 for x in numbers) / (n - 1)
+    half = _student_quantile(n - 1) * math.sqrt(variance / n)
+    return Mean(middle, middle - half, middle + half, n)
+
+
+def _student_quantile(freedom: int) -> float:
+    """The 97.5% quantile of Student's t, to 0.2% (Abramowitz & Stegun 1964, eq. 26.7.5)."""
+    if freedom in T_95:
+        return T_95[freedom]
+    z, v = Z_95, freedom
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / v + second / v**2 + third / v**3

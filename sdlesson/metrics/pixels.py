@@ -1,0 +1,42 @@
+"""How strong a picture's colours are: what too much guidance breaks first."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+LUMA = (0.299, 0.587, 0.114)
+"""How bright red, green and blue look (ITU-R BT.601)."""
+
+
+class PixelStatistics(NamedTuple):
+    """What `pixel_statistics` counts, each in [0, 1].
+
+    Attributes:
+        saturation: Mean over pixels of (max - min) / max of red, green and blue; black counts 0.
+        clipped: Share of pixels with a channel at 0 or 255, where a colour may have been cut off.
+        contrast: Standard deviation of luma over pixels; half black, half white has 0.5, the most.
+    """
+
+    saturation: float
+    clipped: float
+    contrast: float
+
+
+def pixel_statistics(image: Image.Image) -> PixelStatistics:
+    """Measure saturation, clipped pixels and contrast of one picture.
+
+    They say nothing of beauty, and no value is broken in itself: a red car is saturated and a
+    night sky is clipped. Compare with real pictures of the same prompts, or from one setting to
+    another. JPEG and resizing change `clipped`: measure the picture as it was drawn.
+
+    Source: Smith 1978, doi:10.1145/800248.807361 (HSV's saturation).
+    """
+    pixels = np.asarray(image.convert("RGB"))  # (H, W, 3)
+    top, bottom = pixels.max(2), pixels.min(2)
+    saturation = (top - bottom) / np.maximum(top, 1)
+    clipped = (top == 255) | (bottom == 0)
+    luma = pixels @ np.array(LUMA) / 255
+    return PixelStatistics(float(saturation.mean()), float(clipped.mean()), float(luma.std()))

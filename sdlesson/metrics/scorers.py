@@ -1,0 +1,165 @@
+"""The two networks that look at a picture: the probe, which names, and a CLIP, which compares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+
+from sdlesson import hub
+from sdlesson.probe import Probe, load_probe
+from sdlesson.runtime import best_device
+
+OPENAI_CLIP = hub.Source("openai/clip-vit-base-patch32", "c237dc49a33fc61debc9276459120b7eac67e7ef")
+"""At the revision that holds its weights as safetensors; the main branch holds a pickle."""
+
+BATCH = 32
+
+
+@cache
+def pocket_probe() -> Probe:
+    """The probe of the pocket model's world; `read(images)` says what each picture shows.
+
+    It always answers from its own lists, whatever it is shown, and it was trained on real scenes:
+    of a blurred picture, or of another world, its answers mean little. On real scenes it errs too,
+    and that is the ceiling of every figure it gives. It runs on the CPU, to read the same
+    everywhere.
+
+    Raises:
+        ModelError: Its file is missing or damaged.
+    """
+    hub.verify_folder(hub.SCORER_FOLDER)
+    return load_probe(hub.SCORER_FOLDER / "probe.safetensors")
+
+
+@dataclass(frozen=True)
+class ClipScorer:
+    """A CLIP, which puts pictures and texts into one space; `clip_scorer` loads one.
+
+    Its vectors have unit length, so that the product of two is the cosine of their angle.
+
+    Source: Radford et al. 2021, figure 3, arXiv:2103.00020.
+    """
+
+    model: CLIPModel
+    tokenizer: CLIPTokenizer
+    image_processor: CLIPImageProcessorPil
+
+    @torch.no_grad()
+    def embed_images(self, images: Sequence[Image.Image]) -> Tensor:
+        """Embed pictures of any size: (N, D), on the CPU. CLIP sees the square in the middle."""
+        rows = []
+        for start in range(0, len(images), BATCH):
+            batch = [image.convert("RGB") for image in images[start : start + BATCH]]
+            pixels = self.image_processor(batch, return_tensors="pt").pixel_values
+            rows.append(_unit(self.model.get_image_features(pixels.to(self.model.device))))
+        return torch.cat(rows)
+
+    @torch.no_grad()
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Embed texts: (N, D), on the CPU. What is longer than CLIP's window is cut."""
+        rows = []
+        for start in range(0, len(texts), BATCH):
+            tokens = self.tokenizer(
+                list(texts[start : start + BATCH]),
+                padding="max_length",
+                max_length=self.model.config.text_config.max_position_embeddings,
+                truncation=True,
+                return_tensors="pt",
+            )
+            rows.append(_unit(self.model.get_text_features(**tokens.to(self.model.device))))
+        return torch.cat(rows)
+
+
+def clip_scorer(name: str = "pocket") -> ClipScorer:
+    """Load a CLIP, once, onto the best device: the pocket's own, OpenAI's, or another.
+
+    Args:
+        name: "pocket", "openai/clip-vit-base-patch32" (600 MB), a Hub id or a folder.
+
+    Raises:
+        ModelError: It cannot be had or is damaged.
+    """
+    return _load_clip(name)
+
+
+def clip_score(
+    images: Sequence[Image.Image], prompts: str | Sequence[str], *, scorer: str = "pocket"
+) -> list[float]:
+    """How well each picture fits its prompt, from 0 to 100: 100 * max(cosine, 0).
+
+    The paper multiplies by 2.5; torchmetrics, and so most reports, by 100. It rewards naming over
+    composition: who rides whom matters little to it. A picture can be made to please one CLIP
+    and nobody else. No score is good in itself, and scores of two CLIPs do not compare: compare
+    settings, on the same prompts.
+
+    Args:
+        images: Pictures of any size.
+        prompts: One for each picture, or one for all.
+        scorer: What `clip_scorer` takes.
+
+    Raises:
+        ValueError: Pictures and prompts differ in number.
+
+    Source: Hessel et al. 2021, section 3, arXiv:2104.08718.
+    """
+    texts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
+    if len(texts) != len(images):
+        raise ValueError(f"{len(texts)} prompts for {len(images)} images; give one for each")
+    if not texts:
+        return []
+    clip = clip_scorer(scorer)
+    cosines = (clip.embed_images(images) * clip.embed_texts(texts)).sum(1)
+    return (100 * cosines.clamp(min=0)).tolist()
+
+
+def diversity(images: Sequence[Image.Image], *, scorer: str = "pocket") -> float:
+    """How different pictures of one prompt are: the mean of 1 - cosine over pairs, in [0, 2].
+
+    It is 0 where all are the same, and says nothing of quality: failures are diverse. It sees
+    what its CLIP sees, so what no caption mentions may not count. Pairs share pictures, so for an
+    interval take the `mean` over prompts.
+
+    Raises:
+        ValueError: There are fewer than two pictures.
+    """
+    n = len(images)
+    if n < 2:
+        raise ValueError(f"{n} images cannot differ from each other; give at least 2")
+    features = clip_scorer(scorer).embed_images(images).double()
+    cosines = features @ features.T  # (N, N), with ones on the diagonal
+    return 1 - ((cosines.sum() - cosines.trace()) / (n * (n - 1))).item()
+
+
+@cache
+def _load_clip(name: str) -> ClipScorer:
+    folder = _clip_folder(name)
+    model = CLIPModel.from_pretrained(folder, use_safetensors=True)
+    return ClipScorer(
+        model.float().eval().to(best_device()),
+        CLIPTokenizer.from_pretrained(folder),
+        CLIPImageProcessorPil.from_pretrained(folder),  # by name: the same with torchvision or not
+    )
+
+
+def _unit(output: Any) -> Tensor:
+    """Unit vectors on the CPU; newer versions of transformers wrap them in an output object."""
+    features = output if isinstance(output, Tensor) else output.pooler_output
+    return torch.nn.functional.normalize(features, dim=1).cpu()
+
+
+def _clip_folder(name: str) -> Path:
+    if name == "pocket":
+        hub.verify_folder(hub.SCORER_FOLDER)
+        return hub.SCORER_FOLDER / "clip"
+    if Path(name).is_dir():
+        return Path(name)
+    source = OPENAI_CLIP if name == OPENAI_CLIP.repo_id else hub.Source(name)
+    return hub._snapshot(source, ["*.json", "*.txt", "model.safetensors"])

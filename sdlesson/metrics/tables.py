@@ -1,0 +1,183 @@
+"""What was measured on many pictures, once, and committed: the tables beside the live figures."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sdlesson import hub
+from sdlesson.language import language, say
+from sdlesson.metrics.estimates import Mean, Share
+from sdlesson.runtime import best_device, device_name
+
+MEASURED_FOLDER = hub.POCKET_FOLDER.parent / "measured"
+DIGEST_LENGTH = 12
+DECIMALS = 6
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """A committed measurement; a notebook shows it as a table in the reader's language.
+
+    Attributes:
+        n: Pictures a row; a figure that was counted on fewer says so itself.
+        date: When it was measured, such as "2026-11-23".
+        device: Where the pictures were drawn.
+        weights: `weights_digest()` of the pocket model that drew them.
+        rows: Settings as plain values, figures as `Share` or `Mean`.
+        headings: What to call a column in English and in Spanish.
+    """
+
+    name: str
+    n: int
+    date: str
+    device: str
+    weights: str
+    rows: list[Row]
+    headings: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def stale(self) -> bool:
+        """Whether other weights than today's drew the pictures."""
+        return self.weights != weights_digest()
+
+    @property
+    def caption(self) -> str:
+        """How many pictures, when, where, and a warning if the weights have changed since."""
+        text = say(
+            f"{self.n} pictures a row, 95% intervals; {self.device}, {self.date}.",
+            f"{self.n} imágenes por fila, intervalos del 95%; {self.device}, {self.date}.",
+        )
+        warning = say(
+            " Measured on earlier weights: the pocket model has changed since.",
+            " Medido con pesos anteriores: el modelo de bolsillo ha cambiado desde entonces.",
+        )
+        return text + warning * self.stale
+
+    def column(self, name: str) -> list[Any]:
+        """The values of one column, row by row.
+
+        Raises:
+            ValueError: There is no such column.
+        """
+        if name not in self.rows[0]:
+            raise ValueError(f"there is no column {name!r}; there are {', '.join(self.rows[0])}")
+        return [row[name] for row in self.rows]
+
+    def heading(self, name: str) -> str:
+        """What the reader calls a column."""
+        return say(*self.headings.get(name, (name.replace("_", " "),) * 2))
+
+    def __repr__(self) -> str:
+        return f"<Table {self.name}: {len(self.rows)} rows. {self.caption}>"
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(self.heading(name))}</th>" for name in self.rows[0])
+        body = "".join(
+            f"<tr>{''.join(f'<td>{self._cell(value)}</td>' for value in row.values())}</tr>"
+            for row in self.rows
+        )
+        caption = f"<caption>{html.escape(self.caption)}</caption>"
+        return f'<table lang="{language()}">{caption}<tr>{head}</tr>{body}</table>'
+
+    def _cell(self, value: Any) -> str:
+        if not isinstance(value, Share | Mean):
+            return html.escape(f"{value:g}" if isinstance(value, float) else str(value))
+        number, _, interval = str(value).partition(" ")
+        if value.n == self.n:
+            interval = interval.replace(f", n={value.n}", "")
+        return f"<b>{number}</b> <small>{interval}</small>"
+
+
+def measured(name: str, *, folder: Path = MEASURED_FOLDER) -> Table:
+    """Open a committed table, such as "guidance".
+
+    It was measured on the pocket model, so it says nothing of another; its caption warns where the
+    weights have changed since.
+
+    Raises:
+        ValueError: There is no such table.
+    """
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.json"))) or "none"
+        raise ValueError(f"there is no table {name!r}; there are {known}")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    shares = set(content.pop("shares"))
+    content["headings"] = {key: tuple(pair) for key, pair in content["headings"].items()}
+    content["rows"] = [
+        {key: _read_value(value, key in shares) for key, value in row.items()}
+        for row in content["rows"]
+    ]
+    return Table(**content)
+
+
+def write_table(
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    n: int,
+    *,
+    headings: Mapping[str, tuple[str, str]] | None = None,
+    device: str | None = None,
+    folder: Path = MEASURED_FOLDER,
+) -> Path:
+    """Write what was measured today with today's weights, for `measured` to open.
+
+    Args:
+        name: What `measured` will call it.
+        rows: All with the same columns: settings as plain values, figures as `Share` or `Mean`.
+        n: Pictures a row.
+        headings: English and Spanish for columns whose name does not say it all.
+        device: Where pictures were drawn, if not on the best device here.
+        folder: Where the file goes.
+
+    Raises:
+        ValueError: There are no rows, their columns differ, or a number is not finite.
+    """
+    if not rows or any(list(row) != list(rows[0]) for row in rows):
+        raise ValueError("a table needs rows, all with the same columns in the same order")
+    head = {
+        "name": name,
+        "n": n,
+        "date": datetime.now(UTC).date().isoformat(),
+        "device": device or device_name(best_device()),
+        "weights": weights_digest(),
+        "shares": [key for key, value in rows[0].items() if isinstance(value, Share)],
+        "headings": {key: list(pair) for key, pair in (headings or {}).items()},
+    }
+    lines = [json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) for row in rows]
+    start = json.dumps(head, indent=2, ensure_ascii=False).removesuffix("\n}")
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
+    body = ",\n    ".join(lines)  # one row a line, so that a change can be read
+    path.write_text(f'{start},\n  "rows": [\n    {body}\n  ]\n}}\n', encoding="utf-8", newline="\n")
+    return path
+
+
+def weights_digest() -> str:
+    """Name the pocket model's weights: 12 hex digits of the SHA-256 of their checksums."""
+    record = (hub.POCKET_FOLDER / hub.CHECKSUM_FILE).read_text(encoding="utf-8")
+    return hashlib.sha256(record.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def _plain(row: Mapping[str, Any]) -> Row:
+    return {
+        key: [*(round(x, DECIMALS) for x in value[:3]), value.n]
+        if isinstance(value, Share | Mean)
+        else value
+        for key, value in row.items()
+    }
+
+
+def _read_value(value: Any, is_share: bool) -> Any:
+    if not isinstance(value, list):
+        return value
+    return Share(*value) if is_share else Mean(*value)
