@@ -26,7 +26,8 @@ class Share(NamedTuple):
         to = say("to", "a")
         return f"{self.value:.0%} ({100 * self.low:.0f} {to} {self.high:.0%}, n={self.n})"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)  # what a notebook shows
 
 
 class Mean(NamedTuple):
@@ -41,7 +42,8 @@ class Mean(NamedTuple):
         to = say("to", "a")
         return f"{self.value:.3g} ({self.low:.3g} {to} {self.high:.3g}, n={self.n})"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)  # what a notebook shows
 
 
 def share(flags: Iterable[bool]) -> Share:

@@ -133,7 +133,8 @@ def write_table(
 
     Args:
         name: What `measured` will call it.
-        rows: All with the same columns: settings as plain values, figures as `Share` or `Mean`.
+        rows: All with the same columns: settings as plain values, figures as `Share` or `Mean`,
+            or as [value, low, high], which is a mean of `n`.
         n: Pictures a row.
         headings: English and Spanish for columns whose name does not say it all.
         device: Where pictures were drawn, if not on the best device here.
@@ -153,7 +154,7 @@ def write_table(
         "shares": [key for key, value in rows[0].items() if isinstance(value, Share)],
         "headings": {key: list(pair) for key, pair in (headings or {}).items()},
     }
-    lines = [json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) for row in rows]
+    lines = [json.dumps(_plain(row, n), ensure_ascii=False, allow_nan=False) for row in rows]
     start = json.dumps(head, indent=2, ensure_ascii=False).removesuffix("\n}")
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.json"
@@ -168,10 +169,11 @@ def weights_digest() -> str:
     return hashlib.sha256(record.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
-def _plain(row: Mapping[str, Any]) -> Row:
+def _plain(row: Mapping[str, Any], n: int) -> Row:
+    """A row for JSON, where a figure is [value, low, high, n]."""
     return {
-        key: [*(round(x, DECIMALS) for x in value[:3]), value.n]
-        if isinstance(value, Share | Mean)
+        key: [*(round(x, DECIMALS) for x in value[:3]), *(value[3:] or [n])]
+        if isinstance(value, list | tuple)
         else value
         for key, value in row.items()
     }
