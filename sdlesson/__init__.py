@@ -14,6 +14,7 @@ _HOMES = {
     "draw": "drawing",
     "image_grid": "images",
     "load_pipeline": "pipelines",
+    "login": "account",
     "set_language": "language",
 }
 
