@@ -1,4 +1,4 @@
-"""Which words of a prompt the pocket model knows, and which ones no model gets to read."""
+"""Which words of a prompt the pocket model knows, in which language, and which no model reads."""
 
 import json
 import re
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
+
+from sdlesson.language import language
 
 VOCABULARY_FILE = Path(__file__).parent / "pocket" / "vocabulary.json"
 MAX_SUGGESTIONS = 3
@@ -27,7 +29,7 @@ class Unknown(NamedTuple):
 
 def unknown_words(prompt: str) -> list[Unknown]:
     """List the words of a prompt that the pocket model does not know, each once, in order."""
-    known = _vocabulary()
+    known = frozenset().union(*_vocabularies().values())
     words = dict.fromkeys(word for word in _words(prompt) if not _is_known(word, known))
     return [Unknown(word, _suggestions(word, known)) for word in words]
 
@@ -45,10 +47,30 @@ def cut_words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     return prompt[start:].strip()
 
 
+def guess_language(prompt: str) -> str:
+    """Return the language that more words of a prompt belong to, "en" or "es"; else the reader's.
+
+    Accents do not matter, and only words of the pocket model's world count.
+    """
+    words = {without_accents(word) for word in _words(prompt)}
+    found = {
+        code: len(words & {without_accents(word) for word in known})
+        for code, known in _vocabularies().items()
+    }
+    best = max(found.values())
+    return language() if found[language()] == best else max(found, key=lambda code: found[code])
+
+
+def without_accents(text: str) -> str:
+    """Return a text with its accents left out: lápiz, lapiz."""
+    decomposed = unicodedata.normalize("NFD", text)
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+
+
 @cache
-def _vocabulary() -> frozenset[str]:
+def _vocabularies() -> dict[str, frozenset[str]]:
     words: dict[str, list[str]] = json.loads(VOCABULARY_FILE.read_text(encoding="utf-8"))
-    return frozenset(word for language in words.values() for word in language)
+    return {code: frozenset(known) for code, known in words.items()}
 
 
 def _words(prompt: str) -> list[str]:
@@ -65,11 +87,6 @@ def _suggestions(word: str, known: frozenset[str]) -> tuple[str, ...]:
     """Find the nearest known words; an accent too few or too many counts as no difference."""
     spellings: dict[str, list[str]] = {}
     for candidate in sorted(known):
-        spellings.setdefault(_without_accents(candidate), []).append(candidate)
-    near = get_close_matches(_without_accents(word), spellings, MAX_SUGGESTIONS, MIN_LIKENESS)
+        spellings.setdefault(without_accents(candidate), []).append(candidate)
+    near = get_close_matches(without_accents(word), spellings, MAX_SUGGESTIONS, MIN_LIKENESS)
     return tuple(word for plain in near for word in spellings[plain])[:MAX_SUGGESTIONS]
-
-
-def _without_accents(word: str) -> str:
-    decomposed = unicodedata.normalize("NFD", word)
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))

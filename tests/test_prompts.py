@@ -2,7 +2,8 @@ import pytest
 from fixtures_pipeline import WINDOW, make_tiny_pipeline
 from transformers import CLIPTokenizer
 
-from sdlesson.prompts import cut_words, unknown_words
+from sdlesson.language import set_language
+from sdlesson.prompts import cut_words, guess_language, unknown_words
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +67,24 @@ def test_the_words_past_the_window_are_named(tokenizer: CLIPTokenizer) -> None:
 
 def test_a_word_cut_in_half_is_named_whole(tokenizer: CLIPTokenizer) -> None:
     assert cut_words(tokenizer, "abcdefghijkl mnop qr") == "mnop qr"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code"),
+    [
+        ("a cat on a motorcycle", "en"),
+        ("una moto", "es"),
+        ("un gato en Marte", "es"),
+        ("un dibujo a lapiz de un arbol", "es"),  # written without accents
+        ("panda, pixel art", "en"),  # words of both languages: the reader's decides
+        ("", "en"),
+    ],
+)
+def test_the_language_of_a_prompt_is_guessed_from_its_words(prompt: str, code: str) -> None:
+    assert guess_language(prompt) == code
+
+
+def test_words_of_both_languages_count_as_the_readers() -> None:
+    set_language("es")
+    assert guess_language("panda, pixel art") == "es"
+    assert guess_language("two cats") == "en"
