@@ -1,0 +1,353 @@
+"""A playground: words and settings in, and a picture comes out of the noise before your eyes.
+
+It draws in a thread of its own, so that the kernel stays free and *Stop* stops at the next step.
+"""
+
+import html
+import io
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from threading import Event, RLock, Thread, Timer
+from typing import TypeVar
+
+import torch
+from diffusers import StableDiffusionPipeline
+from ipywidgets import (  # type: ignore[import-untyped]
+    HTML,
+    BoundedIntText,
+    Box,
+    Button,
+    DOMWidget,
+    FloatSlider,
+    Image,
+    IntProgress,
+    IntSlider,
+    Text,
+    VBox,
+)
+from PIL import Image as Pictures
+from torch import Generator
+
+from sdlesson.diffusion import Step, denoise
+from sdlesson.drawing import Drawing, develop, flag_note, prompt_notes
+from sdlesson.language import say
+from sdlesson.settings import DEFAULT_STEPS
+
+MAX_HISTORY = 8
+MAX_SEED = 2**53 - 1  # a browser counts no further
+MAX_STEPS = 100
+NEW_SEEDS = 10_000  # short enough to tell a friend
+PREVIEW_SHARE = 1 / 3  # of a drawing's time, about as much as previews may take
+THUMBNAIL_PX = 192  # twice the size shown, for fine screens
+ENTER_DELAY_S = 0.2  # a browser says first that Enter was pressed, and then what was typed
+
+_log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())  # else Python prints tracebacks below some cell
+
+_STYLE = """<style>
+.sd-playground {max-width: 880px; padding: 20px; gap: 20px; border-radius: 12px;
+  border: 1px solid var(--jp-border-color2, #ddd); background: var(--jp-layout-color1, #fff)}
+.sd-playground, .sd-playground .widget-box {overflow: visible}
+.sd-row {flex-flow: row wrap; gap: 24px}
+.sd-picture {flex: 0 0 384px; max-width: 100%; gap: 10px}
+.sd-picture > img {width: 100%; aspect-ratio: 1; object-fit: contain; margin: 0;
+  border-radius: 8px; background: #8882}
+.sd-settings {flex: 1 1 300px; gap: 12px}
+.sd-playground .sd-field {flex-flow: row wrap; width: 100%; height: auto; margin: 0}
+.sd-playground .sd-field > label {flex: 1 0 100%; text-align: left; font-weight: 600}
+.sd-buttons {flex-flow: row wrap; gap: 8px}
+.sd-playground button {margin: 0; border-radius: 6px}
+.sd-playground :is(button, input):focus-visible {outline: 3px solid #1976d2; outline-offset: 2px}
+.sd-history {flex-flow: row wrap; gap: 12px}
+.sd-card {position: relative; width: 96px; height: 122px}
+.sd-card > img {width: 96px; height: 96px; margin: 0; object-fit: contain}
+.sd-playground .sd-card > button {position: absolute; inset: 0; width: 96px; height: 122px;
+  padding: 96px 6px 0; line-height: 24px; font-size: 11px; background: transparent;
+  border: 1px solid var(--jp-border-color2, #ddd); color: inherit}
+</style>"""
+
+_Widget = TypeVar("_Widget", bound=DOMWidget)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of one drawing, under the names that `draw` has for it."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+    num_inference_steps: int
+    guidance_scale: float
+
+
+class Playground(VBox):
+    """Widgets that draw with a pipeline; as the last line of a cell, `Playground(pipe)` shows them.
+
+    Showing it draws nothing. *Draw*, or Enter in a text, begins a picture; *Stop* ends it at its
+    next step; a click on an earlier picture brings its settings back. What goes wrong is told in
+    one sentence; the traceback goes to the log, which `logging.basicConfig()` makes visible.
+
+    A saved notebook keeps no widgets. So a lesson first draws a picture for those who only read,
+    in a cell of its own such as `draw("a panda in the snow", pipe=pipe, seed=0)`.
+
+    Attributes:
+        drawings: The finished pictures with their settings, newest first, at most `MAX_HISTORY`.
+    """
+
+    def __init__(self, pipe: StableDiffusionPipeline) -> None:
+        self.drawings: list[Drawing] = []
+        self._pipe = pipe
+        self._thread: Thread | None = None
+        self._over = Event()  # set once the newest drawing may show nothing more
+        self._over.set()
+        self._lock = RLock()  # held while something is shown, so that "Stopped" has the last word
+        self.fields = _Fields()
+        self.buttons = _Buttons(self.draw, self.draw_new_seed, self.stop)
+        self.picture = Image(value=_png(Pictures.effect_noise((128, 128), 40)), format="png")
+        self.progress = _dress(IntProgress(max=DEFAULT_STEPS), "sd-field")
+        self.status = HTML()
+        self.history = [_Card(index, self.bring_back) for index in range(MAX_HISTORY)]
+        picture = _dress(VBox([self.picture, self.progress]), "sd-picture")
+        settings = _dress(VBox([self.fields, self.buttons, self.status]), "sd-settings")
+        history = _dress(Box(self.history), "sd-history")
+        style = HTML(_STYLE, layout={"display": "none"})
+        super().__init__([style, _dress(Box([picture, settings]), "sd-row"), history])
+        _dress(self, "sd-playground")
+        for text in (self.fields.prompt, self.fields.negative_prompt):
+            text.on_msg(self._draw_on_enter)
+        self._say(say("Write a prompt and press Enter.", "Escribe un prompt y pulsa Intro."))
+
+    def draw(self) -> None:
+        """Begin a picture with the settings shown; the one under way is stopped first."""
+        with self._lock:
+            self.stop()
+            request = self.fields.read()
+            if not request.prompt.strip():
+                self._say(say("Say in the prompt what to draw.", "Di en el prompt qué dibujar."))
+                return
+            self.progress.value, self.progress.max = 0, request.num_inference_steps
+            self.buttons.stop.disabled = False
+            self._say(say("Reading the prompt.", "Leyendo el prompt."))
+            self._over, before = Event(), self._thread
+            work = (request, self._over, before)
+            self._thread = Thread(target=self._work, args=work, daemon=True)
+            self._thread.start()
+
+    def draw_new_seed(self) -> None:
+        """Begin a picture from other noise."""
+        self.fields.seed.value = secrets.randbelow(NEW_SEEDS)
+        self.draw()
+
+    def stop(self) -> None:
+        """Stop the picture under way, if there is one, at its next step."""
+        done, steps = self.progress.value, self.progress.max
+        english = f"Stopped after {done} of {steps} steps."
+        self._end(self._over, say(english, f"Detenido tras {done} de {steps} pasos."))
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until the picture under way is finished, or has stopped."""
+        if self._thread:
+            self._thread.join(timeout_s)
+
+    def bring_back(self, index: int) -> None:
+        """Show an earlier picture and its settings again; 0 is the newest."""
+        with self._lock:
+            self.stop()
+            drawing = self.drawings[index]
+            self.fields.write(drawing)
+            self.picture.value = _png(drawing.image)
+            self.progress.value = 0
+            back = say("This picture's settings are back.", "Vuelven los ajustes de esta imagen.")
+            self._say(back, *[flag_note()] * drawing.flagged)
+
+    def _work(self, request: Request, over: Event, before: Thread | None) -> None:
+        """Draw in a thread, once the thread before it has ended."""
+        if before:
+            before.join()
+        try:
+            self._draw(request, over)
+        except Exception as error:  # a thread's error would be lost, and a student wants a sentence
+            _log.exception("The playground cannot draw %s", request)
+            self._end(over, _sentence(error))
+
+    def _draw(self, request: Request, over: Event) -> None:
+        started, previewing_s = time.perf_counter(), 0.0
+        texts = (request.prompt, request.negative_prompt)
+        notes = [note for text in texts for note in prompt_notes(self._pipe, text)]
+        steps = denoise(
+            self._pipe,
+            request.prompt,
+            negative_prompt=request.negative_prompt,
+            guidance_scale=request.guidance_scale,
+            num_inference_steps=request.num_inference_steps,
+            generator=Generator("cpu").manual_seed(request.seed),
+        )
+        for step in steps:
+            self._show_step(step, over, notes)
+            if over.is_set():
+                return
+            before_s = time.perf_counter()
+            if previewing_s <= PREVIEW_SHARE * (before_s - started):
+                self._show_preview(step, over)
+                previewing_s += time.perf_counter() - before_s
+        image, flagged = develop(self._pipe, step.latents)
+        scheduler, model = type(self._pipe.scheduler).__name__, str(self._pipe.name_or_path)
+        drawing = Drawing(
+            image, **asdict(request), scheduler=scheduler, model=model, flagged=flagged
+        )
+        self._show_drawing(drawing, over, notes, time.perf_counter() - started)
+
+    def _show_step(self, step: Step, over: Event, notes: list[str]) -> None:
+        with self._lock:
+            if not over.is_set():
+                self.progress.value = step.index + 1
+                done, steps = self.progress.value, self.progress.max  # PNDM takes one more
+                self._say(say(f"Step {done} of {steps}.", f"Paso {done} de {steps}."), *notes)
+
+    def _show_preview(self, step: Step, over: Event) -> None:
+        """Show the model's guess of the picture, if the safety checker lets it pass."""
+        image, _ = develop(self._pipe, step.pred_original_sample)
+        with self._lock:
+            if not over.is_set():
+                self.picture.value = _png(image)
+
+    def _show_drawing(
+        self, drawing: Drawing, over: Event, notes: list[str], seconds: float
+    ) -> None:
+        with self._lock:
+            if over.is_set():
+                return
+            self.picture.value = _png(drawing.image)
+            self.drawings = [drawing, *self.drawings][:MAX_HISTORY]
+            for card, kept in zip(self.history, self.drawings, strict=False):
+                card.show(kept)
+            flag = [flag_note()] * drawing.flagged
+            done = say(f"Drawn in {seconds:.1f} s.", f"Dibujada en {seconds:.1f} s.")
+            self._end(over, done, *flag, *notes)
+
+    def _end(self, over: Event, *sentences: str) -> None:
+        """Let a drawing show nothing more than this, unless it has ended already."""
+        with self._lock:
+            if not over.is_set():
+                over.set()
+                self.buttons.stop.disabled = True
+                self._say(*sentences)
+
+    def _say(self, *sentences: str) -> None:
+        lines = "".join(f"<div>{html.escape(sentence)}</div>" for sentence in sentences)
+        self.status.value = f'<div role="status">{lines}</div>'
+
+    def _draw_on_enter(self, _: DOMWidget, message: dict[str, str], __: object) -> None:
+        if message.get("event") == "submit":
+            Timer(ENTER_DELAY_S, self.draw).start()
+
+
+class _Fields(VBox):
+    """The settings of a picture, each under its label."""
+
+    def __init__(self) -> None:
+        example = say("an astronaut riding a horse on Mars", "un panda en la nieve, de noche")
+        self.prompt = _field(Text(description="Prompt", placeholder=example))
+        self.negative_prompt = _field(
+            Text(
+                description=say("Negative prompt", "Prompt negativo"),
+                placeholder=say("what to keep out", "lo que no debe salir"),
+            )
+        )
+        self.seed = _field(BoundedIntText(0, max=MAX_SEED, description=say("Seed", "Semilla")))
+        self.steps = _field(
+            IntSlider(DEFAULT_STEPS, 1, MAX_STEPS, description=say("Steps", "Pasos"))
+        )
+        self.guidance = _field(
+            FloatSlider(value=7.5, min=1, max=20, step=0.5, description=say("Guidance", "Guía"))
+        )
+        super().__init__([self.prompt, self.negative_prompt, self.seed, self.steps, self.guidance])
+
+    def read(self) -> Request:
+        """Take the settings as they are now."""
+        return Request(
+            self.prompt.value,
+            self.negative_prompt.value,
+            self.seed.value,
+            self.steps.value,
+            self.guidance.value,
+        )
+
+    def write(self, drawing: Drawing) -> None:
+        """Set the settings to those of a drawing."""
+        self.prompt.value, self.negative_prompt.value = drawing.prompt, drawing.negative_prompt
+        self.seed.value, self.steps.value = drawing.seed, drawing.num_inference_steps
+        self.guidance.value = drawing.guidance_scale
+
+
+class _Buttons(Box):
+    def __init__(
+        self, draw: Callable[[], None], draw_new_seed: Callable[[], None], stop: Callable[[], None]
+    ) -> None:
+        self.draw = Button(
+            description=say("Draw", "Dibujar"), icon="paint-brush", button_style="primary"
+        )
+        self.new_seed = Button(
+            description=say("New seed", "Otra semilla"),
+            icon="random",
+            tooltip=say("Draw the same words from other noise", "Las mismas palabras, otro ruido"),
+        )
+        self.stop = Button(description=say("Stop", "Detener"), icon="stop", disabled=True)
+        self.draw.on_click(lambda _: draw())
+        self.new_seed.on_click(lambda _: draw_new_seed())
+        self.stop.on_click(lambda _: stop())
+        super().__init__([self.draw, self.new_seed, self.stop])
+        _dress(self, "sd-buttons")
+
+
+class _Card(VBox):
+    """An earlier picture: all of it is a button, which brings its settings back.
+
+    Cards are made empty, before any drawing: some front ends miss widgets that a thread makes.
+    """
+
+    def __init__(self, index: int, bring_back: Callable[[int], None]) -> None:
+        self.image, self.button = Image(format="png"), Button()
+        self.button.on_click(lambda _: bring_back(index))
+        super().__init__([self.image, self.button], layout={"display": "none"})
+        _dress(self, "sd-card")
+
+    def show(self, drawing: Drawing) -> None:
+        thumbnail = drawing.image.copy()
+        thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+        self.image.value = _png(thumbnail)
+        seed, steps = drawing.seed, drawing.num_inference_steps
+        guidance = drawing.guidance_scale
+        self.button.description = drawing.prompt
+        self.button.tooltip = f"{drawing.prompt} · {seed=} · {steps=} · {guidance=}"
+        self.layout.display = None
+
+
+def _field(widget: _Widget) -> _Widget:
+    widget.continuous_update = False
+    return _dress(widget, "sd-field")
+
+
+def _dress(widget: _Widget, style: str) -> _Widget:
+    widget.add_class(style)
+    return widget
+
+
+def _png(image: Pictures.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def _sentence(error: Exception) -> str:
+    """Say in one sentence what went wrong."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return say(
+            "The GPU has no memory left: close other notebooks, or restart the kernel.",
+            "La GPU se ha quedado sin memoria: cierra otros cuadernos o reinicia el kernel.",
+        )
+    reason = f"{type(error).__name__}: {error}".split("\n")[0]
+    return say(f"No picture, because of {reason}", f"No hay imagen, por {reason}")
