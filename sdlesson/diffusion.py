@@ -71,16 +71,68 @@ def denoise(
     check_size(height=height, width=width)
     prompts, negatives = pair_prompts(prompt, negative_prompt)
     generator = Generator("cpu") if generator is None else generator
-    factor, own = pipe.vae_scale_factor, pipe.unet.config.sample_size
-    sides = (own if side is None else side // factor for side in (height, width))
-    shape = (len(prompts), pipe.unet.config.in_channels, *sides)
-    scheduler = _fresh_scheduler(pipe)
+    scheduler = fresh_scheduler(pipe)
     scheduler.set_timesteps(num_inference_steps, device=pipe._execution_device)
-    latents = _draw_noise(pipe, shape, generator) * scheduler.init_noise_sigma
+    noise = draw_noise(pipe, len(prompts), generator, height=height, width=width)
+    latents = noise * scheduler.init_noise_sigma
     embeddings = embed(pipe, prompts)
     if guidance_scale > 1:
         embeddings = torch.cat([embed(pipe, negatives), embeddings])  # (2B, tokens, channels)
     return denoise_latents(pipe.unet, scheduler, latents, embeddings, guidance_scale, generator)
+
+
+def fresh_scheduler(pipe: StableDiffusionPipeline, name: str | None = None) -> SchedulerMixin:
+    """Copy the scheduler, which remembers steps, so that two loops can run side by side.
+
+    Args:
+        name: Another class of diffusers, to be made with the settings of the pipeline's own.
+
+    Raises:
+        ValueError: The model predicts no noise, or there is no such scheduler for it.
+    """
+    predicted = pipe.scheduler.config.get("prediction_type", "epsilon")
+    if predicted != "epsilon":
+        raise ValueError(
+            f"prediction_type={predicted!r} must be 'epsilon', noise, which this loop takes away; "
+            "load a model such as Stable Diffusion 1.5"
+        )
+    if name is None or name == type(pipe.scheduler).__name__:
+        return deepcopy(pipe.scheduler)
+    # Those that take the levels of noise the model was trained on, and lack no other library.
+    classes = {
+        found.__name__: found
+        for found in pipe.scheduler.compatibles
+        if "beta_schedule" in signature(found.__init__).parameters
+    }
+    if name not in classes:
+        raise ValueError(f"scheduler={name!r} must be one of {', '.join(sorted(classes))}")
+    # Stable Diffusion skips the costly first steps of PNDM's paper; other schedulers have none.
+    return classes[name].from_config({"skip_prk_steps": True, **pipe.scheduler.config})
+
+
+def draw_noise(
+    pipe: StableDiffusionPipeline,
+    count: int,
+    generator: Generator | list[Generator],
+    *,
+    height: int | None = None,
+    width: int | None = None,
+) -> Tensor:
+    """Draw the noise to start from; on the CPU the same seed is the same noise everywhere.
+
+    Returns:
+        Standard normal, (count, 4, height/8, width/8), of the model's own size by default.
+
+    Raises:
+        ValueError: There is a list of generators, and not one for each.
+    """
+    if isinstance(generator, list) and len(generator) != count:
+        found = f"{len(generator)} generators for {count} prompts"
+        raise ValueError(f"{found}; give one for each, or one for all")
+    factor, own = pipe.vae_scale_factor, pipe.unet.config.sample_size
+    sides = (own if side is None else side // factor for side in (height, width))
+    shape = (count, pipe.unet.config.in_channels, *sides)
+    return randn_tensor(shape, generator, device=pipe._execution_device, dtype=pipe.unet.dtype)
 
 
 @torch.no_grad()
@@ -89,7 +141,7 @@ def denoise_latents(
     scheduler: SchedulerMixin,
     latents: Tensor,
     embeddings: Tensor,
-    guidance_scale: float,
+    guidance_scale: float | Tensor,
     generator: Generator | list[Generator],
 ) -> Iterator[Step]:
     """Walk latents down a scheduler's timesteps; `denoise` prepares what this takes."""
@@ -116,15 +168,16 @@ def predict_noise(
     model_input: Tensor,
     timestep: Tensor,
     embeddings: Tensor,
-    guidance_scale: float,
+    guidance_scale: float | Tensor,
 ) -> Tensor:
     """Ask the U-Net for the noise: of the text alone, or with guidance of both halves at once.
 
     Args:
         model_input: Latents as the scheduler's `scale_model_input` gives them.
         embeddings: Of the prompts, (B, ...); with guidance the negative prompts first, (2B, ...).
+        guidance_scale: One for all, or one for each picture, (B, 1, 1, 1).
     """
-    if guidance_scale <= 1:
+    if len(embeddings) == len(model_input):  # no negative prompts: no guidance
         return unet(model_input, timestep, encoder_hidden_states=embeddings).sample
     twice = torch.cat([model_input, model_input])  # (2B, 4, H/8, W/8)
     noise_preds = unet(twice, timestep, encoder_hidden_states=embeddings).sample
@@ -132,7 +185,9 @@ def predict_noise(
     return guide(noise_pred_uncond, noise_pred_text, guidance_scale)
 
 
-def guide(noise_pred_uncond: Tensor, noise_pred_text: Tensor, guidance_scale: float) -> Tensor:
+def guide(
+    noise_pred_uncond: Tensor, noise_pred_text: Tensor, guidance_scale: float | Tensor
+) -> Tensor:
     """Go from the prediction without the text to the one with it, and on in that direction.
 
     Source: Ho & Salimans 2022, eq. 6, arXiv:2207.12598, where guidance_scale is 1 + w.
@@ -226,24 +281,3 @@ def decode_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
             "the picture came out as NaN: lower guidance_scale, or load with dtype=torch.float32"
         )
     return pixels
-
-
-def _fresh_scheduler(pipe: StableDiffusionPipeline) -> SchedulerMixin:
-    """Copy the scheduler, which remembers steps, so that two loops can run side by side."""
-    predicted = pipe.scheduler.config.get("prediction_type", "epsilon")
-    if predicted != "epsilon":
-        raise ValueError(
-            f"prediction_type={predicted!r} must be 'epsilon', noise, which this loop takes away; "
-            "load a model such as Stable Diffusion 1.5"
-        )
-    return deepcopy(pipe.scheduler)
-
-
-def _draw_noise(
-    pipe: StableDiffusionPipeline, shape: tuple[int, ...], generator: Generator | list[Generator]
-) -> Tensor:
-    """Draw the latents to start from; on the CPU the same seed is the same noise everywhere."""
-    if isinstance(generator, list) and len(generator) != shape[0]:
-        found = f"{len(generator)} generators for {shape[0]} prompts"
-        raise ValueError(f"{found}; give one for each, or one for all")
-    return randn_tensor(shape, generator, device=pipe._execution_device, dtype=pipe.unet.dtype)

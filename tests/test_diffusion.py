@@ -23,6 +23,7 @@ from sdlesson.diffusion import (
     add_noise,
     alpha_bar_at,
     ddim_step,
+    fresh_scheduler,
     guide,
     predict_original_sample,
 )
@@ -161,6 +162,14 @@ def test_ddim_step_to_where_there_is_no_noise_is_the_guess_of_the_clean_latents(
 def test_ddim_step_to_the_same_level_changes_nothing():
     latents, noise_pred, alpha_bar = noise_like_latents(0), noise_like_latents(1), torch.tensor(0.3)
     assert_close(ddim_step(latents, noise_pred, alpha_bar, alpha_bar), latents)
+
+
+def test_a_guidance_scale_for_each_picture_guides_each_as_if_alone():
+    uncond, text = noise_like_latents(0), noise_like_latents(1)
+    scales = torch.tensor([1.0, 3.0, 7.5])
+    together = guide(uncond, text, scales.view(-1, 1, 1, 1))
+    for index, scale in enumerate(scales.tolist()):
+        assert_close(together[index], guide(uncond[index], text[index], scale))
 
 
 def test_guidance_scale_of_one_returns_the_text_prediction_and_of_zero_the_other():
@@ -306,6 +315,31 @@ def test_the_unet_runs_once_a_step_and_without_guidance_on_one_half(
     settings = {"num_inference_steps": 3, "guidance_scale": guidance_scale}
     list(sdlesson.denoise(tiny, ["a", "b"], **settings))
     assert seen == [pictures_at_once] * 3
+
+
+def test_a_scheduler_made_by_name_takes_the_settings_of_the_pipelines_own(
+    tiny: StableDiffusionPipeline,
+):
+    euler = fresh_scheduler(tiny, "EulerDiscreteScheduler")
+    assert type(euler) is EulerDiscreteScheduler
+    assert_close(euler.alphas_cumprod, tiny.scheduler.alphas_cumprod)
+    assert type(tiny.scheduler) is DDIMScheduler
+
+
+def test_pndm_by_name_skips_the_steps_that_stable_diffusion_skips(tiny: StableDiffusionPipeline):
+    pndm = fresh_scheduler(tiny, "PNDMScheduler")
+    pndm.set_timesteps(4)
+    assert len(pndm.timesteps) == 5
+    tiny.scheduler = PNDMScheduler.from_config(tiny.scheduler.config, skip_prk_steps=False)
+    assert not fresh_scheduler(tiny, "PNDMScheduler").config.skip_prk_steps
+
+
+@pytest.mark.parametrize("name", ["ddim", "", "EDMEulerScheduler", "AutoencoderKL"])
+def test_a_scheduler_that_is_none_for_this_model_is_refused_with_those_that_are(
+    tiny: StableDiffusionPipeline, name: str
+):
+    with pytest.raises(ValueError, match=rf"{name}' must be one of DDIMScheduler, .*UniPC"):
+        fresh_scheduler(tiny, name)
 
 
 def test_a_height_and_a_width_are_the_pipelines(tiny: StableDiffusionPipeline):
