@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,7 +101,7 @@ def image_grid(
     step_x, step_y = width + GRID_GAP_PX, height + GRID_GAP_PX + LABEL_HEIGHT_PX * bool(labels)
     columns, rows = min(columns, len(images)), -(-len(images) // columns)
     grid = Image.new("RGB", (columns * step_x - GRID_GAP_PX, rows * step_y - GRID_GAP_PX), "white")
-    drawing, font = ImageDraw.Draw(grid), ImageFont.load_default(LABEL_FONT_PX)
+    drawing, font = ImageDraw.Draw(grid), label_font(LABEL_FONT_PX)
     for index, image in enumerate(images):
         x, y = index % columns * step_x, index // columns * step_y
         grid.paste(image, (x, y))
@@ -107,6 +109,15 @@ def image_grid(
             centre = (x + width / 2, y + height + LABEL_HEIGHT_PX / 2)
             drawing.text(centre, labels[index], fill="black", font=font, anchor="mm")
     return grid
+
+
+@cache
+def label_font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Load DejaVu Sans, which has every accent and comes with matplotlib, without importing it."""
+    spec = find_spec("matplotlib")
+    folder = Path(spec.origin or "").parent if spec else Path()
+    path = folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(path, size_px) if path.is_file() else ImageFont.load_default(size_px)
 
 
 def check_output(path: str | os.PathLike[str]) -> Path:
