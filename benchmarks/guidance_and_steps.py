@@ -1,0 +1,266 @@
+"""What guidance, steps and schedulers do to the pocket model's pictures, in large samples.
+
+Four tables that lesson 03 shows, each written as soon as it is done:
+
+- renders: real renders of the scenes asked for, which the other tables are read against;
+- guidance: guidance_scale from 1 to 15, at 25 DDIM steps;
+- steps: 1 to 100 DDIM steps, at the guidance of the model card;
+- schedulers: six of them, at equal numbers of U-Net evaluations.
+
+A row draws n scenes of one subject and n of two, all of them scenes that training never used, with
+the same captions and the same noise in every row; the guidance table draws n more, in fours of one
+prompt. That is n x 505 guided steps for guidance, n x 452 for steps and n x 480 for schedulers:
+on one core about 100 minutes in all at n = 250, and 7 at n = 16.
+
+    python benchmarks/guidance_and_steps.py --n 250
+    python benchmarks/guidance_and_steps.py --n 16 --only steps
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from diffusers import SchedulerMixin, StableDiffusionPipeline
+from PIL import Image
+from torch import Tensor
+
+from sdlesson import metrics
+from sdlesson.diffusion import fresh_scheduler
+from sdlesson.pocket import evaluation
+from sdlesson.pocket.grammar import caption
+from sdlesson.pocket.rendering import render
+from sdlesson.pocket.world import Scene
+from sdlesson.probe import Reading
+from sdlesson.runtime import best_device, device_name
+
+GUIDANCE_SCALES = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
+STEPS = (1, 2, 3, 5, 8, 12, 20, 25, 50, 100)
+SCHEDULERS = (
+    "DDIMScheduler",
+    "PNDMScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler",
+)
+EVALUATIONS = (5, 10, 25)
+PICTURES_A_PROMPT = 4
+REFERENCE_SIZE = 2_000
+PARTS = 10
+HEADINGS = {
+    "guidance_scale": ("guidance", "guía"),
+    "num_inference_steps": ("steps", "pasos"),
+    "scheduler": ("scheduler", "planificador"),
+    "evaluations": ("U-Net evaluations", "evaluaciones de la U-Net"),
+    "subject": ("subject right", "sujeto correcto"),
+    "pair": ("both of two right", "los dos correctos"),
+    "place": ("place right", "lugar correcto"),
+    "style": ("style right", "estilo correcto"),
+    "clip_score": ("CLIP score", "CLIP score"),
+    "frechet": ("Fréchet distance", "distancia de Fréchet"),
+    "saturation": ("saturation", "saturación"),
+    "clipped": ("clipped pixels", "píxeles quemados"),
+    "diversity": ("diversity", "diversidad"),
+    "cost": ("cost, of one step", "coste, en veces un paso"),
+}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The scenes that every row draws, and those of which several pictures are drawn."""
+
+    singles: list[Scene]
+    pairs: list[Scene]
+    repeated: list[Scene]
+
+    @property
+    def scenes(self) -> list[Scene]:
+        """All that a row is judged by."""
+        return self.singles + self.pairs
+
+    @cached_property
+    def reference_features(self) -> Tensor:
+        """Real renders as CLIP sees them, (REFERENCE_SIZE, D): as many single as not."""
+        half = REFERENCE_SIZE // 2
+        scenes = _scenes("reference singles", half, "single")
+        scenes += _scenes("reference pairs", half, "beside", "riding")
+        return metrics.clip_scorer().embed_images([render(scene) for scene in scenes])
+
+
+def main() -> None:
+    """Measure the tables asked for and write each one as it is done."""
+    tables: dict[str, Callable[[Sample, StableDiffusionPipeline], list[Row]]] = {
+        "renders": lambda sample, pipe: measure_renders(sample),
+        "guidance": measure_guidance,
+        "steps": measure_steps,
+        "schedulers": measure_schedulers,
+    }
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--n", type=int, default=250, help="pictures of each kind in a row")
+    parser.add_argument("--only", choices=tables, nargs="+", default=list(tables))
+    parser.add_argument("--device", default=best_device())
+    options = parser.parse_args()
+    pipe, sample = evaluation.judged_pipeline(options.device), take_sample(options.n)
+    for name in options.only:
+        started = time.perf_counter()
+        rows = tables[name](sample, pipe)
+        used = {key: HEADINGS[key] for key in rows[0]}
+        device = device_name(options.device)
+        metrics.write_table(name, rows, len(sample.scenes), headings=used, device=device)
+        print(f"{name}: {len(rows)} rows in {(time.perf_counter() - started) / 60:.1f} minutes")
+
+
+def take_sample(n: int) -> Sample:
+    """Choose `n` scenes of one subject, `n` of two, and `n` in groups that differ in layout."""
+    prompts = _scenes("guidance repeated", max(2, n // PICTURES_A_PROMPT), "single", "riding")
+    return Sample(
+        singles=_scenes("guidance singles", n, "single"),
+        pairs=_scenes("guidance pairs", n, "beside", "riding"),
+        repeated=[replace(s, seed=s.seed + i) for s in prompts for i in range(PICTURES_A_PROMPT)],
+    )
+
+
+def measure_renders(sample: Sample) -> list[Row]:
+    """Judge real renders: the best that a model of this world could do, and what tools see in it.
+
+    Its Fréchet distance is between two sets of real renders, so it is what the number of pictures
+    alone makes of it.
+    """
+    images = [render(scene) for scene in sample.scenes]
+    diversity = judge_diversity([render(scene) for scene in sample.repeated])
+    return [{**judge(sample, images), "diversity": diversity}]
+
+
+def measure_guidance(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]:
+    """One row for each guidance scale, at the steps of the model card."""
+    rows = []
+    for scale in GUIDANCE_SCALES:
+        images, _ = draw(pipe, sample.scenes, guidance_scale=scale)
+        repeated, _ = draw(pipe, sample.repeated, guidance_scale=scale)
+        row = {"guidance_scale": scale, **judge(sample, images)}
+        rows.append(row | {"diversity": judge_diversity(repeated)})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def measure_steps(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]:
+    """One row for each number of steps, with what a picture costs: one of one step costs 1."""
+    draw(pipe, sample.singles[:1], num_inference_steps=1)  # the first call does more than draw
+    rows: list[Row] = []
+    one_step = 0.0
+    for steps in STEPS:
+        images, seconds = draw(pipe, sample.scenes, num_inference_steps=steps)
+        one_step = one_step or metrics.mean(seconds).value
+        cost = metrics.mean([second / one_step for second in seconds])
+        rows.append({"num_inference_steps": steps, **judge(sample, images), "cost": cost})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def measure_schedulers(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]:
+    """One row for each scheduler and number of times that it asks the U-Net."""
+    rows, own = [], pipe.scheduler
+    for name, scheduler in [(name, fresh_scheduler(pipe, name)) for name in SCHEDULERS]:
+        pipe.scheduler = scheduler
+        for evaluations in EVALUATIONS:
+            steps = steps_for(scheduler, evaluations)
+            images, _ = draw(pipe, sample.scenes, num_inference_steps=steps)
+            rows.append({"scheduler": name, "evaluations": evaluations, **judge(sample, images)})
+            print(rows[-1], flush=True)
+    pipe.scheduler = own
+    return rows
+
+
+def steps_for(scheduler: SchedulerMixin, evaluations: int) -> int:
+    """How many steps to ask for, since PNDM asks the U-Net once more than it is told to."""
+    scheduler.set_timesteps(evaluations)
+    return 2 * evaluations - len(scheduler.timesteps)
+
+
+def draw(
+    pipe: StableDiffusionPipeline,
+    scenes: Sequence[Scene],
+    *,
+    guidance_scale: float = evaluation.GUIDANCE_SCALE,
+    num_inference_steps: int = evaluation.STEPS,
+) -> tuple[list[Image.Image], list[float]]:
+    """Draw each scene's English caption from the scene's seed.
+
+    Returns:
+        The pictures, and for each batch the seconds that one of its pictures took.
+    """
+    images: list[Image.Image] = []
+    seconds: list[float] = []
+    size = max(1, min(evaluation.BATCH, len(scenes) // 2))  # two times at least, to compare
+    for start in range(0, len(scenes), size):
+        batch = scenes[start : start + size]
+        started = time.perf_counter()
+        images += evaluation.draw_scenes(
+            pipe,
+            [caption(scene) for scene in batch],
+            [scene.seed for scene in batch],
+            guidance_scale=guidance_scale,
+            num_inference_steps=num_inference_steps,
+        )
+        seconds.append((time.perf_counter() - started) / len(batch))
+    return images, seconds
+
+
+def judge(sample: Sample, images: Sequence[Image.Image]) -> Row:
+    """What the probe, CLIP and the pixels say of one picture of each scene."""
+    readings = metrics.pocket_probe().read(images)
+    features = metrics.clip_scorer().embed_images(images)
+    pixels = [metrics.pixel_statistics(image) for image in images]
+    scenes, singles, pairs = sample.scenes, sample.singles, sample.pairs
+    return {
+        "subject": _share(evaluation.subject_right, singles, readings[: len(singles)]),
+        "pair": _share(evaluation.both_right, pairs, readings[len(singles) :]),
+        "place": _share(evaluation.place_right, scenes, readings),
+        "style": _share(evaluation.style_right, scenes, readings),
+        "clip_score": metrics.mean(metrics.clip_score(images, [caption(s) for s in scenes])),
+        "frechet": frechet_distance(features, sample.reference_features),
+        "saturation": metrics.mean(p.saturation for p in pixels),
+        "clipped": metrics.mean(p.clipped for p in pixels),
+    }
+
+
+def judge_diversity(images: Sequence[Image.Image]) -> metrics.Mean:
+    """Compare the pictures of each prompt with each other, and average over prompts."""
+    starts = range(0, len(images), PICTURES_A_PROMPT)
+    groups = [images[start : start + PICTURES_A_PROMPT] for start in starts]
+    return metrics.mean(map(metrics.diversity, groups))
+
+
+def frechet_distance(features: Tensor, reference_features: Tensor) -> metrics.Mean:
+    """The Fréchet distance with its 95% interval, by leaving out a tenth of the pictures at a time.
+
+    Source: Tukey 1958, the jackknife, doi:10.1214/aoms/1177706647.
+    """
+    value = metrics.frechet_distance(features, reference_features)
+    part = torch.arange(len(features)) % PARTS
+    without = [
+        metrics.frechet_distance(features[part != i], reference_features) for i in range(PARTS)
+    ]
+    spread = metrics.mean(without)
+    half = (PARTS - 1) * (spread.high - spread.value)  # nine tenths in common vary too little
+    return metrics.Mean(value, value - half, value + half, len(features))
+
+
+def _share(
+    verdict: evaluation.Verdict, scenes: Sequence[Scene], readings: Sequence[Reading]
+) -> metrics.Share:
+    return metrics.share(map(verdict, scenes, readings))
+
+
+def _scenes(name: str, count: int, *kinds: str) -> list[Scene]:
+    return list(evaluation.evaluation_scenes(name, count, lambda scene: scene.kind in kinds))
+
+
+if __name__ == "__main__":
+    main()
