@@ -19,7 +19,6 @@ from sdlesson.runtime import in_colab
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 STATUS_PAGE = "https://status.huggingface.co"
 LIMITS_PAGE = "https://huggingface.co/docs/hub/rate-limits"
-HUB_TIMEOUT_S = 10
 
 # Where huggingface_hub looks for a token before its own file.
 TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
@@ -77,7 +76,7 @@ def ask_hub(found: Found) -> Answer:
         response = get_session().get(
             f"{constants.ENDPOINT}/api/whoami-v2",
             headers=build_hf_headers(token=found.token),
-            timeout=HUB_TIMEOUT_S,
+            timeout=constants.HF_HUB_ETAG_TIMEOUT,
         )
         if response.status_code == HTTPStatus.OK:
             account = response.json()
@@ -201,11 +200,11 @@ def _refusal(called: str, *, expired: bool) -> str:
 
 def _no_answer(*, timed_out: bool) -> str:
     if timed_out:
+        seconds = constants.HF_HUB_ETAG_TIMEOUT
         return say(
-            f"The Hub did not answer within {HUB_TIMEOUT_S} seconds: try again later, or see "
+            f"The Hub did not answer within {seconds} seconds: try again later, or see "
             f"{STATUS_PAGE}",
-            f"El Hub no ha respondido en {HUB_TIMEOUT_S} segundos: prueba más tarde o mira "
-            f"{STATUS_PAGE}",
+            f"El Hub no ha respondido en {seconds} segundos: prueba más tarde o mira {STATUS_PAGE}",
         )
     return say(
         f"The Hub cannot be reached: check the network, or see {STATUS_PAGE}",
