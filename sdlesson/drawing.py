@@ -55,6 +55,32 @@ class Drawing:
         """Write a PNG that carries its settings; see `images.save_png`."""
         images.save_png(self.image, path, self.settings)
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Drawing":
+        """Read a picture that `save` wrote, with its settings.
+
+        Raises:
+            ValueError: The file is no PNG, or a setting is missing in it.
+        """
+        found = images.read_settings(path)
+        if missing := [field.name for field in fields(cls)[1:] if field.name not in found]:
+            raise ValueError(
+                f"{path} does not say its {', '.join(missing)}; `save` wrote no such file"
+            )
+        with Image.open(path) as image:
+            image.load()
+        return cls(
+            image=image.convert("RGB"),
+            prompt=found["prompt"],
+            negative_prompt=found["negative_prompt"],
+            seed=int(found["seed"]),
+            num_inference_steps=int(found["num_inference_steps"]),
+            guidance_scale=float(found["guidance_scale"]),
+            scheduler=found["scheduler"],
+            model=found["model"],
+            flagged=found["flagged"] == "True",
+        )
+
     def _repr_png_(self) -> bytes | None:
         return self.image._repr_png_()  # a notebook shows the picture
 

@@ -10,12 +10,20 @@ MAX_SEED = 2**64 - 1
 SIZE_FACTOR = 8  # one latent stands for 8 x 8 pixels
 
 
-def check_prompt(prompt: str) -> None:
-    """Refuse what is no text, or says nothing."""
+def check_prompt(prompt: str) -> str:
+    """Return a prompt that is a text and says something."""
     if not isinstance(prompt, str) or not prompt.strip():
         raise ValueError(
             f"prompt={prompt!r} must be a text that says what to draw, such as 'a cat on the beach'"
         )
+    return prompt
+
+
+def check_negative(negative_prompt: str) -> str:
+    """Return a negative prompt that is a text; an empty one keeps nothing out."""
+    if not isinstance(negative_prompt, str):
+        raise ValueError(f"negative_prompt={negative_prompt!r} must be a text; try 'a hat' or ''")
+    return negative_prompt
 
 
 def check_seed(seed: int) -> int:
@@ -25,22 +33,31 @@ def check_seed(seed: int) -> int:
     return int(seed)
 
 
-def check_steps(num_inference_steps: int) -> None:
-    """Refuse no steps, and more than a schedule has."""
+def check_steps(num_inference_steps: int) -> int:
+    """Return the number of steps: at least one, and no more than a schedule has."""
     if not _is_whole(num_inference_steps, 1, MAX_STEPS):
         raise ValueError(
             f"num_inference_steps={num_inference_steps!r} must be a whole number "
             f"from 1 to {MAX_STEPS}; try {DEFAULT_STEPS}"
         )
+    return int(num_inference_steps)
 
 
-def check_guidance(guidance_scale: float) -> None:
-    """Refuse a negative scale, infinity and NaN."""
+def check_guidance(guidance_scale: float) -> float:
+    """Return a scale that is neither negative, nor infinity, nor NaN."""
     if not isinstance(guidance_scale, Real) or not 0 <= guidance_scale < math.inf:  # nor NaN
         raise ValueError(
             f"guidance_scale={guidance_scale!r} must be a number from 0 up, where 1.0 is "
             "no guidance; try 7.5"
         )
+    return float(guidance_scale)
+
+
+def check_batch_size(batch_size: int) -> int:
+    """Return how many pictures to draw at once, at least one."""
+    if not _is_whole(batch_size, 1):
+        raise ValueError(f"batch_size={batch_size!r} must be a whole number from 1; try 4")
+    return int(batch_size)
 
 
 def check_size(**sides: int | None) -> None:

@@ -1,0 +1,139 @@
+"""The finished pictures of a sweep, so that an interrupted one goes on where it was."""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import diffusers
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor, nn
+
+from sdlesson.diffusion import fresh_scheduler
+from sdlesson.drawing import Drawing
+from sdlesson.experiments.batches import Drawn, Settings
+from sdlesson.images import check_output, read_settings, save_png
+
+Finished = tuple[Drawing, float]
+"""A picture, and the seconds that it took."""
+
+MAX_NAME_CHARS = 40  # of the prompt, in the name of a file
+
+# Of sweeps that were interrupted, by pipeline: what they had drawn until then.
+_unfinished: WeakKeyDictionary[StableDiffusionPipeline, dict[str, Finished]] = WeakKeyDictionary()
+
+
+class Album:
+    """Pictures found by all that decides them: the settings, and the weights as they are now.
+
+    With a folder they are PNGs that carry all of it; without one they are kept in memory, for as
+    long as the pipeline is, until a sweep is complete.
+    """
+
+    def __init__(
+        self, pipe: StableDiffusionPipeline, folder: str | os.PathLike[str] | None
+    ) -> None:
+        self._pipe = pipe
+        self._folder = None if folder is None else _make_folder(folder)
+        self._weights = fingerprint(pipe)
+        self._kept = _unfinished.setdefault(pipe, {})
+
+    def find(self, settings: Settings) -> Finished | None:
+        """Return the picture of these settings, if it was drawn before."""
+        identity = self._identity(settings)
+        if self._folder is None:
+            return self._kept.get(_digest(identity))
+        path = self._folder / _file_name(settings, identity)
+        try:
+            found = read_settings(path)
+            if not identity.items() <= found.items():
+                return None
+            return Drawing.load(path), float(found["seconds"])
+        except (OSError, SyntaxError, ValueError, KeyError):  # none yet, or a damaged one
+            return None
+
+    def add(self, drawn: Drawn) -> Finished:
+        """Keep a picture that was just drawn."""
+        settings, identity = drawn.settings, self._identity(drawn.settings)
+        drawing = Drawing(
+            image=drawn.image,
+            prompt=settings.prompt,
+            negative_prompt=settings.negative_prompt,
+            seed=settings.seed,
+            num_inference_steps=settings.num_inference_steps,
+            guidance_scale=settings.guidance_scale,
+            scheduler=settings.scheduler,
+            model=str(self._pipe.name_or_path),
+            flagged=drawn.flagged,
+        )
+        if self._folder is None:
+            self._kept[_digest(identity)] = (drawing, drawn.seconds)
+        else:
+            text = drawing.settings | identity | {"seconds": str(drawn.seconds)}
+            save_png(drawing.image, self._folder / _file_name(settings, identity), text)
+        return drawing, drawn.seconds
+
+    def close(self) -> None:
+        """Let go of what is kept in memory: the sweep is complete, and hands its pictures out."""
+        self._kept.clear()
+
+    def _identity(self, settings: Settings) -> dict[str, str]:
+        """Name all that decides a picture, as the text that its PNG carries."""
+        scheduler = fresh_scheduler(self._pipe, settings.scheduler).to_json_string()
+        return {name: str(value) for name, value in asdict(settings).items()} | {
+            "model": str(self._pipe.name_or_path),
+            "diffusers": diffusers.__version__,
+            "fingerprint": _digest({"weights": self._weights, "scheduler": scheduler}),
+        }
+
+
+@torch.no_grad()
+def fingerprint(pipe: StableDiffusionPipeline) -> str:
+    """Twelve hex digits that change with any weight of a pipeline, and with a LoRA's strength."""
+    lines = []
+    for part, module in pipe.components.items():
+        if not isinstance(module, nn.Module):
+            lines.append(f"{part} {type(module).__name__}")
+            continue
+        for name, tensor in module.state_dict().items():
+            lines.append(
+                f"{part}.{name} {tensor.dtype} {tuple(tensor.shape)} {_sum_of_bits(tensor)}"
+            )
+        for name, layer in module.named_modules():
+            if hasattr(layer, "scaling") and hasattr(layer, "active_adapters"):  # a LoRA's layer
+                strength = layer.scaling, layer.active_adapters, layer.disable_adapters
+                lines.append(f"{part}.{name} {strength}")
+    return _digest(lines)
+
+
+def _sum_of_bits(tensor: Tensor) -> int:
+    """Add a tensor up as whole numbers, which is exact, and done where the tensor lies."""
+    whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return int(tensor.view(whole[tensor.element_size()]).sum(dtype=torch.int64))
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _file_name(settings: Settings, identity: dict[str, str]) -> str:
+    """Name a file so that a reader finds the prompt, and no two pictures share a name."""
+    words = re.sub(r"\W+", "-", settings.prompt)[:MAX_NAME_CHARS].strip("-")
+    return f"{words}-seed-{settings.seed}-{_digest(identity)}.png"
+
+
+def _make_folder(folder: str | os.PathLike[str]) -> Path:
+    """Return a folder that can be written to, made where it is missing."""
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"folder={str(folder)!r} cannot be made: {error.strerror}; choose another"
+        ) from error
+    check_output(path / "picture.png")
+    return path
