@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from threading import Event, RLock, Thread, Timer
 from typing import TypeVar
 
@@ -42,32 +43,11 @@ MAX_STEPS = 100
 NEW_SEEDS = 10_000  # short enough to tell a friend
 PREVIEW_SHARE = 1 / 3  # of a drawing's time, about as much as previews may take
 THUMBNAIL_PX = 192  # twice the size shown, for fine screens
+STYLE_FILE = Path(__file__).with_suffix(".css")
 ENTER_DELAY_S = 0.2  # a browser says first that Enter was pressed, and then what was typed
 
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # else Python prints tracebacks below some cell
-
-_STYLE = """<style>
-.sd-playground {max-width: 880px; padding: 20px; gap: 20px; border-radius: 12px;
-  border: 1px solid var(--jp-border-color2, #ddd); background: var(--jp-layout-color1, #fff)}
-.sd-playground, .sd-playground .widget-box {overflow: visible}
-.sd-row {flex-flow: row wrap; gap: 24px}
-.sd-picture {flex: 0 0 384px; max-width: 100%; gap: 10px}
-.sd-picture > img {width: 100%; aspect-ratio: 1; object-fit: contain; margin: 0;
-  border-radius: 8px; background: #8882}
-.sd-settings {flex: 1 1 300px; gap: 12px}
-.sd-playground .sd-field {flex-flow: row wrap; width: 100%; height: auto; margin: 0}
-.sd-playground .sd-field > label {flex: 1 0 100%; text-align: left; font-weight: 600}
-.sd-buttons {flex-flow: row wrap; gap: 8px}
-.sd-playground button {margin: 0; border-radius: 6px}
-.sd-playground :is(button, input):focus-visible {outline: 3px solid #1976d2; outline-offset: 2px}
-.sd-history {flex-flow: row wrap; gap: 12px}
-.sd-card {position: relative; width: 96px; height: 122px}
-.sd-card > img {width: 96px; height: 96px; margin: 0; object-fit: contain}
-.sd-playground .sd-card > button {position: absolute; inset: 0; width: 96px; height: 122px;
-  padding: 96px 6px 0; line-height: 24px; font-size: 11px; background: transparent;
-  border: 1px solid var(--jp-border-color2, #ddd); color: inherit}
-</style>"""
 
 _Widget = TypeVar("_Widget", bound=DOMWidget)
 
@@ -106,14 +86,16 @@ class Playground(VBox):
         self._lock = RLock()  # held while something is shown, so that "Stopped" has the last word
         self.fields = _Fields()
         self.buttons = _Buttons(self.draw, self.draw_new_seed, self.stop)
-        self.picture = Image(value=_png(Pictures.effect_noise((128, 128), 40)), format="png")
-        self.progress = _dress(IntProgress(max=DEFAULT_STEPS), "sd-field")
+        noise = Pictures.effect_noise((64, 64), 50).point(lambda level: 180 + level // 4)
+        self.picture = Image(value=_png(noise), format="png")
+        self.progress = IntProgress(max=DEFAULT_STEPS)
         self.status = HTML()
         self.history = [_Card(index, self.bring_back) for index in range(MAX_HISTORY)]
         picture = _dress(VBox([self.picture, self.progress]), "sd-picture")
         settings = _dress(VBox([self.fields, self.buttons, self.status]), "sd-settings")
         history = _dress(Box(self.history), "sd-history")
-        style = HTML(_STYLE, layout={"display": "none"})
+        rules = STYLE_FILE.read_text(encoding="utf-8")
+        style = HTML(f"<style>{rules}</style>", layout={"display": "none"})
         super().__init__([style, _dress(Box([picture, settings]), "sd-row"), history])
         _dress(self, "sd-playground")
         for text in (self.fields.prompt, self.fields.negative_prompt):
@@ -262,9 +244,17 @@ class _Fields(VBox):
             IntSlider(DEFAULT_STEPS, 1, MAX_STEPS, description=say("Steps", "Pasos"))
         )
         self.guidance = _field(
-            FloatSlider(value=7.5, min=1, max=20, step=0.5, description=say("Guidance", "Guía"))
+            FloatSlider(
+                value=7.5,
+                min=1,
+                max=20,
+                step=0.5,
+                readout_format=".1f",
+                description=say("Guidance", "Guía"),
+            )
         )
         super().__init__([self.prompt, self.negative_prompt, self.seed, self.steps, self.guidance])
+        _dress(self, "sd-fields")
 
     def read(self) -> Request:
         """Take the settings as they are now."""
