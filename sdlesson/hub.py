@@ -146,25 +146,26 @@ def verify_downloads(source: Source, folder: Path) -> None:
     """
     record = folder / CHECKSUM_FILE
     verified = _read_checksums(record) if record.is_file() else {}
-    damaged = []
+    fresh, damaged = {}, []
     for path in sorted(folder.rglob(f"*{PLAIN}")):
         name = path.relative_to(folder).as_posix()
         if name in verified and path.stat().st_mtime <= record.stat().st_mtime:
             continue
         digest = _named_digest(source, folder, name)
         if digest and _sha256(path) == digest:
-            verified[name] = digest
+            fresh[name] = digest
         elif digest:
             damaged.append(name)
             for copy in (path.resolve(), folder.parents[1] / "blobs" / digest, path):
                 copy.unlink(missing_ok=True)
+    if fresh:
+        with suppress(OSError):  # a cache that a class shares may be read-only
+            _write_checksums(record, verified | fresh)
     if damaged:
         raise ModelError(
             f"{', '.join(damaged)} of {source.repo_id} arrived damaged (its SHA-256 is not the one "
             "that the Hub names) and was removed; load the model again to download it again"
         )
-    with suppress(OSError):  # a cache that a class shares may be read-only
-        _write_checksums(record, verified)
 
 
 def weights_variant(folder: Path, *, half: bool) -> str | None:

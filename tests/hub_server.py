@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import socket
 from collections.abc import Mapping
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import NamedTuple, Self
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 STALL_S = 30  # how long a slow answer keeps a client waiting that has no patience of its own
 
@@ -30,6 +33,32 @@ class Reply(NamedTuple):
     headers: dict[str, str]
     body: bytes = b""
     is_cut_off: bool = False
+
+
+def point_the_client_at(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set what HF_ENDPOINT sets, which the client reads once, on import."""
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    constants = "huggingface_hub.constants."
+    monkeypatch.setattr(constants + "ENDPOINT", url)
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", url)
+    monkeypatch.setattr(constants + "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants + "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants + "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants + "HF_TOKEN_PATH", str(cache / "token"))
+    monkeypatch.setattr(constants + "HF_STORED_TOKENS_PATH", str(cache / "stored_tokens"))
+
+
+def closed_url() -> str:
+    """Name an address on this machine at which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def user(name: str, role: str) -> dict[str, object]:
+    """What whoami says of a user's token."""
+    token = {"displayName": f"{name}'s {role} token", "role": role}
+    return {"type": "user", "name": name, "auth": {"type": "access_token", "accessToken": token}}
 
 
 class HubServer:

@@ -1,20 +1,39 @@
+import hashlib
 import json
+import os
 import re
 import shutil
-import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hub_server import HubServer
-from huggingface_hub import constants
+from hub_server import HubServer, closed_url, point_the_client_at, user
+from huggingface_hub import file_download
+from PIL import Image
 
 from sdlesson import hub
 from sdlesson.hub import ModelError, Source
+from sdlesson.images import same_picture
 from sdlesson.pipelines import load_pipeline
 
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
 FIRST, SECOND = (source.repo_id for source in hub.MODELS["sd15"])
+UNET = "unet/diffusion_pytorch_model.safetensors"
+TOKEN = "hf_" + "onlyForTests" * 3
+
+DRAW_SD15 = """
+import sys, torch, sdlesson
+pipe = sdlesson.load_pipeline("sd15", device="cpu")
+pipe.set_progress_bar_config(disable=True)
+noise = torch.Generator("cpu").manual_seed(0)
+pipe("a red car", num_inference_steps=2, generator=noise).images[0].save(sys.argv[1])
+"""
 
 
 @pytest.fixture
@@ -26,17 +45,8 @@ def folder(tiny_folder: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     with HubServer() as server:
-        _point_the_client_at(server.url, tmp_path / "cache", monkeypatch)
+        point_the_client_at(server.url, tmp_path / "cache", monkeypatch)
         yield server
-
-
-def _point_the_client_at(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What HF_ENDPOINT sets, which the client reads once, on import.
-    template = url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
 def _add_half_weights(folder: Path, *, keep_plain: bool) -> None:
@@ -57,7 +67,7 @@ def test_a_second_load_needs_no_network(
 ) -> None:
     server.folders["ana/tiny"] = folder
     hub.find_model("ana/tiny", half=False)
-    _point_the_client_at(_closed_url(), tmp_path / "cache", monkeypatch)
+    point_the_client_at(closed_url(), tmp_path / "cache", monkeypatch)
     found, _ = hub.find_model("ana/tiny", half=False)
     assert (found / "model_index.json").is_file()
 
@@ -99,18 +109,199 @@ def test_a_repository_of_pickles_alone_is_refused(server: HubServer, folder: Pat
         hub.find_model("ana/tiny", half=False)
 
 
+@pytest.mark.parametrize("token", ["", TOKEN])
 def test_a_gated_repository_says_where_to_accept_its_licence(
-    server: HubServer, folder: Path
+    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     server.folders["ana/tiny"] = folder
     server.gated.add("ana/tiny")
-    with pytest.raises(ModelError, match=r"gated.*https://huggingface.co/ana/tiny.*login"):
+    server.users[TOKEN] = user("ana", "read")
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(ModelError, match=r"gated.*https://huggingface.co/ana/tiny.*sdlesson.login"):
+        hub.find_model("ana/tiny", half=False)
+    assert {request.authorization for request in server.requests} == {token and f"Bearer {token}"}
+
+
+def test_a_gated_repository_loads_once_its_licence_is_accepted(
+    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.folders["ana/tiny"] = folder
+    server.gated.add("ana/tiny")
+    server.users[TOKEN] = user("ana", "read")
+    server.licensed.add(TOKEN)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert hub.find_model("ana/tiny", half=False)[1] == "ana/tiny"
+
+
+@pytest.mark.parametrize("token", ["", TOKEN])  # the Hub answers 401 to one and 404 to the other
+def test_a_repository_that_is_gone_is_named_with_its_link(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    server.users[TOKEN] = user("ana", "read")
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(ModelError, match=r"neither a folder.*https://huggingface.co/ana/gone"):
+        hub.find_model("ana/gone", half=False)
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_a_token_that_the_hub_refuses_is_named_as_the_reason(
+    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch, expired: bool
+) -> None:
+    server.folders["ana/tiny"] = folder  # which needs no token: a wrong one is worse than none
+    server.expired |= {TOKEN} if expired else set()
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with pytest.raises(ModelError, match=r"refuses your token.*sdlesson.login.*settings/tokens"):
         hub.find_model("ana/tiny", half=False)
 
 
-def test_a_repository_that_is_gone_is_named_with_its_link(server: HubServer) -> None:
-    with pytest.raises(ModelError, match=r"neither a folder.*https://huggingface.co/ana/gone"):
-        hub.find_model("ana/gone", half=False)
+@pytest.mark.parametrize("token", [TOKEN + "ñ", TOKEN + "\x0c" + TOKEN, "hf token"])
+def test_a_token_that_no_header_can_carry_is_refused_before_it_is_sent(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(ModelError, match=r"characters that no token has.*settings/tokens"):
+        hub.find_model("ana/tiny", half=False)
+    assert not server.requests
+
+
+def test_a_large_file_comes_from_another_host_which_never_sees_the_token(
+    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.folders["ana/tiny"] = folder
+    server.users[TOKEN] = user("ana", "read")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    found, _ = hub.find_model("ana/tiny", half=False)
+    assert (found / UNET).read_bytes() == (folder / UNET).read_bytes()
+    seen = {
+        (request.path.startswith("storage/"), request.authorization) for request in server.requests
+    }
+    assert seen == {(True, ""), (False, f"Bearer {TOKEN}")}
+
+
+def test_sd15_arrives_in_half_precision_and_draws_the_picture_of_the_weights_it_is_given(
+    server: HubServer, tmp_path: Path, pocket: "StableDiffusionPipeline"
+) -> None:
+    """In a process of its own, so that the client reads HF_ENDPOINT itself."""
+    folder = shutil.copytree(hub.POCKET_FOLDER, tmp_path / "sd15")
+    (folder / hub.CHECKSUM_FILE).unlink()
+    _add_half_weights(folder, keep_plain=False)
+    server.folders[FIRST] = folder
+    picture = tmp_path / "car.png"
+    home = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", DRAW_SD15, str(picture)]
+    subprocess.run(command, env=os.environ | home, check=True, capture_output=True, timeout=250)
+    weights = {name for name in server.requested if name.endswith(".safetensors")}
+    assert len(weights) == 4
+    assert all(name.endswith(hub.HALF) for name in weights)
+    noise = torch.Generator("cpu").manual_seed(0)
+    expected = pocket("a red car", num_inference_steps=2, generator=noise).images[0]
+    with Image.open(picture) as drawn:
+        assert same_picture(drawn, expected)
+
+
+@pytest.fixture(params=["links", "copies"])
+def cache_layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the cache keeps content: behind links named by etag, or, as on Windows, in place."""
+    if request.param == "copies":
+        monkeypatch.setattr(file_download, "are_symlinks_supported", lambda *_: False)
+    return request.param
+
+
+def test_a_file_that_arrives_damaged_is_refused_removed_and_downloaded_again(
+    server: HubServer, folder: Path, cache_layout: str
+) -> None:
+    server.folders["ana/tiny"] = folder
+    server.corrupted.add(UNET)
+    with pytest.raises(ModelError, match=rf"{UNET} of ana/tiny arrived damaged.*load the model"):
+        hub.find_model("ana/tiny", half=False)
+    server.corrupted.clear()
+    found, _ = hub.find_model("ana/tiny", half=False)
+    assert (found / UNET).is_symlink() == (cache_layout == "links")
+    assert (found / UNET).read_bytes() == (folder / UNET).read_bytes()
+    assert server.requested.count(UNET) == 2
+
+
+def test_a_download_is_compared_once_and_a_file_put_in_its_place_is_compared_again(
+    server: HubServer, folder: Path, cache_layout: str
+) -> None:
+    server.folders["ana/tiny"] = folder
+    path = hub.find_model("ana/tiny", half=False)[0] / UNET
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.resolve().write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    hub.find_model("ana/tiny", half=False)  # as old as it was: gigabytes are not read at each load
+    os.utime(path)
+    with pytest.raises(ModelError, match=rf"{UNET} .*damaged"):
+        hub.find_model("ana/tiny", half=False)
+
+
+def test_what_cannot_be_compared_offline_is_compared_at_the_next_chance(
+    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(file_download, "are_symlinks_supported", lambda *_: False)
+    server.folders["ana/tiny"] = folder
+    record = hub.find_model("ana/tiny", half=False)[0] / hub.CHECKSUM_FILE
+    record.unlink()
+    point_the_client_at(closed_url(), tmp_path / "cache", monkeypatch)
+    hub.find_model("ana/tiny", half=False)
+    assert not record.exists()
+    point_the_client_at(server.url, tmp_path / "cache", monkeypatch)
+    hub.find_model("ana/tiny", half=False)
+    assert UNET in record.read_text()
+
+
+def test_a_connection_that_breaks_half_way_goes_on_from_there(
+    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk = 1000  # the client keeps whole ones, of 10 MB, which is more than this model has
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", chunk)
+    server.folders["ana/tiny"] = folder
+    server.breaks[UNET] = 1
+    found, _ = hub.find_model("ana/tiny", half=False)
+    assert (found / UNET).read_bytes() == (folder / UNET).read_bytes()
+    digest = hashlib.sha256((folder / UNET).read_bytes()).hexdigest()
+    ranges = [
+        request.range
+        for request in server.requests
+        if (request.method, request.path) == ("GET", f"storage/{digest}")
+    ]
+    half = (folder / UNET).stat().st_size // 2
+    assert ranges == ["", f"bytes={half // chunk * chunk}-"]
+
+
+def test_a_connection_that_always_breaks_is_said_and_the_next_attempt_mends_it(
+    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)  # what the client does between attempts
+    server.folders["ana/tiny"] = folder
+    server.breaks[UNET] = 1000
+    with pytest.raises(ModelError, match=r"download of ana/tiny broke off.*network.*try again"):
+        hub.find_model("ana/tiny", half=False)
+    server.breaks.clear()
+    assert hub.find_model("ana/tiny", half=False)
+
+
+def test_a_file_that_does_not_come_is_said(
+    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    server.folders["ana/tiny"] = folder
+    server.slow.add(UNET)
+    with pytest.raises(ModelError, match=r"download of ana/tiny broke off \(ReadTimeout\)"):
+        hub.find_model("ana/tiny", half=False)
+
+
+def test_a_hub_that_does_not_answer_is_said_in_time(
+    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_ETAG_TIMEOUT", 0.2)
+    server.folders["ana/tiny"] = folder
+    server.slow.add("api/models/ana/tiny")
+    with pytest.raises(ModelError, match=r"cannot be reached.*pocket"):
+        hub.find_model("ana/tiny", half=False)
 
 
 def test_sd15_falls_back_to_its_second_source(server: HubServer, folder: Path) -> None:
@@ -131,9 +322,9 @@ def test_sd15_gone_everywhere_names_every_source(server: HubServer) -> None:
 def test_no_network_is_said_and_offers_the_pocket_model(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    _point_the_client_at(_closed_url(), tmp_path / "cache", monkeypatch)
+    point_the_client_at(closed_url(), tmp_path / "cache", monkeypatch)
     with pytest.raises(ModelError, match=r"cannot be reached.*pocket"):
-        hub.find_model("ana/tiny", half=False)  # the client does not retry for a moving revision
+        hub.find_model("ana/tiny", half=False)
 
 
 def test_every_source_in_the_table_is_pinned_to_a_revision() -> None:
@@ -227,10 +418,3 @@ def test_a_missing_record_is_found(folder: Path) -> None:
 
 def test_a_source_without_a_revision_is_the_newest() -> None:
     assert Source("ana/tiny").revision is None
-
-
-def _closed_url() -> str:
-    """Name an address on this machine at which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
