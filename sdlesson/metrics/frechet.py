@@ -48,8 +48,8 @@ def unbiased_frechet_distance(
 
     The bias falls as 1/N, so half the pictures have twice the bias, and twice the distance of
     the whole less that of its halves has none. It can fall below 0 where the truth is near 0: that
-    is chance, not an error. It still lies with fewer pictures than about twice the dimensions of
-    the features, where the bias does not fall as 1/N yet.
+    is chance, not an error. With fewer pictures than twice the dimensions of the features, the
+    bias does not fall as 1/N yet, and there is no answer.
 
     Args:
         features: (N, D).
@@ -57,13 +57,18 @@ def unbiased_frechet_distance(
         generator: Halves the sets; a fresh one by default, so that the answer repeats.
 
     Raises:
-        ValueError: A set has fewer than four rows, or their shapes do not fit.
+        ValueError: A set has fewer rows than 2 * D, or their shapes do not fit.
 
     Source: Chong & Forsyth 2020, section 3, arXiv:1911.07023 (FID at infinity, by a line through
     many sizes; here through two); Quenouille 1949 (taking twice the whole less the halves).
     """
-    if min(len(features), len(reference_features)) < 4:
-        raise ValueError("halves of fewer than 4 rows have no covariance; give many more")
+    _check_features(features, reference_features)
+    needed = max(4, 2 * features.shape[1])
+    if min(len(features), len(reference_features)) < needed:
+        raise ValueError(
+            f"sets of {len(features)} and {len(reference_features)} are too small for features "
+            f"of {features.shape[1]} dimensions; give {needed} pictures or more of each"
+        )
     generator = generator or torch.Generator().manual_seed(0)
     halves = []
     for _ in range(SPLITS):
@@ -84,7 +89,7 @@ def _check_features(features: Tensor, reference_features: Tensor) -> None:
 def _gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (D,) and covariance (D, D), in double precision."""
     rows = features.double()
-    return rows.mean(0), rows.T.cov()
+    return rows.mean(0), torch.atleast_2d(rows.T.cov())  # cov of one dimension is a scalar
 
 
 def _square_root(matrix: Tensor) -> Tensor:

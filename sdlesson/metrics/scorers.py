@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -20,6 +20,7 @@ from sdlesson.runtime import best_device
 OPENAI_CLIP = hub.Source("openai/clip-vit-base-patch32", "c237dc49a33fc61debc9276459120b7eac67e7ef")
 """At the revision that holds its weights as safetensors; the main branch holds a pickle."""
 
+WEIGHTS = "model.safetensors"
 BATCH = 32
 
 
@@ -58,8 +59,8 @@ class ClipScorer:
         rows = []
         for start in range(0, len(images), BATCH):
             batch = [image.convert("RGB") for image in images[start : start + BATCH]]
-            pixels = self.image_processor(batch, return_tensors="pt").pixel_values
-            rows.append(_unit(self.model.get_image_features(pixels.to(self.model.device))))
+            inputs = self.image_processor(batch, return_tensors="pt").to(self.model.device)
+            rows.append(_unit(self.model.get_image_features(**inputs).pooler_output))
         return torch.cat(rows)
 
     @torch.no_grad()
@@ -67,14 +68,14 @@ class ClipScorer:
         """Embed texts: (N, D), on the CPU. What is longer than CLIP's window is cut."""
         rows = []
         for start in range(0, len(texts), BATCH):
-            tokens = self.tokenizer(
+            inputs = self.tokenizer(
                 list(texts[start : start + BATCH]),
                 padding="max_length",
                 max_length=self.model.config.text_config.max_position_embeddings,
                 truncation=True,
                 return_tensors="pt",
-            )
-            rows.append(_unit(self.model.get_text_features(**tokens.to(self.model.device))))
+            ).to(self.model.device)
+            rows.append(_unit(self.model.get_text_features(**inputs).pooler_output))
         return torch.cat(rows)
 
 
@@ -141,7 +142,7 @@ def diversity(images: Sequence[Image.Image], *, scorer: str = "pocket") -> float
 @cache
 def _load_clip(name: str) -> ClipScorer:
     folder = _clip_folder(name)
-    model = CLIPModel.from_pretrained(folder, use_safetensors=True)
+    model = CLIPModel.from_pretrained(folder)
     return ClipScorer(
         model.float().eval().to(best_device()),
         CLIPTokenizer.from_pretrained(folder),
@@ -149,9 +150,8 @@ def _load_clip(name: str) -> ClipScorer:
     )
 
 
-def _unit(output: Any) -> Tensor:
-    """Unit vectors on the CPU; newer versions of transformers wrap them in an output object."""
-    features = output if isinstance(output, Tensor) else output.pooler_output
+def _unit(features: Tensor) -> Tensor:
+    """Vectors of unit length, on the CPU."""
     return torch.nn.functional.normalize(features, dim=1).cpu()
 
 
@@ -160,6 +160,17 @@ def _clip_folder(name: str) -> Path:
         hub.verify_folder(hub.SCORER_FOLDER)
         return hub.SCORER_FOLDER / "clip"
     if Path(name).is_dir():
-        return Path(name)
+        return _check_clip(Path(name))
     source = OPENAI_CLIP if name == OPENAI_CLIP.repo_id else hub.Source(name)
-    return hub._snapshot(source, ["*.json", "*.txt", "model.safetensors"])
+    return _check_clip(hub.fetch(source, ["*.json", "*.txt", WEIGHTS]))
+
+
+def _check_clip(folder: Path) -> Path:
+    """Return the folder if it holds a CLIP with weights that are no pickle."""
+    config = folder / "config.json"
+    kind = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    if kind.get("model_type") != "clip" or not (folder / WEIGHTS).is_file():
+        raise hub.ModelError(
+            f"{folder} holds no CLIP with a {WEIGHTS}; use 'pocket' or {OPENAI_CLIP.repo_id}"
+        )
+    return folder
