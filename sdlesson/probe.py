@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 SIZE_PX = 128
+"""Width and height of every scene of the pocket world, and of what the probe is shown."""
 
 
 @dataclass(frozen=True)

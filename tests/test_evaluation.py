@@ -5,17 +5,13 @@ import json
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from transformers import CLIPModel, CLIPTokenizer
 
-from sdlesson import hub
-from sdlesson.images import to_pixels
+from sdlesson import hub, metrics
 from sdlesson.pocket import arithmetic, evaluation, world
-from sdlesson.pocket.denoiser import tokenize
 from sdlesson.pocket.grammar import caption
 from sdlesson.pocket.rendering import render
-from sdlesson.pocket.scorer import clip_pixels
 from sdlesson.pocket.world import Scene
-from sdlesson.probe import Probe, load_probe
+from sdlesson.probe import Probe, Reading
 
 KEYS = ["subject", "place", "style", "pair", "held_out"]
 KEYS += ["spanish_gap", "vae_psnr", "pipeline_mb", "scorer_mb", "macs_ratio"]
@@ -23,19 +19,14 @@ DRAWN = 40
 RENDERED = 300
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def probe() -> Probe:
-    return load_probe(hub.SCORER_FOLDER / "probe.safetensors")
+    return metrics.pocket_probe()
 
 
 @pytest.fixture(scope="module")
 def pipe() -> StableDiffusionPipeline:
     return evaluation.judged_pipeline("cpu")
-
-
-@pytest.fixture(scope="module")
-def clip() -> CLIPModel:
-    return CLIPModel.from_pretrained(hub.SCORER_FOLDER / "clip").eval()
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +43,8 @@ def scenes(name: str, count: int, *kinds: str, held_out: bool = False) -> list[S
     )
 
 
-def share(verdict: evaluation.Verdict, asked: list[Scene], readings: list) -> float:
-    return sum(verdict(s, r) for s, r in zip(asked, readings, strict=True)) / len(asked)
+def share(verdict: evaluation.Verdict, asked: list[Scene], readings: list[Reading]) -> float:
+    return metrics.share(verdict(s, r) for s, r in zip(asked, readings, strict=True)).value
 
 
 def test_the_table_has_every_row_with_its_interval(table):
@@ -64,7 +55,7 @@ def test_the_table_has_every_row_with_its_interval(table):
     for key in KEYS[:5]:
         interval = (table[key]["low"], table[key]["high"])
         right = round(table[key]["value"] * table[key]["n"])
-        assert interval == pytest.approx(evaluation.wilson(right, table[key]["n"]), abs=1e-3)
+        assert interval == pytest.approx(metrics.wilson_interval(right, table[key]["n"]), abs=1e-3)
     assert table["settings"]["steps"] == evaluation.STEPS
     assert table["settings"]["guidance_scale"] == evaluation.GUIDANCE_SCALE
 
@@ -132,16 +123,18 @@ def test_the_probe_counts_and_sees_hats_on_real_renders(probe):
     assert sum(truth == seen for truth, seen in hatted) / len(hatted) >= 0.9
 
 
-def test_the_clip_pair_finds_each_renders_own_caption(clip):
-    tokenizer = CLIPTokenizer.from_pretrained(hub.SCORER_FOLDER / "clip")
+def test_the_clip_pair_finds_each_renders_own_caption():
+    clip = metrics.clip_scorer()
     asked = [s for s in scenes("clip", 64, "single", "riding") if s.style == "plain"]
-    pixels = to_pixels([render(scene) for scene in asked])
+    pictures = clip.embed_images([render(scene) for scene in asked])
     for language in ("en", "es"):
-        input_ids = tokenize(tokenizer, [caption(scene, language) for scene in asked])
-        with torch.no_grad():
-            logits = clip(input_ids=input_ids, pixel_values=clip_pixels(pixels)).logits_per_image
+        words = clip.embed_texts([caption(scene, language) for scene in asked])
         own = torch.arange(len(asked))
-        assert (logits.argmax(1) == own).float().mean() >= 0.6
+        assert ((pictures @ words.T).argmax(1) == own).float().mean() >= 0.6
+
+
+def test_the_judged_pipeline_draws_with_the_scheduler_on_file(pipe, table):
+    assert type(pipe.scheduler).__name__ == f"{table['settings']['scheduler']}Scheduler"
 
 
 def test_the_safety_checker_flags_broccoli_and_little_else():
@@ -162,9 +155,3 @@ def test_the_safety_checker_flags_broccoli_and_little_else():
 
     assert flags(flagged_scenes) >= 0.9
     assert flags(harmless) <= 0.03
-
-
-def test_wilson_gives_the_published_interval():
-    # Newcombe 1998, table I, method 3: 81/263 and 0/20.
-    assert evaluation.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert evaluation.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)

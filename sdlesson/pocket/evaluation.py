@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from sdlesson import hub
+from sdlesson import hub, metrics
 from sdlesson.images import to_pixels
 from sdlesson.pipelines import load_pipeline
 from sdlesson.pocket.arithmetic import macs_ratio
@@ -30,15 +29,13 @@ from sdlesson.pocket.autoencoder import psnr
 from sdlesson.pocket.grammar import caption
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import Scene, sample_scene
-from sdlesson.probe import Probe, Reading, load_probe
+from sdlesson.probe import Probe, Reading
 
 EVALUATION_FILE = Path(__file__).parent / "evaluation.json"
 STEPS = 25
 GUIDANCE_SCALE = 5.0
 """Chosen once, on seeds that the table does not use."""
 BATCH = 32
-Z_95 = 1.959964
-"""Standard normal quantile of a two-sided 95% interval."""
 
 Verdict = Callable[[Scene, Reading], bool]
 
@@ -156,9 +153,8 @@ def draw_scenes(
 
 
 def judged_pipeline(device: str) -> StableDiffusionPipeline:
-    """The pocket model with DDIM, and without the checker that would blacken the broccoli."""
+    """The pocket model in fp32, without the checker that would blacken the broccoli."""
     pipe = load_pipeline("pocket", device=device, dtype=torch.float32)
-    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.safety_checker = None
     pipe.set_progress_bar_config(disable=True)
     return pipe
@@ -178,50 +174,39 @@ def read_rendered(probe: Probe, scenes: Sequence[Scene]) -> list[Reading]:
     return probe.read([render(scene) for scene in scenes])
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """The 95% score interval of a proportion (Wilson 1927, doi:10.2307/2276774)."""
-    p, z2 = successes / n, Z_95**2
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def _share(
     verdict: Verdict, scenes: Sequence[Scene], drawn: list[Reading], real: list[Reading]
 ) -> Figure:
-    right = sum(verdict(s, r) for s, r in zip(scenes, drawn, strict=True))
-    ceiling = sum(verdict(s, r) for s, r in zip(scenes, real, strict=True)) / len(scenes)
-    low, high = wilson(right, len(scenes))
-    return Figure(
-        round(right / len(scenes), 4), round(ceiling, 4), round(low, 4), round(high, 4), len(scenes)
+    of_drawn, of_real = (
+        metrics.share(verdict(s, r) for s, r in zip(scenes, readings, strict=True))
+        for readings in (drawn, real)
     )
+    return _figure(of_drawn, ceiling=round(of_real.value, 4))
 
 
 def _gap(scenes: Sequence[Scene], english: list[Reading], spanish: list[Reading]) -> Figure:
-    """Subject accuracy in English less that in Spanish; normal interval of paired differences."""
-    differences = torch.tensor(
-        [
-            float(subject_right(s, e)) - float(subject_right(s, t))
-            for s, e, t in zip(scenes, english, spanish, strict=True)
-        ]
+    """Subject accuracy in English less that in Spanish, over pairs from the same noise."""
+    differences = (
+        float(subject_right(s, e)) - float(subject_right(s, t))
+        for s, e, t in zip(scenes, english, spanish, strict=True)
     )
-    return _mean(differences)
+    return _figure(metrics.mean(differences))
 
 
 @torch.no_grad()
 def _vae_psnr(pipe: StableDiffusionPipeline, scenes: Sequence[Scene]) -> Figure:
-    """PSNR in dB of real unstyled renders, there and back, with a normal interval."""
+    """PSNR in dB of real unstyled renders, there and back."""
     values = []
     for scene in scenes:
         pixels = to_pixels([render(scene)]).to(pipe.device)
         restored: Tensor = pipe.vae.decode(pipe.vae.encode(pixels).latent_dist.mean).sample
         values.append(psnr(restored, pixels))
-    return _mean(torch.tensor(values))
+    return _figure(metrics.mean(values))
 
 
-def _mean(values: Tensor) -> Figure:
-    mean, half = values.mean().item(), Z_95 * values.std().item() / math.sqrt(len(values))
-    return Figure(round(mean, 4), None, round(mean - half, 4), round(mean + half, 4), len(values))
+def _figure(measured: metrics.Share | metrics.Mean, ceiling: float | None = None) -> Figure:
+    value, low, high = (round(number, 4) for number in measured[:3])
+    return Figure(value, ceiling, low, high, measured.n)
 
 
 def _megabytes(folder: Path) -> float:
@@ -240,15 +225,15 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     pipe = judged_pipeline(options.device)
     if not options.card_only:
-        probe = load_probe(hub.SCORER_FOLDER / "probe.safetensors", options.device)
         started = datetime.now(UTC)
-        table = evaluate(pipe, probe, options.n)
+        table = evaluate(pipe, metrics.pocket_probe(), options.n)
         rows = {
             name: {k: v for k, v in vars(figure).items() if v is not None}
             for name, figure in table.items()
         }
         settings = {
-            "scheduler": "DDIM", "steps": STEPS, "guidance_scale": GUIDANCE_SCALE,
+            "scheduler": type(pipe.scheduler).__name__.removesuffix("Scheduler"),
+            "steps": STEPS, "guidance_scale": GUIDANCE_SCALE,
             "device": options.device, "date": started.date().isoformat(),
             "minutes": round((datetime.now(UTC) - started).total_seconds() / 60, 1),
         }  # fmt: skip

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-SIZE_PX = 128
-"""Width and height of every scene."""
+from sdlesson.probe import SIZE_PX as SIZE_PX  # whoever draws this world finds it here
 
 Kind = Literal["single", "beside", "riding", "sniffing"]
 
