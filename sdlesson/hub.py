@@ -352,6 +352,3 @@ def _read_checksums(record: Path) -> dict[str, str]:
 def _write_checksums(record: Path, digests: Mapping[str, str]) -> None:
     lines = [f"{digest}  {name}\n" for name, digest in digests.items()]
     record.write_text("".join(lines), encoding="utf-8", newline="\n")
-
-
-_snapshot = fetch
