@@ -48,7 +48,7 @@ class Flag:
 
     def __str__(self) -> str:
         verdict = say("flagged", "marcada") if self.flagged else say("passes", "pasa")
-        return f"{verdict}: {self.cosine:.3f} {'>' if self.flagged else '<'} {self.threshold:.3f}"
+        return f"{verdict}: {self.cosine:.3f} {'>' if self.flagged else '≤'} {self.threshold:.3f}"
 
 
 def flags(pipe: StableDiffusionPipeline, images: Sequence[Image.Image]) -> list[Flag]:

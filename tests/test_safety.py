@@ -111,4 +111,4 @@ def test_a_flag_reads_as_a_sentence_in_the_language_set():
     assert str(Flag(0, 0.31, 0.2)) == "flagged: 0.310 > 0.200"
     set_language("es")
     assert str(Flag(0, 0.31, 0.2)) == "marcada: 0.310 > 0.200"
-    assert str(Flag(0, 0.1, 0.2)) == "pasa: 0.100 < 0.200"
+    assert str(Flag(0, 0.1, 0.2)) == "pasa: 0.100 ≤ 0.200"
