@@ -11,7 +11,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("language",),
     ("runtime", "images", "settings"),
     ("hub", "account", "diffusion", "prompts", "probe"),
-    ("pipelines", "metrics", "figures", "safety"),
+    ("pipelines", "prompting", "safety", "metrics", "figures"),
     ("drawing",),
     ("experiments", "editing", "finetuning", "exercises", "widgets"),
     ("bot", "pocket", "doctor"),
