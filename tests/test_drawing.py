@@ -11,8 +11,8 @@ from fixtures_pipeline import flag_everything
 from PIL import Image
 
 import sdlesson
-from sdlesson.drawing import draw
-from sdlesson.images import picture_difference, read_settings, same_picture
+from sdlesson.drawing import Drawing, draw
+from sdlesson.images import picture_difference, read_settings, same_picture, save_png
 from sdlesson.settings import MAX_SEED
 
 ASTRONAUT = "an astronaut riding a horse on Mars"
@@ -67,6 +67,22 @@ def test_a_saved_picture_says_how_to_draw_it_again(
         width=int(found["width"]),
     )
     assert np.array_equal(again.image, Image.open(tmp_path / "mars.png"))
+
+
+def test_a_saved_drawing_loads_as_it_was(tiny: StableDiffusionPipeline, tmp_path: Path) -> None:
+    flag_everything(tiny)
+    saved = draw("un año", pipe=tiny, seed=9, num_inference_steps=1, guidance_scale=2.5)
+    saved.save(tmp_path / "a.png")
+    loaded = Drawing.load(tmp_path / "a.png")
+    assert np.array_equal(loaded.image, saved.image)
+    assert loaded.settings == saved.settings
+    assert (loaded.seed, loaded.guidance_scale, loaded.flagged) == (9, 2.5, True)
+
+
+def test_a_png_that_no_drawing_wrote_is_not_loaded_as_one(tmp_path: Path) -> None:
+    save_png(Image.new("RGB", (8, 8)), tmp_path / "a.png", {"prompt": "a cat"})
+    with pytest.raises(ValueError, match="does not say its negative_prompt, seed"):
+        Drawing.load(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(

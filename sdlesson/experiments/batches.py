@@ -63,7 +63,7 @@ def draw_all(
     asked: Iterable[Settings],
     *,
     batch_size: int | None,
-    tick: Callable[[float], object],
+    tick: Callable[[int], object],
 ) -> Iterator[list[Drawn]]:
     """Draw pictures batch by batch, in smaller ones once a GPU is out of memory.
 
@@ -109,7 +109,7 @@ def _draw_if_it_fits(
     pipe: StableDiffusionPipeline,
     batch: list[Settings],
     embeddings: Mapping[str, Tensor],
-    tick: Callable[[float], object],
+    tick: Callable[[int], object],
 ) -> list[Drawn] | None:
     """Draw one batch; None where memory is short and the batch could be smaller."""
     try:
@@ -124,7 +124,7 @@ def _draw_batch(
     pipe: StableDiffusionPipeline,
     batch: list[Settings],
     embeddings: Mapping[str, Tensor],
-    tick: Callable[[float], object],
+    tick: Callable[[int], object],
 ) -> list[Drawn]:
     start, first = time.perf_counter(), batch[0]
     scheduler = fresh_scheduler(pipe, first.scheduler)
@@ -135,6 +135,7 @@ def _draw_batch(
     texts += [settings.prompt for settings in batch]
     scales = torch.tensor([settings.guidance_scale for settings in batch]).to(noise)
     latents = noise * scheduler.init_noise_sigma
+    work, calls = first.work * len(batch), len(scheduler.timesteps)  # may be more than the steps
     for step in denoise_latents(
         pipe.unet,
         scheduler,
@@ -144,7 +145,7 @@ def _draw_batch(
         generators,
     ):
         latents = step.latents
-        tick(first.work * len(batch) / len(scheduler.timesteps))  # which may be more than the steps
+        tick(work * (step.index + 1) // calls - work * step.index // calls)
     # One by one: the decoder takes far more memory than the U-Net, and a batch no less time.
     pictures = [develop(pipe, picture[None]) for picture in latents]
     seconds = (time.perf_counter() - start) / len(batch)

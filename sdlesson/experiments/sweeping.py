@@ -123,10 +123,17 @@ def _draw_missing(
     found = {settings: album.find(settings) for settings in asked}
     finished = {settings: picture for settings, picture in found.items() if picture}
     missing = [settings for settings in asked if settings not in finished]
+    if not missing:
+        return finished
+    total_work = sum(settings.work for settings in missing)
     try:
-        with _progress_bar(missing) as bar:
+        with _progress_bar(total_work) as bar:
             _describe(bar, len(finished), len(asked))
-            for batch in draw_all(pipe, missing, batch_size=batch_size, tick=bar.update):
+
+            def tick(work: int) -> None:
+                bar.update(min(work, total_work - bar.n))  # a batch that did not fit counts twice
+
+            for batch in draw_all(pipe, missing, batch_size=batch_size, tick=tick):
                 finished |= {drawn.settings: album.add(drawn) for drawn in batch}
                 _describe(bar, len(finished), len(asked))
     except KeyboardInterrupt:
@@ -135,12 +142,13 @@ def _draw_missing(
     return finished
 
 
-def _progress_bar(missing: list[Settings]) -> tqdm:
+def _progress_bar(total_work: int) -> tqdm:
     """Make a bar that says how much of the work is done, and what time is left."""
     time_left = say("{remaining} left", "quedan {remaining}")
     return tqdm(
-        total=sum(settings.work for settings in missing),
+        total=total_work,
         bar_format="{desc} {percentage:3.0f}%|{bar}| " + time_left,
+        disable=bool(os.environ.get("TQDM_DISABLE")),  # as it is now, not at the first import
     )
 
 
@@ -150,8 +158,8 @@ def _describe(bar: tqdm, done: int, total: int) -> None:
 
 def _stop_note(done: int, total: int) -> str:
     return say(
-        f"Stopped with {done} of {total} pictures drawn; the same call goes on from there.",
-        f"Parado con {done} de {total} imágenes hechas; la misma llamada sigue desde ahí.",
+        f"Stopped after {done} of {total} pictures; run this again and it goes on from there.",
+        f"Detenido tras {done} de {total} imágenes; ejecútalo otra vez y seguirá desde ahí.",
     )
 
 
