@@ -28,9 +28,10 @@ class PixelStatistics(NamedTuple):
 def pixel_statistics(image: Image.Image) -> PixelStatistics:
     """Measure saturation, clipped pixels and contrast of one picture.
 
-    They say nothing of beauty, and no value is broken in itself: a red car is saturated and a
-    night sky is clipped. Compare with real pictures of the same prompts, or from one setting to
-    another. JPEG and resizing change `clipped`: measure the picture as it was drawn.
+    They say nothing of beauty, and no value is broken in itself: a red car is saturated, and so
+    few colours do for pixel art that it is clipped by nature. Compare with real pictures of the
+    same prompts, or one setting with another. JPEG and resizing change `clipped`: measure the
+    picture as it was drawn.
 
     Source: Smith 1978, doi:10.1145/800248.807361 (HSV's saturation).
     """

@@ -130,6 +130,8 @@ def diversity(images: Sequence[Image.Image], *, scorer: str = "pocket") -> float
 
     Raises:
         ValueError: There are fewer than two pictures.
+
+    Source: Zhu et al. 2017, section 5.2, arXiv:1711.11586 (with LPIPS, where we use a CLIP).
     """
     n = len(images)
     if n < 2:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,15 +152,12 @@ def write_table(
         "date": datetime.now(UTC).date().isoformat(),
         "device": device or device_name(best_device()),
         "weights": weights_digest(),
-        "shares": [key for key, value in rows[0].items() if isinstance(value, Share)],
+        "shares": [key for key in rows[0] if any(isinstance(row[key], Share) for row in rows)],
         "headings": {key: list(pair) for key, pair in (headings or {}).items()},
     }
-    lines = [json.dumps(_plain(row, n), ensure_ascii=False, allow_nan=False) for row in rows]
-    start = json.dumps(head, indent=2, ensure_ascii=False).removesuffix("\n}")
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.json"
-    body = ",\n    ".join(lines)  # one row a line, so that a change can be read
-    path.write_text(f'{start},\n  "rows": [\n    {body}\n  ]\n}}\n', encoding="utf-8", newline="\n")
+    path.write_text(_as_json(head, [_plain(row, n) for row in rows]), "utf-8", newline="\n")
     return path
 
 
@@ -167,6 +165,14 @@ def weights_digest() -> str:
     """Name the pocket model's weights: 12 hex digits of the SHA-256 of their checksums."""
     record = (hub.POCKET_FOLDER / hub.CHECKSUM_FILE).read_text(encoding="utf-8")
     return hashlib.sha256(record.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def _as_json(head: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """JSON with a row a line, so that a change can be read."""
+    write = partial(json.dumps, ensure_ascii=False, allow_nan=False)
+    fields = "".join(f"  {write(key)}: {write(value)},\n" for key, value in head.items())
+    lines = ",\n".join(f"    {write(row)}" for row in rows)
+    return f'{{\n{fields}  "rows": [\n{lines}\n  ]\n}}\n'
 
 
 def _plain(row: Mapping[str, Any], n: int) -> Row:
