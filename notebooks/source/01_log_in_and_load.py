@@ -46,7 +46,8 @@ from transformers import CLIPConfig, CLIPTextConfig, CLIPTextModel
 
 import sdlesson
 from sdlesson import draw, exercises, hub, metrics, runtime, safety
-from sdlesson.images import image_grid, picture_difference, same_picture, to_images, to_pixels
+from sdlesson.diffusion import decode_latents
+from sdlesson.images import image_grid, picture_difference, same_picture, to_images
 from sdlesson.language import say
 from sdlesson.pocket import arithmetic, rendering, world
 
@@ -447,14 +448,15 @@ with torch.no_grad():
     options = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
     tokens = pipe.tokenizer(prompt, **options).input_ids
     embeddings = pipe.text_encoder(tokens.to(pipe.device)).last_hidden_state
+pixels = decode_latents(pipe.vae, steps[-1].latents)
+image = to_images(pixels)[0]
 
-image = sdlesson.decode(pipe, steps[-1].latents)[0]
 stops = {
     say("tokens", "tokens"): tokens,
     say("embeddings", "embeddings"): embeddings,
     say("noise, found by the U-Net", "ruido, según la U-Net"): steps[0].noise_pred,
     say("latents, after the last step", "latentes, tras el último paso"): steps[-1].latents,
-    say("pixels, out of the VAE", "píxeles, al salir del VAE"): to_pixels([image]),
+    say("pixels, out of the VAE", "píxeles, al salir del VAE"): pixels,
 }
 shapes = [(stop, f"`{tuple(value.shape)}`", f"{value.numel():,}") for stop, value in stops.items()]
 display(table([say("stop", "parada"), say("shape", "forma"), say("numbers", "números")], *shapes))
@@ -469,7 +471,7 @@ image.resize((384, 384))
 # modelo de difusión *latente*. ¿Cuánto ahorra?
 
 # %% tags=["nbval-check-output"]
-print(to_pixels([image]).numel() / steps[-1].latents.numel())
+print(pixels.numel() / steps[-1].latents.numel())
 
 # %% [markdown] lang="en"
 # That many times fewer numbers in every step, in both models: the VAE swaps 8 x 8 pixels of three
