@@ -3,6 +3,7 @@
 It draws in a thread of its own, so that the kernel stays free and *Stop* stops at the next step.
 """
 
+import atexit
 import html
 import io
 import logging
@@ -43,6 +44,7 @@ MAX_STEPS = 100
 NEW_SEEDS = 10_000  # short enough to tell a friend
 PREVIEW_SHARE = 1 / 3  # of a drawing's time, about as much as previews may take
 THUMBNAIL_PX = 192  # twice the size shown, for fine screens
+LEAVE_TIMEOUT_S = 10
 STYLE_FILE = Path(__file__).with_suffix(".css")
 ENTER_DELAY_S = 0.2  # a browser says first that Enter was pressed, and then what was typed
 
@@ -101,6 +103,7 @@ class Playground(VBox):
         for text in (self.fields.prompt, self.fields.negative_prompt):
             text.on_msg(self._draw_on_enter)
         self._say(say("Write a prompt and press Enter.", "Escribe un prompt y pulsa Intro."))
+        atexit.register(self._leave)
 
     def draw(self) -> None:
         """Begin a picture with the settings shown; the one under way is stopped first."""
@@ -144,6 +147,11 @@ class Playground(VBox):
             self.progress.value = 0
             back = say("This picture's settings are back.", "Vuelven los ajustes de esta imagen.")
             self._say(back, *[flag_note()] * drawing.flagged)
+
+    def _leave(self) -> None:
+        """Let the thread end before Python does, which would abort torch at its work."""
+        self._over.set()
+        self.wait(LEAVE_TIMEOUT_S)
 
     def _work(self, request: Request, over: Event, before: Thread | None) -> None:
         """Draw in a thread, once the thread before it has ended."""

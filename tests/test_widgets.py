@@ -3,6 +3,8 @@
 import gc
 import io
 import logging
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -300,6 +302,19 @@ def test_an_error_is_one_sentence_and_its_traceback_goes_to_the_log(
     assert "Traceback" not in "".join(capfd.readouterr())
     failing.remove()
     assert len(drawn(playground).drawings) == 1
+
+
+def test_python_can_leave_while_it_draws(tiny_folder: Path) -> None:
+    code = f"""
+from sdlesson.pipelines import load_pipeline
+from sdlesson.widgets import Playground
+playground = Playground(load_pipeline({str(tiny_folder)!r}, device="cpu"))
+playground.fields.prompt.value, playground.fields.steps.value = "a cat", 100
+playground.draw()
+while playground.progress.value < 2: pass
+"""
+    left = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert left.returncode == 0, left.stderr
 
 
 # A real kernel, spoken to as a browser does.
