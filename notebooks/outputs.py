@@ -8,7 +8,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
 
-JPEG_QUALITY = 90
+JPEG_QUALITY = 80
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -58,6 +58,6 @@ def _keep_one_picture(data: dict) -> None:
     data.pop("image/jpeg", None)
     png, jpeg = io.BytesIO(), io.BytesIO()
     image.save(png, "PNG", optimize=True)
-    image.save(jpeg, "JPEG", quality=JPEG_QUALITY)
+    image.save(jpeg, "JPEG", quality=JPEG_QUALITY, optimize=True, progressive=True)
     smaller, mime = min((png, "image/png"), (jpeg, "image/jpeg"), key=lambda pair: pair[0].tell())
     data[mime] = base64.b64encode(smaller.getvalue()).decode() + "\n"

@@ -38,7 +38,7 @@ STYLE: dict[Any, Any] = {
     "font.size": 9.5,
     "grid.color": FAINT,
     "grid.linewidth": 0.7,
-    "savefig.dpi": 110,
+    "savefig.dpi": 96,
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
@@ -47,12 +47,12 @@ STYLE: dict[Any, Any] = {
 PLOT_INCHES = (6.2, 2.8)
 MARGIN_INCHES = 1.0  # room around the plot; what stays empty of it is cut when it is shown
 LABEL_INCHES = 0.17  # from one line of text to the next
-MAX_PICTURE_INCHES = 1.1
+MAX_PICTURE_INCHES = 0.8
 PICTURE_TOP_INCHES = -0.45  # from the foot of the plot
 PICTURE_SPACING = 1.06
 MAX_MARKED_POINTS = 30
 STRIP_WIDTH_PX = 1056
-WEBP_QUALITY = 70
+WEBP_QUALITY = 50
 BAR_CHARACTERS = 66  # that fit under all bars together
 
 
@@ -218,7 +218,7 @@ def animation(
     sizes = sorted({image.size for image in images})
     if len(sizes) != 1:
         raise ValueError(f"images must be of one size, got {sizes}; resize them first")
-    first, *rest = _shrunk(images, 1)
+    first, *rest = _shrunk(images, 2)
     durations = [milliseconds] * len(rest) + [hold_milliseconds]
     file = io.BytesIO()
     settings = {"quality": WEBP_QUALITY, "duration": durations, "loop": 0}
@@ -284,6 +284,8 @@ def _draw_pictures(axes: Axes, row: Sequence[tuple[float, Image.Image, str]], x_
     """Put pictures under the plot, each below its x, or joined to it where they would meet."""
     width, height = PLOT_INCHES
     side = min(MAX_PICTURE_INCHES, width / len(row) / PICTURE_SPACING)
+    axes.margins(x=side / 2 / (width - side))  # the outermost pictures end with the plot
+    axes.autoscale_view(scaley=False)
     to_share = axes.transData + axes.transAxes.inverted()
     wanted = [to_share.transform((x, 1))[0] * width for x, _, _ in row]  # 1 is on any log axis
     places = _apart(wanted, side * PICTURE_SPACING, side / 2, width - side / 2)

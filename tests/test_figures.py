@@ -80,7 +80,10 @@ def test_pictures_stand_under_their_x_where_there_is_room():
     windows = [child.get_window_extent() for child in axes.child_axes]
     places = [axes.transData.transform((x, 0))[0] for x in (0, 20, 30)]
     assert len(windows) == 3
-    assert (windows[1].x0 + windows[1].x1) / 2 == pytest.approx(places[1])
+    assert [(window.x0 + window.x1) / 2 for window in windows] == pytest.approx(places)
+    _, *leads = axes.lines  # from each place on the axis to its picture
+    for lead, place in zip(leads, places, strict=True):
+        assert lead.get_transform().transform(lead.get_xydata())[0][0] == pytest.approx(place)
     foot = axes.get_window_extent().y0
     assert all(window.y1 < foot for window in windows)
 
@@ -175,7 +178,7 @@ def test_a_notebook_gets_the_animation_whole_and_a_file_the_same(tmp_path):
 def test_noise_in_an_animation_stays_small():
     levels = np.random.default_rng(0).integers(0, 256, (25, 16, 32, 3), dtype=np.uint8)
     noise = [Image.fromarray(frame).resize((256, 128)) for frame in levels]
-    assert len(figures.animation(noise).data) < 160 * 1024
+    assert len(figures.animation(noise).data) < 130 * 1024
 
 
 @pytest.mark.parametrize("show", [figures.strip, figures.animation])

@@ -12,6 +12,8 @@ from nbformat import v4
 from packaging.requirements import Requirement
 from PIL import Image
 
+from sdlesson import figures
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "notebooks"))  # a script's folder, as when build.py is run
 build = importlib.import_module("build")
@@ -205,6 +207,16 @@ def test_progress_and_widget_state_are_stripped_and_one_slim_picture_is_kept():
     assert list(kept.data) == ["image/jpeg"]  # noise is what JPEG is smaller for
     assert len(kept.data["image/jpeg"]) < len(encoded["image/png"])
     assert "widgets" not in notebook.metadata
+
+
+def test_an_animation_is_kept_as_it_is():
+    film = figures.animation([Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")])
+    html = film._repr_html_()
+    shown = v4.new_output("execute_result", data={"text/html": html, "text/plain": repr(film)})
+    notebook = v4.new_notebook(cells=[v4.new_code_cell("film", outputs=[shown])])
+    outputs.clean_outputs(notebook)
+    (kept,) = notebook.cells[0].outputs
+    assert kept.data == {"text/html": html, "text/plain": repr(film)}
 
 
 def _encoded(image, mime):
