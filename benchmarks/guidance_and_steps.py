@@ -50,7 +50,10 @@ SCHEDULERS = (
 EVALUATIONS = (5, 10, 25)
 PICTURES_A_PROMPT = 4
 REFERENCE_SIZE = 2_000
+MIN_BATCHES = 8
+"""Each gives a time, and times differ."""
 PARTS = 10
+"""Of the pictures, one of them left out at a time."""
 HEADINGS = {
     "guidance_scale": ("guidance", "guía"),
     "num_inference_steps": ("steps", "pasos"),
@@ -197,7 +200,7 @@ def draw(
     """
     images: list[Image.Image] = []
     seconds: list[float] = []
-    size = max(1, min(evaluation.BATCH, len(scenes) // 2))  # two times at least, to compare
+    size = max(1, min(evaluation.BATCH, len(scenes) // MIN_BATCHES))
     for start in range(0, len(scenes), size):
         batch = scenes[start : start + size]
         started = time.perf_counter()
