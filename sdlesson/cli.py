@@ -57,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _draw(options: argparse.Namespace) -> int:
     """Draw one picture into a file; a bad wish is one sentence, not a traceback."""
+    from sdlesson.downloads import ModelError
     from sdlesson.drawing import draw
-    from sdlesson.hub import ModelError
     from sdlesson.images import check_output
 
     try:

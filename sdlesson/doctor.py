@@ -155,7 +155,7 @@ def check_token() -> Iterator[Check]:
 
 def check_pocket_model() -> Iterator[Check]:
     """Every file of the pocket model and of its scorer, against its SHA-256."""
-    from sdlesson import hub
+    from sdlesson import downloads, hub
 
     parts = {
         say("pocket model", "modelo de bolsillo"): hub.POCKET_FOLDER,
@@ -163,8 +163,8 @@ def check_pocket_model() -> Iterator[Check]:
     }
     for name, folder in parts.items():
         try:
-            hub.verify_folder(folder)
-        except hub.ModelError:
+            downloads.verify_folder(folder)
+        except downloads.ModelError:
             text = say(
                 f"{name}: files are missing or damaged", f"{name}: faltan archivos o están dañados"
             )

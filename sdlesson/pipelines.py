@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from packaging.version import Version
 
-from sdlesson import hub
+from sdlesson import downloads, hub
 from sdlesson.language import say
 from sdlesson.runtime import best_device, best_dtype
 
@@ -82,7 +82,7 @@ def _choose_dtype(dtype: torch.dtype | None, device: str) -> torch.dtype:
 def _check_patience(model: str, *, insists: bool) -> None:
     """Refuse a large model on a CPU, unless the caller asked for the CPU by name."""
     if not insists:
-        raise hub.ModelError(
+        raise downloads.ModelError(
             f"{model} needs a GPU and this machine has none: use the model 'pocket', or in Colab "
             "choose a GPU under Runtime > Change runtime type (device='cpu' works, in minutes)"
         )
@@ -105,7 +105,7 @@ def _load_folder(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
         )
     except Exception as error:  # three libraries read these files, each with errors of its own
         reason = str(error).strip().split("\n")[0]
-        raise hub.ModelError(
+        raise downloads.ModelError(
             f"{folder} does not load: a file in it is missing or damaged ({reason}); "
             "delete the folder and download or save the model again"
         ) from error

@@ -120,13 +120,13 @@ def pocket() -> StableDiffusionPipeline:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The models that were looked for; none of them is found."""
-    from sdlesson import hub
+    from sdlesson import downloads, hub
 
     names: list[str] = []
 
     def find_nothing(model: str, *, half: bool) -> tuple[Path, str]:
         names.append(model)
-        raise hub.ModelError("nothing here")
+        raise downloads.ModelError("nothing here")
 
     monkeypatch.setattr(hub, "find_model", find_nothing)
     return names

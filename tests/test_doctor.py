@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sdlesson import doctor, hub
+from sdlesson import doctor, downloads, hub
 from sdlesson.language import set_language
 from sdlesson.runtime import requirements
 
@@ -51,7 +51,7 @@ def intact_folders(tmp_path, monkeypatch):
         folder = tmp_path / name.lower()
         folder.mkdir()
         (folder / "weights.safetensors").write_bytes(bytes(range(64)))
-        hub.write_checksums(folder)
+        downloads.write_checksums(folder)
         monkeypatch.setattr(hub, name, folder)
         folders.append(folder)
     monkeypatch.setattr(doctor, "_restore", lambda folder: f"restore {folder.name}")

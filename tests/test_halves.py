@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from sdlesson.hub import ModelError
+from sdlesson.downloads import ModelError
 from sdlesson.pocket import halves, loop, train
 from sdlesson.pocket.halves import pack, unpack
 from sdlesson.pocket.loop import OutOfTimeError, Recipe, fit

@@ -15,8 +15,8 @@ from hub_server import HubServer, closed_url, point_the_client_at, user
 from huggingface_hub import file_download
 from PIL import Image
 
-from sdlesson import hub
-from sdlesson.hub import ModelError, Source
+from sdlesson import downloads, hub
+from sdlesson.downloads import ModelError, Source
 from sdlesson.images import same_picture
 from sdlesson.pipelines import load_pipeline
 
@@ -183,7 +183,7 @@ def test_sd15_arrives_in_half_precision_and_draws_the_picture_of_the_weights_it_
 ) -> None:
     """In a process of its own, so that the client reads HF_ENDPOINT itself."""
     folder = shutil.copytree(hub.POCKET_FOLDER, tmp_path / "sd15")
-    (folder / hub.CHECKSUM_FILE).unlink()
+    (folder / downloads.CHECKSUM_FILE).unlink()
     _add_half_weights(folder, keep_plain=False)
     server.folders[FIRST] = folder
     picture = tmp_path / "car.png"
@@ -242,7 +242,7 @@ def test_what_cannot_be_compared_offline_is_compared_at_the_next_chance(
 ) -> None:
     monkeypatch.setattr(file_download, "are_symlinks_supported", lambda *_: False)
     server.folders["ana/tiny"] = folder
-    record = hub.find_model("ana/tiny", half=False)[0] / hub.CHECKSUM_FILE
+    record = hub.find_model("ana/tiny", half=False)[0] / downloads.CHECKSUM_FILE
     record.unlink()
     point_the_client_at(closed_url(), tmp_path / "cache", monkeypatch)
     hub.find_model("ana/tiny", half=False)
@@ -373,47 +373,47 @@ def test_damaged_weights_are_a_model_error(folder: Path) -> None:
 
 
 def test_the_pocket_model_is_as_it_was_recorded() -> None:
-    hub.verify_folder(hub.POCKET_FOLDER)
+    downloads.verify_folder(hub.POCKET_FOLDER)
     assert hub.find_model("pocket", half=False) == (hub.POCKET_FOLDER, "pocket")
 
 
 def test_a_recorded_folder_verifies_and_its_record_is_in_the_format_of_sha256sum(
     folder: Path,
 ) -> None:
-    hub.write_checksums(folder)
-    hub.verify_folder(folder)
-    lines = (folder / hub.CHECKSUM_FILE).read_text().splitlines()
+    downloads.write_checksums(folder)
+    downloads.verify_folder(folder)
+    lines = (folder / downloads.CHECKSUM_FILE).read_text().splitlines()
     assert all(re.fullmatch(r"[0-9a-f]{64}  \S+", line) for line in lines)
     assert any(line.endswith("  unet/config.json") for line in lines)
 
 
 def test_a_changed_file_is_found_and_named_with_its_mend(folder: Path) -> None:
-    hub.write_checksums(folder)
+    downloads.write_checksums(folder)
     path = folder / "vae" / "diffusion_pytorch_model.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"vae/diffusion_pytorch_model.*damaged.*git checkout"):
-        hub.verify_folder(folder)
+        downloads.verify_folder(folder)
 
 
 def test_a_missing_file_is_found(folder: Path) -> None:
-    hub.write_checksums(folder)
+    downloads.write_checksums(folder)
     (folder / "unet" / "config.json").unlink()
     with pytest.raises(ModelError, match=r"unet/config.json is missing"):
-        hub.verify_folder(folder)
+        downloads.verify_folder(folder)
 
 
 def test_a_file_that_was_not_recorded_is_found(folder: Path) -> None:
-    hub.write_checksums(folder)
+    downloads.write_checksums(folder)
     (folder / "unet" / "extra.json").write_text("{}")
     with pytest.raises(ModelError, match=r"extra.json does not belong"):
-        hub.verify_folder(folder)
+        downloads.verify_folder(folder)
 
 
 def test_a_missing_record_is_found(folder: Path) -> None:
     with pytest.raises(ModelError, match=r"SHA256SUMS is missing"):
-        hub.verify_folder(folder)
+        downloads.verify_folder(folder)
 
 
 def test_a_source_without_a_revision_is_the_newest() -> None:

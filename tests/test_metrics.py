@@ -16,7 +16,7 @@ from hub_server import HubServer, point_the_client_at
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from sdlesson import hub, metrics
+from sdlesson import downloads, hub, metrics
 from sdlesson.images import to_pixels
 from sdlesson.language import set_language
 from sdlesson.metrics import Mean, Share, scorers, tables
@@ -151,10 +151,10 @@ def test_probe_and_clip_are_loaded_once():
 @pytest.mark.parametrize("load", [metrics.pocket_probe, scorers._load_clip])
 def test_damaged_scorers_are_refused(load, monkeypatch, tmp_path):
     (tmp_path / "probe.safetensors").write_bytes(b"other")
-    (tmp_path / hub.CHECKSUM_FILE).write_text(f"{'0' * 64}  probe.safetensors\n")
+    (tmp_path / downloads.CHECKSUM_FILE).write_text(f"{'0' * 64}  probe.safetensors\n")
     monkeypatch.setattr(hub, "SCORER_FOLDER", tmp_path)
     arguments = ("pocket",) if load is scorers._load_clip else ()
-    with pytest.raises(hub.ModelError, match="damaged"):
+    with pytest.raises(downloads.ModelError, match="damaged"):
         load.__wrapped__(*arguments)
 
 
@@ -245,7 +245,7 @@ def test_openais_clip_takes_the_same_call_and_comes_without_a_pickle(
 
 
 def test_a_clip_that_the_hub_does_not_have_is_a_sentence(server: HubServer):
-    with pytest.raises(hub.ModelError, match="ana/clip"):
+    with pytest.raises(downloads.ModelError, match="ana/clip"):
         metrics.clip_scorer("ana/clip")
 
 
@@ -254,7 +254,7 @@ def test_a_clip_can_lie_in_a_folder(renders):
     assert metrics.clip_score(renders[:1], "a cat", scorer=folder) == metrics.clip_score(
         renders[:1], "a cat"
     )
-    with pytest.raises(hub.ModelError, match="no CLIP"):
+    with pytest.raises(downloads.ModelError, match="no CLIP"):
         metrics.clip_scorer(str(hub.POCKET_FOLDER))
 
 
@@ -499,7 +499,7 @@ def test_a_table_is_shown_in_the_readers_language(table):
 
 def test_a_table_of_earlier_weights_says_so(table, tmp_path, monkeypatch):
     assert "earlier weights" not in table._repr_html_()
-    (tmp_path / hub.CHECKSUM_FILE).write_text("other weights")
+    (tmp_path / downloads.CHECKSUM_FILE).write_text("other weights")
     monkeypatch.setattr(hub, "POCKET_FOLDER", tmp_path)
     assert table.stale
     assert "earlier weights" in table._repr_html_()
@@ -543,5 +543,5 @@ def test_no_committed_table_is_stale():
 
 
 def test_the_digest_is_that_of_the_command_line():
-    record = (hub.POCKET_FOLDER / hub.CHECKSUM_FILE).read_bytes()
+    record = (hub.POCKET_FOLDER / downloads.CHECKSUM_FILE).read_bytes()
     assert tables.weights_digest() == hashlib.sha256(record).hexdigest()[:12]

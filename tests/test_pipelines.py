@@ -6,7 +6,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from sdlesson import pipelines
-from sdlesson.hub import ModelError
+from sdlesson.downloads import ModelError
 from sdlesson.pipelines import load_pipeline
 
 

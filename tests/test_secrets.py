@@ -19,7 +19,7 @@ from nbformat import v4
 import sdlesson
 from sdlesson import hub
 from sdlesson.account import Found
-from sdlesson.hub import ModelError
+from sdlesson.downloads import ModelError
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (".github", "benchmarks", "notebooks", "sdlesson", "slides", "tests")

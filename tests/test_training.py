@@ -11,7 +11,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
-from sdlesson.hub import verify_folder
+from sdlesson.downloads import verify_folder
 from sdlesson.pocket import assembly, denoiser, loop, train
 from sdlesson.pocket.loop import Recipe, fit
 from sdlesson.pocket.tokenizer import train_tokenizer

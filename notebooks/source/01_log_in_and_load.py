@@ -45,7 +45,7 @@ from PIL import ImageChops
 from transformers import CLIPConfig, CLIPTextConfig, CLIPTextModel
 
 import sdlesson
-from sdlesson import draw, exercises, hub, metrics, runtime, safety
+from sdlesson import downloads, draw, exercises, hub, metrics, runtime, safety
 from sdlesson.diffusion import decode_latents
 from sdlesson.images import image_grid, picture_difference, same_picture, to_images
 from sdlesson.language import say
@@ -190,7 +190,7 @@ for path in files:
 # %%
 weights_file = folder / "unet" / "diffusion_pytorch_model.safetensors"
 digest = hashlib.sha256(weights_file.read_bytes()).hexdigest()
-record = (folder / hub.CHECKSUM_FILE).read_text(encoding="utf-8")
+record = (folder / downloads.CHECKSUM_FILE).read_text(encoding="utf-8")
 print(digest)
 print(digest in record)
 
@@ -208,15 +208,15 @@ print(digest in record)
 workshop = tempfile.TemporaryDirectory()
 copy = Path(workshop.name) / "copy"
 shutil.copytree(folder, copy)
-hub.verify_folder(copy)  # an exact copy passes
+downloads.verify_folder(copy)  # an exact copy passes
 
 damaged = copy / "unet" / "diffusion_pytorch_model.safetensors"
 content = bytearray(damaged.read_bytes())
 content[len(content) // 2] ^= 1
 damaged.write_bytes(content)
 try:
-    hub.verify_folder(copy)
-except hub.ModelError as error:
+    downloads.verify_folder(copy)
+except downloads.ModelError as error:
     print(str(error).replace(str(copy), "copy").partition(";")[0])
 
 # %% [markdown] lang="en"
@@ -255,7 +255,7 @@ pickle.loads(stored)
 damaged.with_suffix(".bin").write_bytes(stored)
 try:
     hub.check_folder(copy)
-except hub.ModelError as error:
+except downloads.ModelError as error:
     print(str(error).replace(str(copy), "copy").partition(";")[0])
 workshop.cleanup()
 

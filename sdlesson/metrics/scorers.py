@@ -13,11 +13,13 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-from sdlesson import hub
+from sdlesson import downloads, hub
 from sdlesson.probe import Probe, load_probe
 from sdlesson.runtime import best_device
 
-OPENAI_CLIP = hub.Source("openai/clip-vit-base-patch32", "c237dc49a33fc61debc9276459120b7eac67e7ef")
+OPENAI_CLIP = downloads.Source(
+    "openai/clip-vit-base-patch32", "c237dc49a33fc61debc9276459120b7eac67e7ef"
+)
 """At the revision that holds its weights as safetensors; the main branch holds a pickle."""
 
 WEIGHTS = "model.safetensors"
@@ -36,7 +38,7 @@ def pocket_probe() -> Probe:
     Raises:
         ModelError: Its file is missing or damaged.
     """
-    hub.verify_folder(hub.SCORER_FOLDER)
+    downloads.verify_folder(hub.SCORER_FOLDER)
     return load_probe(hub.SCORER_FOLDER / "probe.safetensors")
 
 
@@ -159,12 +161,12 @@ def _unit(features: Tensor) -> Tensor:
 
 def _clip_folder(name: str) -> Path:
     if name == "pocket":
-        hub.verify_folder(hub.SCORER_FOLDER)
+        downloads.verify_folder(hub.SCORER_FOLDER)
         return hub.SCORER_FOLDER / "clip"
     if Path(name).is_dir():
         return _check_clip(Path(name))
-    source = OPENAI_CLIP if name == OPENAI_CLIP.repo_id else hub.Source(name)
-    return _check_clip(hub.fetch(source, ["*.json", "*.txt", WEIGHTS]))
+    source = OPENAI_CLIP if name == OPENAI_CLIP.repo_id else downloads.Source(name)
+    return _check_clip(downloads.fetch(source, ["*.json", "*.txt", WEIGHTS]))
 
 
 def _check_clip(folder: Path) -> Path:
@@ -172,7 +174,7 @@ def _check_clip(folder: Path) -> Path:
     config = folder / "config.json"
     kind = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
     if kind.get("model_type") != "clip" or not (folder / WEIGHTS).is_file():
-        raise hub.ModelError(
+        raise downloads.ModelError(
             f"{folder} holds no CLIP with a {WEIGHTS}; use 'pocket' or {OPENAI_CLIP.repo_id}"
         )
     return folder

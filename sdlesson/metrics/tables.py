@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdlesson import hub
+from sdlesson import downloads, hub
 from sdlesson.language import language, say
 from sdlesson.metrics.estimates import Mean, Share
 from sdlesson.runtime import best_device, device_name
@@ -163,7 +163,7 @@ def write_table(
 
 def weights_digest() -> str:
     """Name the pocket model's weights: 12 hex digits of the SHA-256 of their checksums."""
-    record = (hub.POCKET_FOLDER / hub.CHECKSUM_FILE).read_text(encoding="utf-8")
+    record = (hub.POCKET_FOLDER / downloads.CHECKSUM_FILE).read_text(encoding="utf-8")
     return hashlib.sha256(record.encode()).hexdigest()[:DIGEST_LENGTH]
 
 

@@ -12,7 +12,8 @@ from diffusers import StableDiffusionPipeline
 from torch import nn
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from sdlesson.hub import POCKET_FOLDER, SCORER_FOLDER, write_checksums
+from sdlesson.downloads import write_checksums
+from sdlesson.hub import POCKET_FOLDER, SCORER_FOLDER
 from sdlesson.pocket.autoencoder import latents_std, new_autoencoder
 from sdlesson.pocket.checker import make_checker
 from sdlesson.pocket.denoiser import Denoiser, new_scheduler, new_text_encoder, new_unet

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sdlesson.hub import ModelError
+from sdlesson.downloads import ModelError
 from sdlesson.pocket.loop import write_checkpoint
 
 LEARNT = ("vae", "probe", "clip", "denoiser", "decoder")

@@ -1,0 +1,213 @@
+"""Fetch files from the Hub, and check that files are what they claim to be."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from huggingface_hub import (
+    HfApi,
+    constants,
+    get_cached_repo_tree,
+    get_hf_file_metadata,
+    get_token,
+    hf_hub_url,
+    snapshot_download,
+)
+from huggingface_hub.errors import (
+    CachedRepoTreeNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+CHECKSUM_FILE = "SHA256SUMS"
+WEIGHTS_SUFFIX = ".safetensors"
+
+
+class ModelError(RuntimeError):
+    """A model that cannot be had or cannot be trusted; the message says why and what to do."""
+
+
+class RefusedError(ModelError):
+    """The Hub answered and did not give the repository: another source may still do."""
+
+
+class Source(NamedTuple):
+    """A repository on the Hub, at one revision (None is the newest)."""
+
+    repo_id: str
+    revision: str | None = None
+
+
+def fetch(source: Source, patterns: list[str]) -> Path:
+    """Download the files of a repository that match, verified, and return their folder.
+
+    Raises:
+        ModelError: The repository is gated, gone or out of reach; the download broke off; or
+            weights arrived damaged.
+    """
+    _check_token()
+    try:
+        folder = snapshot_download(
+            source.repo_id,
+            revision=source.revision,
+            allow_patterns=patterns,
+            local_files_only=not _hub_answers(source),
+        )
+    except (HTTPError, OSError, HFValidationError) as error:
+        raise _explain(error, source) from error
+    verify_downloads(source, Path(folder))
+    return Path(folder)
+
+
+def verify_downloads(source: Source, folder: Path) -> None:
+    """Compare weights in the Hub's cache with the SHA-256 that the Hub names, once a download.
+
+    What was compared is recorded beside the weights, so that the next load need not read them.
+
+    Raises:
+        ModelError: A file is damaged; it is removed, and the next attempt downloads it again.
+    """
+    record = folder / CHECKSUM_FILE
+    verified = _read_checksums(record) if record.is_file() else {}
+    fresh, damaged = {}, []
+    for path in sorted(folder.rglob(f"*{WEIGHTS_SUFFIX}")):
+        name = path.relative_to(folder).as_posix()
+        if name in verified and path.stat().st_mtime <= record.stat().st_mtime:
+            continue
+        digest = _named_digest(source, folder, name)
+        if digest and _sha256(path) == digest:
+            fresh[name] = digest
+        elif digest:
+            damaged.append(name)
+            for copy in (path.resolve(), folder.parents[1] / "blobs" / digest, path):
+                copy.unlink(missing_ok=True)
+    if fresh:
+        with suppress(OSError):  # a cache that a class shares may be read-only
+            _write_checksums(record, verified | fresh)
+    if damaged:
+        raise ModelError(
+            f"{', '.join(damaged)} of {source.repo_id} arrived damaged (its SHA-256 is not the one "
+            "that the Hub names) and was removed; load the model again to download it again"
+        )
+
+
+def write_checksums(folder: Path) -> None:
+    """Record the SHA-256 of each file in a folder, in the format of the command sha256sum."""
+    digests = {name: _sha256(folder / name) for name in _file_names(folder)}
+    _write_checksums(folder / CHECKSUM_FILE, digests)
+
+
+def verify_folder(folder: Path) -> None:
+    """Check that a packaged folder holds the files recorded in it, unchanged, and no others.
+
+    Raises:
+        ModelError: The record or a file is missing, a file differs, or one is not recorded.
+    """
+    mend = f"restore it with `git checkout -- {folder}`, or reinstall sdlesson"
+    if not (folder / CHECKSUM_FILE).is_file():
+        raise ModelError(f"{folder / CHECKSUM_FILE} is missing; {mend}")
+    recorded = _read_checksums(folder / CHECKSUM_FILE)
+    present = _file_names(folder)
+    for name in sorted({*recorded, *present}):
+        if name not in present:
+            raise ModelError(f"{folder / name} is missing; {mend}")
+        if name not in recorded:
+            raise ModelError(f"{folder / name} does not belong to the model; take it out")
+        if _sha256(folder / name) != recorded[name]:
+            raise ModelError(f"{folder / name} is damaged: its SHA-256 is not the recorded; {mend}")
+
+
+def _check_token() -> None:
+    """Refuse a token that no HTTP header can carry: the client's error would quote it."""
+    if not re.fullmatch("[!-~]*", get_token() or ""):
+        raise ModelError(
+            "your Hugging Face token has characters that no token has; copy it again from "
+            "https://huggingface.co/settings/tokens, or take it away"
+        )
+
+
+def _hub_answers(source: Source) -> bool:
+    """Say whether the Hub answers in time, where the client would wait for a listing for ever."""
+    with suppress(CachedRepoTreeNotFoundError):
+        if source.revision and get_cached_repo_tree(source.repo_id, revision=source.revision):
+            return True  # nothing to list
+    try:
+        HfApi().model_info(
+            source.repo_id, revision=source.revision, timeout=constants.HF_HUB_ETAG_TIMEOUT
+        )
+    except (HfHubHTTPError, HFValidationError):  # an answer, for `fetch` to explain
+        return True
+    except (HTTPError, OSError):
+        return False
+    return True
+
+
+def _explain(error: Exception, source: Source) -> ModelError:
+    """Say in one sentence why there was no download, and what to do about it."""
+    link = f"https://huggingface.co/{source.repo_id}"
+    if isinstance(error, GatedRepoError):
+        return RefusedError(
+            f"{source.repo_id} is gated: accept its licence on {link}, then call sdlesson.login()"
+        )
+    if isinstance(error, HTTPError) and re.search("Invalid credentials|is expired", str(error)):
+        return ModelError(
+            "the Hub refuses your token: call sdlesson.login() with a new one from "
+            "https://huggingface.co/settings/tokens, or take the old one away"
+        )
+    if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError | HFValidationError):
+        return RefusedError(
+            f"{source.repo_id} is neither a folder here nor a repository you can see on the Hub: "
+            f"check the name on {link}, and if it is private, call sdlesson.login()"
+        )
+    if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
+        return ModelError(
+            f"{source.repo_id} is not on this machine and the Hub cannot be reached; "
+            'check the network and try again, or use "pocket", which needs none'
+        )
+    return ModelError(
+        f"the download of {source.repo_id} broke off ({type(error).__name__}); check the network "
+        "and the free disk space and try again: the files that are whole are kept"
+    )
+
+
+def _named_digest(source: Source, folder: Path, name: str) -> str | None:
+    """Return the SHA-256 that the Hub names for a file; None where it names none, or is away."""
+    path, etag = folder / name, None
+    if path.is_symlink():  # to what the cache calls by its etag: the SHA-256, for a large file
+        etag = path.readlink().name
+    else:  # as on Windows, where the content lies here and the etag is not kept
+        with suppress(HTTPError, OSError):
+            etag = get_hf_file_metadata(hf_hub_url(source.repo_id, name, revision=folder.name)).etag
+    return etag if etag and re.fullmatch("[0-9a-f]{64}", etag) else None
+
+
+def _file_names(folder: Path) -> list[str]:
+    """List the files in a folder and below, but for its record and what starts with a dot."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    names = (path.relative_to(folder).as_posix() for path in paths)
+    return sorted(name for name in names if name != CHECKSUM_FILE and not name.startswith("."))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_checksums(record: Path) -> dict[str, str]:
+    """Map the names in a record to their SHA-256."""
+    lines = record.read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _write_checksums(record: Path, digests: Mapping[str, str]) -> None:
+    lines = [f"{digest}  {name}\n" for name, digest in digests.items()]
+    record.write_text("".join(lines), encoding="utf-8", newline="\n")
