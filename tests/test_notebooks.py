@@ -331,6 +331,7 @@ def test_colab_ships_every_package_that_no_deps_leaves_out():
             assert requirement.specifier.contains(COLAB_SHIPS[requirement.name]), requirement
 
 
+@pytest.mark.timeout(1200)  # a whole lesson, and all of its wrong answers
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_checks_accept_the_solutions_and_refuse_stubs_and_wrong_answers(path):
     """Run the lesson's code here, without a kernel, with every kind of answer in turn."""
