@@ -23,6 +23,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from PIL import Image
 
 from sdlesson import widgets
+from sdlesson.diffusion import decode, denoise
 from sdlesson.drawing import draw
 from sdlesson.images import same_picture
 from sdlesson.language import set_language
@@ -106,6 +107,10 @@ def test_the_picture_comes_out_of_the_noise_before_it_is_done(
     playground.picture.observe(lambda change: pictures.append(change["new"]), "value")
     drawn(playground)
     assert len(set(pictures)) >= 3  # the first step's guess, another, and the picture
+    words, generator = playground.fields.prompt.value, torch.Generator("cpu").manual_seed(0)
+    first = next(denoise(pocket, words, num_inference_steps=12, generator=generator))
+    (guess,) = decode(pocket, first.pred_original_sample)
+    assert same_picture(Image.open(io.BytesIO(pictures[0])), guess)
 
 
 def test_previews_take_no_more_than_their_share_of_the_time(
