@@ -141,16 +141,16 @@ def test_the_lower_bounds_are_not_above_what_colab_ships():
     assert Requirement(_declared("torch")).specifier.contains("2.11.0"), "Colab's own torch"
 
 
-def test_the_wheel_carries_the_model_the_scorer_and_the_sprites(tmp_path):
+def test_the_wheel_carries_the_model_the_scorer_and_all_data(tmp_path):
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("model", "scorer", "sprites"):
+    for folder in ("measured", "model", "scorer", "sprites"):
         files = [path for path in (PACKAGE / "pocket" / folder).rglob("*") if path.is_file()]
         assert files
         assert {path.relative_to(ROOT).as_posix() for path in files} <= packed
-    assert {"sdlesson/py.typed", "sdlesson/pocket/vocabulary.json"} <= packed
+    assert {"sdlesson/py.typed", "sdlesson/widgets.css", "sdlesson/pocket/vocabulary.json"} <= packed
     assert any(name.endswith("licenses/NOTICE") for name in packed)
 
 
