@@ -65,7 +65,8 @@ seed = 0
 
 # %%
 pipe, pocket = sdlesson.load_pipeline(), sdlesson.load_pipeline("pocket")
-pocket.set_progress_bar_config(disable=True)
+for model in (pipe, pocket):
+    model.set_progress_bar_config(disable=True)
 
 prompt = "a dog on the beach"
 dogs = sweep(pipe, prompt, seed=range(5))
