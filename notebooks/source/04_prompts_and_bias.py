@@ -417,73 +417,6 @@ my_negative = "no quiero ningún sombrero"
 # **Lo que deberías haber notado.** Funcionan las palabras de los textos con los que se entrenó el
 # modelo. De SD 1.5 nadie tiene la lista: prueba y cuenta.
 
-# %% [markdown] lang="en" part="goal"
-# ### Exercise 3 · Chance, or a difference?
-#
-# Each share carries `.value`, `.low` and `.high`. Write a function that says whether two of them
-# differ by more than chance explains: whether their intervals do not touch, whichever is larger.
-
-# %% [markdown] lang="es" part="goal"
-# ### Ejercicio 3 · ¿Azar o diferencia?
-#
-# Cada porcentaje lleva `.value`, `.low` y `.high`. Escribe una función que diga si dos de ellos
-# difieren más de lo que explica el azar: si sus intervalos no se tocan, sea cual sea el mayor.
-
-
-# %% part="stub"
-def differ(a, b):
-    """Say whether the intervals of two shares lie apart."""
-    ...
-
-
-# %% part="check"
-exercises.check(
-    lambda: [
-        differ(share([1] * a + [0] * (n - a)), share([1] * b + [0] * (n - b)))
-        for a, b, n in [(14, 2, 16), (2, 14, 16), (10, 6, 16), (8, 8, 16), (200, 260, 400)]
-    ],
-    [True, True, False, False, True],
-    hint=say(
-        "There are two ways to lie apart: a below b, or b below a.",
-        "Hay dos maneras de no tocarse: a por debajo de b, o b por debajo de a.",
-    ),
-)
-
-
-# %% part="solution"
-def differ(a, b):
-    """Say whether the intervals of two shares lie apart."""
-    return a.high < b.low or b.high < a.low
-
-
-# %% part="wrong"
-def differ(a, b):
-    """Call every difference a difference."""
-    return a.value != b.value
-
-
-# %% part="wrong"
-def differ(a, b):
-    """Look in one direction only."""
-    return a.low > b.high
-
-
-# %% part="wrong"
-def differ(a, b):
-    """Ask for a large difference, however many pictures were counted."""
-    return abs(a.value - b.value) > 0.3
-
-
-# %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** 10 of 16 against 6 of 16 looks like a lot and proves nothing.
-# The rule is strict: intervals that overlap a little may still hide a real difference, which more
-# pictures would show.
-
-# %% [markdown] lang="es" part="noticed"
-# **Lo que deberías haber notado.** 10 de 16 frente a 6 de 16 parece mucho y no demuestra nada. La
-# regla es estricta: dos intervalos que se solapan un poco aún pueden esconder una diferencia real,
-# que se vería con más imágenes.
-
 # %% [markdown] lang="en"
 # ## Counting
 #
@@ -638,13 +571,13 @@ measured("bias")
 # amarillas. Así que no basta con nombrar lo que quieres: vuelve a contar.
 
 # %% [markdown] lang="en" part="goal"
-# ### Exercise 4 · A fair bunch
+# ### Exercise 3 · A fair bunch
 #
 # Write ten prompts, each with one flower, so that the bunch shows at least four colours and no
 # more than half of it is yellow. Seeds are not yours to choose.
 
 # %% [markdown] lang="es" part="goal"
-# ### Ejercicio 4 · Un ramo justo
+# ### Ejercicio 3 · Un ramo justo
 #
 # Escribe diez prompts, cada uno con una flor, de modo que el ramo muestre al menos cuatro colores y
 # no más de la mitad sea amarilla. Las semillas no las eliges tú.
