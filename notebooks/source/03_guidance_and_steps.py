@@ -734,7 +734,7 @@ names = {
     "PNDMScheduler": "PNDM",
     "EulerDiscreteScheduler": "Euler",
     "EulerAncestralDiscreteScheduler": "Euler ancestral",
-    "DPMSolverMultistepScheduler": "DPM-Solver++",
+    "DPMSolverMultistepScheduler": "DPM++ 2M",
     "UniPCMultistepScheduler": "UniPC",
 }
 
@@ -859,7 +859,7 @@ print(told("steps", "num_inference_steps", "cost", [1, 5, 12, 25, 100], ".1f"))
 # %% [markdown] lang="en"
 # - Guidance buys agreement with the words and pays in variety and colour.
 # - Guidance 1 is already the text; past the best, more of it helps nobody.
-# - A dozen steps or so do what a hundred do; one step does nothing.
+# - A dozen steps or so do what a hundred do; one step leaves the noise.
 # - Schedulers matter when steps are few.
 # - A number without an interval, or a metric without its lie, is half the story.
 #
@@ -868,7 +868,7 @@ print(told("steps", "num_inference_steps", "cost", [1, 5, 12, 25, 100], ".1f"))
 # %% [markdown] lang="es"
 # - La guía compra fidelidad a las palabras y la paga en variedad y color.
 # - Con guía 1 ya manda el texto; más allá del óptimo, subirla no sirve de nada.
-# - Unos doce pasos hacen lo mismo que cien; uno solo no hace nada.
+# - Unos doce pasos hacen lo mismo que cien; uno solo deja el ruido.
 # - Los planificadores importan cuando hay pocos pasos.
 # - Un número sin intervalo, o una métrica sin su mentira, es media historia.
 #
