@@ -187,7 +187,9 @@ def bars(
             text = f"{_value(point):.0%}" if percent else f"{_value(point):.3g}"
             top, lift = (place, max(high, 0)), (0, 3)
             axes.annotate(text, top, lift, textcoords="offset points", ha="center")
-        wrap = textwrap.TextWrapper(BAR_CHARACTERS // len(labels), break_on_hyphens=False)
+        wrap = textwrap.TextWrapper(
+            BAR_CHARACTERS // len(labels), break_on_hyphens=False, break_long_words=False
+        )
         _mark(axes, places, [wrap.fill(label) for label in labels])
         axes.tick_params(axis="x", length=0)
         return chart
