@@ -50,8 +50,8 @@ SCHEDULERS = (
 EVALUATIONS = (5, 10, 25)
 PICTURES_A_PROMPT = 4
 REFERENCE_SIZE = 2_000
-MIN_BATCHES = 8
-"""Each gives a time, and times differ."""
+ROUNDS, TIMED_PICTURES = 8, 8
+"""For the cost of a step: how many times, and with how many pictures, each number is timed."""
 PARTS = 10
 """Of the pictures, one of them left out at a time."""
 HEADINGS = {
@@ -144,8 +144,8 @@ def measure_guidance(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]
     """One row for each guidance scale, at the steps of the model card."""
     rows = []
     for scale in GUIDANCE_SCALES:
-        images, _ = draw(pipe, sample.scenes, guidance_scale=scale)
-        repeated, _ = draw(pipe, sample.repeated, guidance_scale=scale)
+        images = draw(pipe, sample.scenes, guidance_scale=scale)
+        repeated = draw(pipe, sample.repeated, guidance_scale=scale)
         row = {"guidance_scale": scale, **judge(sample, images)}
         rows.append(row | {"diversity": judge_diversity(repeated)})
         print(rows[-1], flush=True)
@@ -154,16 +154,34 @@ def measure_guidance(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]
 
 def measure_steps(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]:
     """One row for each number of steps, with what a picture costs: one of one step costs 1."""
-    draw(pipe, sample.singles[:1], num_inference_steps=1)  # the first call does more than draw
+    costs = measure_costs(sample.singles, pipe)
     rows: list[Row] = []
-    one_step = 0.0
     for steps in STEPS:
-        images, seconds = draw(pipe, sample.scenes, num_inference_steps=steps)
-        one_step = one_step or metrics.mean(seconds).value
-        cost = metrics.mean([second / one_step for second in seconds])
-        rows.append({"num_inference_steps": steps, **judge(sample, images), "cost": cost})
+        images = draw(pipe, sample.scenes, num_inference_steps=steps)
+        rows.append({"num_inference_steps": steps, **judge(sample, images), "cost": costs[steps]})
         print(rows[-1], flush=True)
     return rows
+
+
+def measure_costs(
+    scenes: Sequence[Scene], pipe: StableDiffusionPipeline
+) -> dict[int, metrics.Mean]:
+    """The time of a picture for each number of steps, over that of one step in the same round.
+
+    In a round every number takes its turn, so that a busy machine slows all of them alike.
+    """
+    batch = scenes[:TIMED_PICTURES]
+    draw(pipe, batch, num_inference_steps=1)  # the first call does more than draw
+    ratios: dict[int, list[float]] = {steps: [] for steps in STEPS}
+    for _ in range(ROUNDS):
+        seconds = {}
+        for steps in STEPS:
+            started = time.perf_counter()
+            draw(pipe, batch, num_inference_steps=steps)
+            seconds[steps] = time.perf_counter() - started
+        for steps in STEPS:
+            ratios[steps].append(seconds[steps] / seconds[1])
+    return {steps: metrics.mean(found) for steps, found in ratios.items()}
 
 
 def measure_schedulers(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]:
@@ -173,7 +191,7 @@ def measure_schedulers(sample: Sample, pipe: StableDiffusionPipeline) -> list[Ro
         pipe.scheduler = scheduler
         for evaluations in EVALUATIONS:
             steps = steps_for(scheduler, evaluations)
-            images, _ = draw(pipe, sample.scenes, num_inference_steps=steps)
+            images = draw(pipe, sample.scenes, num_inference_steps=steps)
             rows.append({"scheduler": name, "evaluations": evaluations, **judge(sample, images)})
             print(rows[-1], flush=True)
     pipe.scheduler = own
@@ -192,27 +210,15 @@ def draw(
     *,
     guidance_scale: float = evaluation.GUIDANCE_SCALE,
     num_inference_steps: int = evaluation.STEPS,
-) -> tuple[list[Image.Image], list[float]]:
-    """Draw each scene's English caption from the scene's seed.
-
-    Returns:
-        The pictures, and for each batch the seconds that one of its pictures took.
-    """
-    images: list[Image.Image] = []
-    seconds: list[float] = []
-    size = max(1, min(evaluation.BATCH, len(scenes) // MIN_BATCHES))
-    for start in range(0, len(scenes), size):
-        batch = scenes[start : start + size]
-        started = time.perf_counter()
-        images += evaluation.draw_scenes(
-            pipe,
-            [caption(scene) for scene in batch],
-            [scene.seed for scene in batch],
-            guidance_scale=guidance_scale,
-            num_inference_steps=num_inference_steps,
-        )
-        seconds.append((time.perf_counter() - started) / len(batch))
-    return images, seconds
+) -> list[Image.Image]:
+    """Draw each scene's English caption from the scene's seed."""
+    return evaluation.draw_scenes(
+        pipe,
+        [caption(scene) for scene in scenes],
+        [scene.seed for scene in scenes],
+        guidance_scale=guidance_scale,
+        num_inference_steps=num_inference_steps,
+    )
 
 
 def judge(sample: Sample, images: Sequence[Image.Image]) -> Row:
