@@ -150,7 +150,11 @@ def test_the_wheel_carries_the_model_the_scorer_and_all_data(tmp_path):
         files = [path for path in (PACKAGE / "pocket" / folder).rglob("*") if path.is_file()]
         assert files
         assert {path.relative_to(ROOT).as_posix() for path in files} <= packed
-    assert {"sdlesson/py.typed", "sdlesson/widgets.css", "sdlesson/pocket/vocabulary.json"} <= packed
+    assert {
+        "sdlesson/py.typed",
+        "sdlesson/widgets.css",
+        "sdlesson/pocket/vocabulary.json",
+    } <= packed
     assert any(name.endswith("licenses/NOTICE") for name in packed)
 
 
