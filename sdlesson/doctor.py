@@ -35,9 +35,6 @@ SD15_BYTES = 3 * 10**9
 # Room for the pictures, and for a lesson's small fine-tuned weights.
 PICTURES_BYTES = 2 * 10**8
 
-# Where huggingface_hub looks for a token before its own file.
-TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-
 
 @dataclass(frozen=True)
 class Check:
@@ -139,6 +136,8 @@ def check_device() -> Iterator[Check]:
 def check_token() -> Iterator[Check]:
     """Whether a Hugging Face token is stored; it is never read out."""
     from huggingface_hub import constants
+
+    from sdlesson.account import TOKEN_VARIABLES
 
     in_environment = any(os.environ.get(name) for name in TOKEN_VARIABLES)
     if in_environment or Path(constants.HF_TOKEN_PATH).is_file():
