@@ -178,7 +178,8 @@ def _corner(down: Sequence[str], across: Sequence[str]) -> str:
 def _text(values: tuple[Any, ...]) -> str:
     """Write the values of a row or a column, one to a line and more where they are long."""
     texts = (f"{value:g}" if isinstance(value, float) else str(value) for value in values)
-    return "\n".join(textwrap.fill(text or '""', MAX_LABEL_CHARS) for text in texts)
+    wrap = textwrap.TextWrapper(MAX_LABEL_CHARS, break_long_words=False)
+    return "\n".join(wrap.fill(text or '""') for text in texts)
 
 
 def _label(text: str) -> Image.Image:
