@@ -152,7 +152,7 @@ def test_the_wheel_carries_the_model_the_scorer_and_all_data(tmp_path):
         assert {path.relative_to(ROOT).as_posix() for path in files} <= packed
     assert {
         "sdlesson/py.typed",
-        "sdlesson/widgets.css",
+        "sdlesson/widgets/playground.css",
         "sdlesson/pocket/vocabulary.json",
     } <= packed
     assert any(name.endswith("licenses/NOTICE") for name in packed)

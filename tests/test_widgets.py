@@ -22,12 +22,13 @@ from jupyter_client import KernelManager
 from jupyter_client.blocking import BlockingKernelClient
 from PIL import Image
 
-from sdlesson import widgets
 from sdlesson.diffusion import decode, denoise
-from sdlesson.drawing import draw
+from sdlesson.drawing import develop, draw
 from sdlesson.images import same_picture
 from sdlesson.language import set_language
-from sdlesson.widgets import ENTER_DELAY_S, MAX_HISTORY, MAX_SEED, PREVIEW_SHARE, Playground
+from sdlesson.widgets import Playground
+from sdlesson.widgets.parts import MAX_SEED
+from sdlesson.widgets.playground import ENTER_DELAY_S, MAX_HISTORY, PREVIEW_SHARE
 
 PATIENCE_S = 120  # for what takes a second on an idle machine
 
@@ -117,7 +118,6 @@ def test_previews_take_no_more_than_their_share_of_the_time(
     tiny: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     previews: list[float] = []
-    develop = widgets.develop
 
     def slow_develop(pipe: StableDiffusionPipeline, latents: torch.Tensor) -> object:
         started = time.perf_counter()
@@ -126,7 +126,7 @@ def test_previews_take_no_more_than_their_share_of_the_time(
         previews.append(time.perf_counter() - started)
         return developed
 
-    monkeypatch.setattr(widgets, "develop", slow_develop)
+    monkeypatch.setattr("sdlesson.widgets.playground.develop", slow_develop)
     started = time.perf_counter()
     drawn(playground_for(tiny, steps=100))
     seconds = time.perf_counter() - started

@@ -5,29 +5,21 @@ It draws in a thread of its own, so that the kernel stays free and *Stop* stops 
 
 import atexit
 import html
-import io
 import logging
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from threading import Event, RLock, Thread, Timer
-from typing import TypeVar
 
 import torch
 from diffusers import StableDiffusionPipeline
 from ipywidgets import (  # type: ignore[import-untyped]
     HTML,
-    BoundedIntText,
     Box,
-    Button,
     DOMWidget,
-    FloatSlider,
     Image,
     IntProgress,
-    IntSlider,
-    Text,
     VBox,
 )
 from PIL import Image as Pictures
@@ -37,32 +29,17 @@ from sdlesson.diffusion import Step, denoise
 from sdlesson.drawing import Drawing, develop, flag_note, prompt_notes
 from sdlesson.language import say
 from sdlesson.settings import DEFAULT_STEPS
+from sdlesson.widgets.parts import Buttons, Card, Fields, Request, dress, png
 
 MAX_HISTORY = 8
-MAX_SEED = 2**53 - 1  # a browser counts no further
-MAX_STEPS = 100
 NEW_SEEDS = 10_000  # short enough to tell a friend
 PREVIEW_SHARE = 1 / 3  # of a drawing's time, about as much as previews may take
-THUMBNAIL_PX = 192  # twice the size shown, for fine screens
 LEAVE_TIMEOUT_S = 10
 STYLE_FILE = Path(__file__).with_suffix(".css")
 ENTER_DELAY_S = 0.2  # a browser says first that Enter was pressed, and then what was typed
 
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # else Python prints tracebacks below some cell
-
-_Widget = TypeVar("_Widget", bound=DOMWidget)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of one drawing, under the names that `draw` has for it."""
-
-    prompt: str
-    negative_prompt: str
-    seed: int
-    num_inference_steps: int
-    guidance_scale: float
 
 
 class Playground(VBox):
@@ -86,20 +63,20 @@ class Playground(VBox):
         self._over = Event()  # set once the newest drawing may show nothing more
         self._over.set()
         self._lock = RLock()  # held while something is shown, so that "Stopped" has the last word
-        self.fields = _Fields()
-        self.buttons = _Buttons(self.draw, self.draw_new_seed, self.stop)
+        self.fields = Fields()
+        self.buttons = Buttons(self.draw, self.draw_new_seed, self.stop)
         noise = Pictures.effect_noise((64, 64), 50).point(lambda level: 180 + level // 4)
-        self.picture = Image(value=_png(noise), format="png")
+        self.picture = Image(value=png(noise), format="png")
         self.progress = IntProgress(max=DEFAULT_STEPS)
         self.status = HTML()
-        self.history = [_Card(index, self.bring_back) for index in range(MAX_HISTORY)]
-        picture = _dress(VBox([self.picture, self.progress]), "sd-picture")
-        settings = _dress(VBox([self.fields, self.buttons, self.status]), "sd-settings")
-        history = _dress(Box(self.history), "sd-history")
+        self.history = [Card(index, self.bring_back) for index in range(MAX_HISTORY)]
+        picture = dress(VBox([self.picture, self.progress]), "sd-picture")
+        settings = dress(VBox([self.fields, self.buttons, self.status]), "sd-settings")
+        history = dress(Box(self.history), "sd-history")
         rules = STYLE_FILE.read_text(encoding="utf-8")
         style = HTML(f"<style>{rules}</style>", layout={"display": "none"})
-        super().__init__([style, _dress(Box([picture, settings]), "sd-row"), history])
-        _dress(self, "sd-playground")
+        super().__init__([style, dress(Box([picture, settings]), "sd-row"), history])
+        dress(self, "sd-playground")
         for text in (self.fields.prompt, self.fields.negative_prompt):
             text.on_msg(self._draw_on_enter)
         self._say(say("Write a prompt and press Enter.", "Escribe un prompt y pulsa Intro."))
@@ -143,7 +120,7 @@ class Playground(VBox):
             self.stop()
             drawing = self.drawings[index]
             self.fields.write(drawing)
-            self.picture.value = _png(drawing.image)
+            self.picture.value = png(drawing.image)
             self.progress.value = 0
             back = say("This picture's settings are back.", "Vuelven los ajustes de esta imagen.")
             self._say(back, *[flag_note()] * drawing.flagged)
@@ -202,7 +179,7 @@ class Playground(VBox):
         image, _ = develop(self._pipe, step.pred_original_sample)
         with self._lock:
             if not over.is_set():
-                self.picture.value = _png(image)
+                self.picture.value = png(image)
 
     def _show_drawing(
         self, drawing: Drawing, over: Event, notes: list[str], seconds: float
@@ -210,7 +187,7 @@ class Playground(VBox):
         with self._lock:
             if over.is_set():
                 return
-            self.picture.value = _png(drawing.image)
+            self.picture.value = png(drawing.image)
             self.drawings = [drawing, *self.drawings][:MAX_HISTORY]
             for card, kept in zip(self.history, self.drawings, strict=False):
                 card.show(kept)
@@ -233,111 +210,6 @@ class Playground(VBox):
     def _draw_on_enter(self, _: DOMWidget, message: dict[str, str], __: object) -> None:
         if message.get("event") == "submit":
             Timer(ENTER_DELAY_S, self.draw).start()
-
-
-class _Fields(VBox):
-    """The settings of a picture, each under its label."""
-
-    def __init__(self) -> None:
-        example = say("an astronaut riding a horse on Mars", "un panda en la nieve, de noche")
-        self.prompt = _field(Text(description="Prompt", placeholder=example))
-        self.negative_prompt = _field(
-            Text(
-                description=say("Negative prompt", "Prompt negativo"),
-                placeholder=say("what to keep out", "lo que no debe salir"),
-            )
-        )
-        self.seed = _field(BoundedIntText(0, max=MAX_SEED, description=say("Seed", "Semilla")))
-        self.steps = _field(
-            IntSlider(DEFAULT_STEPS, 1, MAX_STEPS, description=say("Steps", "Pasos"))
-        )
-        self.guidance = _field(
-            FloatSlider(
-                value=7.5,
-                min=1,
-                max=20,
-                step=0.5,
-                readout_format=".1f",
-                description=say("Guidance", "Guía"),
-            )
-        )
-        super().__init__([self.prompt, self.negative_prompt, self.seed, self.steps, self.guidance])
-        _dress(self, "sd-fields")
-
-    def read(self) -> Request:
-        """Take the settings as they are now."""
-        return Request(
-            self.prompt.value,
-            self.negative_prompt.value,
-            self.seed.value,
-            self.steps.value,
-            self.guidance.value,
-        )
-
-    def write(self, drawing: Drawing) -> None:
-        """Set the settings to those of a drawing."""
-        self.prompt.value, self.negative_prompt.value = drawing.prompt, drawing.negative_prompt
-        self.seed.value, self.steps.value = drawing.seed, drawing.num_inference_steps
-        self.guidance.value = drawing.guidance_scale
-
-
-class _Buttons(Box):
-    def __init__(
-        self, draw: Callable[[], None], draw_new_seed: Callable[[], None], stop: Callable[[], None]
-    ) -> None:
-        self.draw = Button(
-            description=say("Draw", "Dibujar"), icon="paint-brush", button_style="primary"
-        )
-        self.new_seed = Button(
-            description=say("New seed", "Otra semilla"),
-            icon="random",
-            tooltip=say("Draw the same words from other noise", "Las mismas palabras, otro ruido"),
-        )
-        self.stop = Button(description=say("Stop", "Detener"), icon="stop", disabled=True)
-        self.draw.on_click(lambda _: draw())
-        self.new_seed.on_click(lambda _: draw_new_seed())
-        self.stop.on_click(lambda _: stop())
-        super().__init__([self.draw, self.new_seed, self.stop])
-        _dress(self, "sd-buttons")
-
-
-class _Card(VBox):
-    """An earlier picture: all of it is a button, which brings its settings back.
-
-    Cards are made empty, before any drawing: some front ends miss widgets that a thread makes.
-    """
-
-    def __init__(self, index: int, bring_back: Callable[[int], None]) -> None:
-        self.image, self.button = Image(format="png"), Button()
-        self.button.on_click(lambda _: bring_back(index))
-        super().__init__([self.image, self.button], layout={"display": "none"})
-        _dress(self, "sd-card")
-
-    def show(self, drawing: Drawing) -> None:
-        thumbnail = drawing.image.copy()
-        thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-        self.image.value = _png(thumbnail)
-        seed, steps = drawing.seed, drawing.num_inference_steps
-        guidance = drawing.guidance_scale
-        self.button.description = drawing.prompt
-        self.button.tooltip = f"{drawing.prompt} · {seed=} · {steps=} · {guidance=}"
-        self.layout.display = None
-
-
-def _field(widget: _Widget) -> _Widget:
-    widget.continuous_update = False
-    return _dress(widget, "sd-field")
-
-
-def _dress(widget: _Widget, style: str) -> _Widget:
-    widget.add_class(style)
-    return widget
-
-
-def _png(image: Pictures.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 def _sentence(error: Exception) -> str:

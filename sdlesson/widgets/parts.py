@@ -1,0 +1,150 @@
+"""What the playground is made of: fields, buttons, and the cards of earlier pictures."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ipywidgets import (  # type: ignore[import-untyped]
+    BoundedIntText,
+    Box,
+    Button,
+    DOMWidget,
+    FloatSlider,
+    Image,
+    IntSlider,
+    Text,
+    VBox,
+)
+from PIL import Image as Pictures
+
+from sdlesson.drawing import Drawing
+from sdlesson.language import say
+from sdlesson.settings import DEFAULT_STEPS
+
+MAX_SEED = 2**53 - 1  # a browser counts no further
+MAX_STEPS = 100
+THUMBNAIL_PX = 192  # twice the size shown, for fine screens
+
+Widget = TypeVar("Widget", bound=DOMWidget)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of one drawing, under the names that `draw` has for it."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+    num_inference_steps: int
+    guidance_scale: float
+
+
+class Fields(VBox):
+    """The settings of a picture, each under its label."""
+
+    def __init__(self) -> None:
+        example = say("an astronaut riding a horse on Mars", "un panda en la nieve, de noche")
+        self.prompt = _field(Text(description="Prompt", placeholder=example))
+        self.negative_prompt = _field(
+            Text(
+                description=say("Negative prompt", "Prompt negativo"),
+                placeholder=say("what to keep out", "lo que no debe salir"),
+            )
+        )
+        self.seed = _field(BoundedIntText(0, max=MAX_SEED, description=say("Seed", "Semilla")))
+        self.steps = _field(
+            IntSlider(DEFAULT_STEPS, 1, MAX_STEPS, description=say("Steps", "Pasos"))
+        )
+        self.guidance = _field(
+            FloatSlider(
+                value=7.5,
+                min=1,
+                max=20,
+                step=0.5,
+                readout_format=".1f",
+                description=say("Guidance", "Guía"),
+            )
+        )
+        super().__init__([self.prompt, self.negative_prompt, self.seed, self.steps, self.guidance])
+        dress(self, "sd-fields")
+
+    def read(self) -> Request:
+        """Take the settings as they are now."""
+        return Request(
+            self.prompt.value,
+            self.negative_prompt.value,
+            self.seed.value,
+            self.steps.value,
+            self.guidance.value,
+        )
+
+    def write(self, drawing: Drawing) -> None:
+        """Set the settings to those of a drawing."""
+        self.prompt.value, self.negative_prompt.value = drawing.prompt, drawing.negative_prompt
+        self.seed.value, self.steps.value = drawing.seed, drawing.num_inference_steps
+        self.guidance.value = drawing.guidance_scale
+
+
+class Buttons(Box):
+    """Draw, draw from other noise, stop."""
+
+    def __init__(
+        self, draw: Callable[[], None], draw_new_seed: Callable[[], None], stop: Callable[[], None]
+    ) -> None:
+        self.draw = Button(
+            description=say("Draw", "Dibujar"), icon="paint-brush", button_style="primary"
+        )
+        self.new_seed = Button(
+            description=say("New seed", "Otra semilla"),
+            icon="random",
+            tooltip=say("Draw the same words from other noise", "Las mismas palabras, otro ruido"),
+        )
+        self.stop = Button(description=say("Stop", "Detener"), icon="stop", disabled=True)
+        self.draw.on_click(lambda _: draw())
+        self.new_seed.on_click(lambda _: draw_new_seed())
+        self.stop.on_click(lambda _: stop())
+        super().__init__([self.draw, self.new_seed, self.stop])
+        dress(self, "sd-buttons")
+
+
+class Card(VBox):
+    """An earlier picture: all of it is a button, which brings its settings back.
+
+    Cards are made empty, before any drawing: some front ends miss widgets that a thread makes.
+    """
+
+    def __init__(self, index: int, bring_back: Callable[[int], None]) -> None:
+        self.image, self.button = Image(format="png"), Button()
+        self.button.on_click(lambda _: bring_back(index))
+        super().__init__([self.image, self.button], layout={"display": "none"})
+        dress(self, "sd-card")
+
+    def show(self, drawing: Drawing) -> None:
+        """Become the card of a drawing."""
+        thumbnail = drawing.image.copy()
+        thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+        self.image.value = png(thumbnail)
+        seed, steps = drawing.seed, drawing.num_inference_steps
+        guidance = drawing.guidance_scale
+        self.button.description = drawing.prompt
+        self.button.tooltip = f"{drawing.prompt} · {seed=} · {steps=} · {guidance=}"
+        self.layout.display = None
+
+
+def _field(widget: Widget) -> Widget:
+    widget.continuous_update = False
+    return dress(widget, "sd-field")
+
+
+def dress(widget: Widget, style: str) -> Widget:
+    """Give a widget its class in `playground.css`."""
+    widget.add_class(style)
+    return widget
+
+
+def png(image: Pictures.Image) -> bytes:
+    """Turn a picture into what an image widget shows."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
