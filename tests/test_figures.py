@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image, ImageSequence
 
 from sdlesson import figures
+from sdlesson.figures import charts, strips
 
 LABELS = {"x_label": "pasos", "y_label": "proporción"}
 
@@ -103,11 +104,11 @@ def test_pictures_never_meet_and_never_leave_the_width_of_the_plot(log_x: bool):
 
 
 def test_moving_apart_keeps_the_order_and_moves_nothing_that_has_room():
-    assert figures._apart([5.0, 1.0, 9.0], gap=1) == [5.0, 1.0, 9.0]
-    assert figures._apart([1.0, 1.0, 1.0], gap=1) == [0.0, 1.0, 2.0]
-    assert figures._apart([1.0, 1.0, 1.0], gap=1, low=0.5, high=9) == [0.5, 1.5, 2.5]
+    assert charts._apart([5.0, 1.0, 9.0], gap=1) == [5.0, 1.0, 9.0]
+    assert charts._apart([1.0, 1.0, 1.0], gap=1) == [0.0, 1.0, 2.0]
+    assert charts._apart([1.0, 1.0, 1.0], gap=1, low=0.5, high=9) == [0.5, 1.5, 2.5]
     crowded = np.random.default_rng(0).uniform(0, 3, 20).tolist()
-    moved = figures._apart(crowded, gap=0.2, low=0, high=4)
+    moved = charts._apart(crowded, gap=0.2, low=0, high=4)
     assert np.argsort(moved).tolist() == np.argsort(crowded).tolist()
     assert np.diff(sorted(moved)).min() > 0.2 - 1e-9
     assert 0 <= min(moved) <= max(moved) <= 4
@@ -149,7 +150,7 @@ def test_what_does_not_match_x_is_refused(settings: dict, sentence: str):
 def test_a_strip_is_one_row_and_no_wider_than_a_page():
     assert figures.strip([plain(), plain("blue")]).size[1] == 16
     wide = figures.strip([plain(size=(512, 512)) for _ in range(8)], [f"t={i}" for i in range(8)])
-    assert wide.width <= figures.STRIP_WIDTH_PX + 8 * 4
+    assert wide.width <= strips.STRIP_WIDTH_PX + 8 * 4
     assert wide.height < 200
 
 
