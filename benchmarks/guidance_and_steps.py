@@ -31,10 +31,10 @@ from torch import Tensor
 from sdlesson import metrics
 from sdlesson.diffusion import fresh_scheduler
 from sdlesson.pocket import evaluation
+from sdlesson.pocket.evaluation import share_right
 from sdlesson.pocket.grammar import caption
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import Scene
-from sdlesson.probe import Reading
 from sdlesson.runtime import best_device, device_name
 
 GUIDANCE_SCALES = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
@@ -228,10 +228,10 @@ def judge(sample: Sample, images: Sequence[Image.Image]) -> Row:
     pixels = [metrics.pixel_statistics(image) for image in images]
     scenes, singles, pairs = sample.scenes, sample.singles, sample.pairs
     return {
-        "subject": _share(evaluation.subject_right, singles, readings[: len(singles)]),
-        "pair": _share(evaluation.both_right, pairs, readings[len(singles) :]),
-        "place": _share(evaluation.place_right, scenes, readings),
-        "style": _share(evaluation.style_right, scenes, readings),
+        "subject": share_right(evaluation.subject_right, singles, readings[: len(singles)]),
+        "pair": share_right(evaluation.both_right, pairs, readings[len(singles) :]),
+        "place": share_right(evaluation.place_right, scenes, readings),
+        "style": share_right(evaluation.style_right, scenes, readings),
         "clip_score": metrics.mean(metrics.clip_score(images, [caption(s) for s in scenes])),
         "frechet": frechet_distance(features, sample.reference_features),
         "saturation": metrics.mean(p.saturation for p in pixels),
@@ -259,12 +259,6 @@ def frechet_distance(features: Tensor, reference_features: Tensor) -> metrics.Me
     spread = metrics.mean(without)
     half = (PARTS - 1) * (spread.high - spread.value)  # nine tenths in common vary too little
     return metrics.Mean(value, value - half, value + half, len(features))
-
-
-def _share(
-    verdict: evaluation.Verdict, scenes: Sequence[Scene], readings: Sequence[Reading]
-) -> metrics.Share:
-    return metrics.share(map(verdict, scenes, readings))
 
 
 def _scenes(name: str, count: int, *kinds: str) -> list[Scene]:

@@ -23,12 +23,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from sdlesson.metrics import diversity, mean, pocket_probe, share, write_table
 from sdlesson.pocket import evaluation
+from sdlesson.pocket.evaluation import share_right
 from sdlesson.pocket.grammar import PLACE_WORDS, caption
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import (
@@ -44,7 +44,6 @@ from sdlesson.runtime import best_device, device_name
 from sdlesson.settings import DEFAULT_STEPS
 
 GUIDANCE_SCALE = 7.5
-BATCH = 32
 PICTURES_A_PROMPT = 8
 HELD_OUT_PART = 8
 
@@ -126,7 +125,7 @@ def measure_hats(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
         for label, negative in asked:
             read = pocket_probe().read(draw(pipe, prompts[label], scenes, negative_prompt=negative))
             hat = share(reading.hat > 0.5 for reading in read)
-            subject = _share(evaluation.subject_right, scenes, read)
+            subject = share_right(evaluation.subject_right, scenes, read)
             rows.append(
                 {"prompt": label, "negative_prompt": negative, "hat": hat, "subject": subject}
             )
@@ -223,7 +222,7 @@ def measure_details(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
         prompts = [_said(scene, place, style) for scene in scenes]
         images = draw(pipe, prompts, scenes)
         groups = [images[start : start + PICTURES_A_PROMPT] for start in starts]
-        subject = _share(evaluation.subject_right, scenes, pocket_probe().read(images))
+        subject = share_right(evaluation.subject_right, scenes, pocket_probe().read(images))
         varied = mean(map(diversity, groups))
         rows.append({"prompt": label, "subject": subject, "diversity": varied})
         print(rows[-1])
@@ -237,19 +236,15 @@ def draw(
     *,
     negative_prompt: str = "",
 ) -> list[Image.Image]:
-    """Draw one picture a prompt, in batches, each from its scene's seed."""
-    images: list[Image.Image] = []
-    for start in range(0, len(prompts), BATCH):
-        batch = list(prompts[start : start + BATCH])
-        seeds = [scene.seed for scene in scenes[start : start + BATCH]]
-        images += pipe(
-            batch,
-            negative_prompt=[negative_prompt] * len(batch),
-            num_inference_steps=DEFAULT_STEPS,
-            guidance_scale=GUIDANCE_SCALE,
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-        ).images
-    return images
+    """Draw one picture a prompt, each from its scene's seed, as a call that names no settings."""
+    return evaluation.draw_scenes(
+        pipe,
+        prompts,
+        [scene.seed for scene in scenes],
+        negative_prompt=negative_prompt,
+        guidance_scale=GUIDANCE_SCALE,
+        num_inference_steps=DEFAULT_STEPS,
+    )
 
 
 def _singles(name: str, n: int, wanted: Callable[[Scene], bool]) -> list[Scene]:
@@ -287,15 +282,11 @@ def _compositions_right(scenes: Sequence[Scene], images: Sequence[Image.Image]) 
     ]
 
 
-def _share(verdict: evaluation.Verdict, scenes: Sequence[Scene], read: Sequence[Reading]) -> Any:
-    return share(verdict(scene, reading) for scene, reading in zip(scenes, read, strict=True))
-
-
 def _right(scenes: Sequence[Scene], read: Sequence[Reading]) -> Row:
     return {
-        "subject": _share(evaluation.subject_right, scenes, read),
-        "place": _share(evaluation.place_right, scenes, read),
-        "style": _share(evaluation.style_right, scenes, read),
+        "subject": share_right(evaluation.subject_right, scenes, read),
+        "place": share_right(evaluation.place_right, scenes, read),
+        "style": share_right(evaluation.style_right, scenes, read),
     }
 
 

@@ -44,7 +44,7 @@ def scenes(name: str, count: int, *kinds: str, held_out: bool = False) -> list[S
 
 
 def share(verdict: evaluation.Verdict, asked: list[Scene], readings: list[Reading]) -> float:
-    return metrics.share(verdict(s, r) for s, r in zip(asked, readings, strict=True)).value
+    return evaluation.share_right(verdict, asked, readings).value
 
 
 def test_the_table_has_every_row_with_its_interval(table):

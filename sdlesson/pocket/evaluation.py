@@ -134,6 +134,7 @@ def draw_scenes(
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
+    negative_prompt: str = "",
     guidance_scale: float = GUIDANCE_SCALE,
     num_inference_steps: int = STEPS,
     progress: str = "",
@@ -143,8 +144,10 @@ def draw_scenes(
     starts = range(0, len(prompts), BATCH)
     for start in tqdm(starts, progress, disable=not progress, mininterval=5):
         part = slice(start, start + BATCH)
+        batch = list(prompts[part])
         images += pipe(
-            list(prompts[part]),
+            batch,
+            negative_prompt=[negative_prompt] * len(batch),
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds[part]],
@@ -174,13 +177,17 @@ def read_rendered(probe: Probe, scenes: Sequence[Scene]) -> list[Reading]:
     return probe.read([render(scene) for scene in scenes])
 
 
+def share_right(
+    verdict: Verdict, scenes: Sequence[Scene], readings: Sequence[Reading]
+) -> metrics.Share:
+    """How often a reading is what its scene asked for."""
+    return metrics.share(verdict(s, r) for s, r in zip(scenes, readings, strict=True))
+
+
 def _share(
     verdict: Verdict, scenes: Sequence[Scene], drawn: list[Reading], real: list[Reading]
 ) -> Figure:
-    of_drawn, of_real = (
-        metrics.share(verdict(s, r) for s, r in zip(scenes, readings, strict=True))
-        for readings in (drawn, real)
-    )
+    of_drawn, of_real = (share_right(verdict, scenes, readings) for readings in (drawn, real))
     return _figure(of_drawn, ceiling=round(of_real.value, 4))
 
 
