@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import re
 import sys
 from http import HTTPStatus
 from pathlib import Path
@@ -13,10 +12,10 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HTTPError
 from huggingface_hub.utils import build_hf_headers, get_session
 
+from sdlesson.downloads import TOKENS_PAGE, can_be_sent
 from sdlesson.language import say
 from sdlesson.runtime import in_colab
 
-TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 STATUS_PAGE = "https://status.huggingface.co"
 LIMITS_PAGE = "https://huggingface.co/docs/hub/rate-limits"
 
@@ -70,7 +69,7 @@ def login() -> str | None:
 
 def ask_hub(found: Found) -> Answer:
     """Ask the Hub whose token this is; whatever fails becomes a sentence, never an error."""
-    if not re.fullmatch("[!-~]+", found.token):  # or the client's error would quote it
+    if not can_be_sent(found.token):
         return Answer(None, _not_a_token(found.called), refused=True)
     try:
         response = get_session().get(

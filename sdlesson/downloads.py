@@ -30,6 +30,7 @@ from huggingface_hub.errors import (
 
 CHECKSUM_FILE = "SHA256SUMS"
 WEIGHTS_SUFFIX = ".safetensors"
+TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 
 
 class ModelError(RuntimeError):
@@ -100,6 +101,11 @@ def verify_downloads(source: Source, folder: Path) -> None:
         )
 
 
+def can_be_sent(token: str) -> bool:
+    """Whether a header of HTTP can carry a token; the client's error would quote any other."""
+    return bool(re.fullmatch("[!-~]+", token))
+
+
 def write_checksums(folder: Path) -> None:
     """Record the SHA-256 of each file in a folder, in the format of the command sha256sum."""
     digests = {name: _sha256(folder / name) for name in _file_names(folder)}
@@ -127,11 +133,11 @@ def verify_folder(folder: Path) -> None:
 
 
 def _check_token() -> None:
-    """Refuse a token that no HTTP header can carry: the client's error would quote it."""
-    if not re.fullmatch("[!-~]*", get_token() or ""):
+    token = get_token()
+    if token and not can_be_sent(token):
         raise ModelError(
             "your Hugging Face token has characters that no token has; copy it again from "
-            "https://huggingface.co/settings/tokens, or take it away"
+            f"{TOKENS_PAGE}, or take it away"
         )
 
 
@@ -161,7 +167,7 @@ def _explain(error: Exception, source: Source) -> ModelError:
     if isinstance(error, HTTPError) and re.search("Invalid credentials|is expired", str(error)):
         return ModelError(
             "the Hub refuses your token: call sdlesson.login() with a new one from "
-            "https://huggingface.co/settings/tokens, or take the old one away"
+            f"{TOKENS_PAGE}, or take the old one away"
         )
     if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError | HFValidationError):
         return RefusedError(

@@ -21,7 +21,6 @@ PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 # Suffixes of the files that hold the weights: in half precision, or as they were trained.
 HALF, PLAIN = f".fp16{WEIGHTS_SUFFIX}", WEIGHTS_SUFFIX
 
-
 # Every model of the Hub that the course names, with the sources to try in order. Repositories
 # vanish (runwayml in 2024, Stable Diffusion 2 in 2025): this table is the one place to mend.
 MODELS: dict[str, tuple[Source, ...]] = {
