@@ -19,6 +19,7 @@ from sdlesson.prompts import Unknown, cut_words, unknown_words
 from sdlesson.settings import (
     DEFAULT_STEPS,
     check_guidance,
+    check_negative,
     check_prompt,
     check_seed,
     check_size,
@@ -115,6 +116,7 @@ def draw(
         ModelError: The pipeline cannot be loaded.
     """
     check_prompt(prompt)
+    check_negative(negative_prompt)
     check_steps(num_inference_steps)
     check_guidance(guidance_scale)
     check_size(height=height, width=width)

@@ -91,6 +91,7 @@ def test_a_png_that_no_drawing_wrote_is_not_loaded_as_one(tmp_path: Path) -> Non
         ({"prompt": ""}, r"prompt='' must be a text"),
         ({"prompt": " \n"}, "must be a text"),
         ({"prompt": None}, "prompt=None must be a text"),
+        ({"negative_prompt": None}, "negative_prompt=None must be a text"),
         ({"num_inference_steps": 0}, "num_inference_steps=0 must be .* 1 to 1000; try 25"),
         ({"num_inference_steps": -1}, "num_inference_steps=-1 must be"),
         ({"num_inference_steps": 1001}, "from 1 to 1000"),
