@@ -279,6 +279,32 @@ def test_pictures_of_one_prompt_are_less_diverse_than_pictures_of_many(scenes, r
         metrics.diversity(renders[:1])
 
 
+def test_a_picture_is_most_like_references_of_its_own_subject():
+    def pictures(subject: str, seeds: range) -> list[Image.Image]:
+        scenes = [Scene("single", (subject,), PLACES[s % 8], "plain", seed=s) for s in seeds]
+        return [render(scene) for scene in scenes]
+
+    references = pictures("panda", range(8))
+    pandas = metrics.image_similarity(pictures("panda", range(8, 16)), references)
+    pizzas = metrics.image_similarity(pictures("pizza", range(8, 16)), references)
+    assert len(pandas) == 8
+    assert np.mean(pandas) > np.mean(pizzas) + 0.2
+
+
+def test_similarity_is_the_mean_cosine_and_agrees_with_diversity(renders):
+    assert metrics.image_similarity(renders[:1], renders[:1]) == pytest.approx([1], abs=1e-5)
+    apart = metrics.image_similarity(renders[:1], [renders[1], renders[2]])
+    each = [metrics.image_similarity(renders[:1], [other])[0] for other in renders[1:3]]
+    assert apart == pytest.approx([np.mean(each)], abs=1e-5)
+    assert 1 - metrics.diversity(renders[:2]) == pytest.approx(each[0], abs=1e-5)
+
+
+def test_similarity_needs_references_and_of_no_picture_is_none(renders):
+    assert metrics.image_similarity([], renders[:1]) == []
+    with pytest.raises(ValueError, match="references"):
+        metrics.image_similarity(renders[:1], [])
+
+
 # The Fréchet distance
 
 

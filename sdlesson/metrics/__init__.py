@@ -13,6 +13,7 @@ from sdlesson.metrics.scorers import (
     clip_score,
     clip_scorer,
     diversity,
+    image_similarity,
     pocket_probe,
 )
 from sdlesson.metrics.tables import Table, measured, write_table
@@ -27,6 +28,7 @@ __all__ = [
     "clip_scorer",
     "diversity",
     "frechet_distance",
+    "image_similarity",
     "mean",
     "measured",
     "pixel_statistics",

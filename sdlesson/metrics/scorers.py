@@ -123,6 +123,35 @@ def clip_score(
     return (100 * cosines.clamp(min=0)).tolist()
 
 
+def image_similarity(
+    images: Sequence[Image.Image], references: Sequence[Image.Image], *, scorer: str = "pocket"
+) -> list[float]:
+    """How like the references each picture is: its mean cosine to them, in [-1, 1].
+
+    DreamBooth's CLIP-I: whether a picture shows the thing that the references show. It sees the
+    whole picture, so a thing moved to another place is less like them than the same thing where
+    they show it, and a copy of a reference is the most like of all: read it beside `diversity`.
+    What is high is what the references reach among themselves, not 1.
+
+    Args:
+        images: Pictures of any size.
+        references: Pictures of the thing, none of them among `images`.
+        scorer: What `clip_scorer` takes.
+
+    Raises:
+        ValueError: There are no references.
+
+    Source: Ruiz et al. 2023, section 4.1, arXiv:2208.12242.
+    """
+    if not references:
+        raise ValueError("references=[] leave nothing to be like; give at least one picture")
+    if not images:
+        return []
+    clip = clip_scorer(scorer)
+    cosines = clip.embed_images(images) @ clip.embed_images(references).T  # (N, M)
+    return cosines.mean(1).tolist()
+
+
 def diversity(images: Sequence[Image.Image], *, scorer: str = "pocket") -> float:
     """How different pictures of one prompt are: the mean of 1 - cosine over pairs, in [0, 2].
 
