@@ -1,0 +1,233 @@
+"""What is inside a LoRA file, whichever trainer wrote it.
+
+For one and the same layer diffusers writes `unet.mid_block.attentions.0.proj_in`, and kohya's
+scripts, A1111 and ComfyUI `lora_unet_mid_block_attentions_0_proj_in`: the same with the dots
+flattened. So layers go by kohya's names here, which all of them can be turned into.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+SUFFIX = ".safetensors"
+
+# diffusers' name of a layer and half of it: `.lora_A` today, `.lora.down` and `_lora.down` before,
+# `.lora_linear_layer.down` in text encoders; kohya's: `.lora_down`, with `.alpha` beside.
+_KEY = re.compile(
+    r"(?P<layer>.+?)(?:\.alpha|[._]lora(?:_linear_layer)?[._](?P<half>A|B|down|up)\.weight)"
+)
+_HALVES = {"A": "down", "down": "down", "B": "up", "up": "up", None: "alpha"}
+_PREFIXES = {"unet_": "lora_unet_", "text_encoder_": "lora_te_", "lora_te1_": "lora_te_"}
+_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+class LoraError(ValueError):
+    """A LoRA that cannot be read, does not fit, or would change nothing; says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """What a LoRA adds to one layer's weights: alpha / rank * up @ down.
+
+    Attributes:
+        down: (rank, in, ...), with the size of the kernel behind it for a convolution.
+        up: (out, rank, ...).
+        alpha: Divided by the rank it is the scale.
+
+    Source: Hu et al. 2021, section 4.1, arXiv:2106.09685.
+    """
+
+    down: Tensor
+    up: Tensor
+    alpha: float
+
+    @property
+    def rank(self) -> int:
+        """How many numbers the layer's input is squeezed into."""
+        return len(self.down)
+
+
+@dataclass(frozen=True, eq=False)
+class Lora:
+    """The content of a LoRA file.
+
+    Attributes:
+        layers: By kohya's name.
+        word: The word that calls what it was taught, where the file says it.
+        class_noun: What kind of thing that is, likewise.
+    """
+
+    layers: dict[str, Layer]
+    word: str | None = None
+    class_noun: str | None = None
+
+
+def kohya_name(layer: str) -> str:
+    """Turn any trainer's name of a layer into kohya's.
+
+    The text encoder's has `text_model` in it, also where transformers has left that out (>= 5.6).
+    """
+    name = layer.replace(".processor.", ".").replace(".", "_")
+    for prefix, kohya in _PREFIXES.items():
+        if name.startswith(prefix):
+            name = kohya + name.removeprefix(prefix)
+    if name.startswith("lora_te_") and not name.startswith("lora_te_text_model_"):
+        name = name.replace("lora_te_", "lora_te_text_model_", 1)
+    return name + "_0" * name.endswith("_to_out")  # as diffusers called it before 2024
+
+
+def read_lora(path: str | os.PathLike[str]) -> Lora:
+    """Read a LoRA of diffusers, kohya's scripts, or any trainer that writes as one of them.
+
+    Raises:
+        LoraError: There is no such file, it is a pickle, damaged, or no plain LoRA.
+    """
+    path = _check_file(Path(path))
+    halves: dict[str, dict[str, Tensor]] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            for key, (layer, half) in _parse_keys(path, list(file.keys())).items():
+                halves.setdefault(layer, {})[half] = file.get_tensor(key)
+    except (SafetensorError, OSError) as error:
+        raise _explain(path, error) from error
+    alphas = _find_alphas(path, halves, metadata.get(LORA_ADAPTER_METADATA_KEY))
+    layers = {
+        kohya_name(layer): _make_layer(path, layer, halves[layer], alpha)
+        for layer, alpha in alphas.items()
+    }
+    return Lora(layers, metadata.get("word"), metadata.get("class_noun"))
+
+
+def write_lora(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> Path:
+    """Write a safetensors file, whole or not at all; the same content is the same bytes.
+
+    Raises:
+        LoraError: The name does not end in .safetensors, or there is no folder for it.
+        OSError: The disk is full, say; a file that was there before stays as it was.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX or path.is_dir() or not path.parent.is_dir():
+        raise LoraError(
+            f"cannot write {path}: name a file that ends in {SUFFIX}, in a folder that is there"
+        )
+    content = _sort_metadata(save({k: v.contiguous() for k, v in tensors.items()}, dict(metadata)))
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # a full disk may not say so before
+        partial.replace(path)
+    except OSError as error:
+        reason = f"cannot write {path}: {error.strerror}; make room or choose another folder"
+        raise OSError(error.errno, reason) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return path
+
+
+def _check_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    folder = path if path.is_dir() else path.parent
+    names = sorted(found.name for found in folder.glob(f"*{SUFFIX}"))[:5]
+    there = f"{folder} has {', '.join(names)}" if names else f"{folder} has no {SUFFIX} file"
+    raise LoraError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; {there}")
+
+
+def _parse_keys(path: Path, keys: list[str]) -> dict[str, tuple[str, str]]:
+    """Tell for each key of a file which layer it belongs to, and which of its parts it is."""
+    found = {key: _KEY.fullmatch(key) for key in keys}
+    strange = [key for key, match in found.items() if match is None]
+    if strange or not keys:
+        example = f", such as {strange[0]}" if strange else ""
+        raise LoraError(
+            f"{path} is no plain LoRA: {len(strange)} of its {len(keys)} tensors belong to none"
+            f"{example}; load_pipeline loads a whole model, and DoRA and LyCORIS are not read"
+        )
+    return {key: (match["layer"], _HALVES[match["half"]]) for key, match in found.items() if match}
+
+
+def _explain(path: Path, error: Exception) -> LoraError:
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start.startswith(_PICKLES) and not start.endswith(b"{"):  # where safetensors has its header
+        return LoraError(
+            f"{path} is a pickle, which can run any program when it is opened, so it is not; "
+            f"ask its author for a {SUFFIX} file"
+        )
+    return LoraError(f"{path} is cut off or damaged ({error}); save or download it again")
+
+
+def _find_alphas(
+    path: Path, halves: Mapping[str, Mapping[str, Tensor]], text: str | None
+) -> dict[str, float | None]:
+    """Look up each layer's alpha: beside it, as kohya has it, or in diffusers' metadata."""
+    try:
+        config = json.loads(text or "{}")
+        return {layer: _find_alpha(layer, found, config) for layer, found in halves.items()}
+    except (AttributeError, TypeError, ValueError, re.error) as error:
+        raise LoraError(
+            f"{path} has damaged metadata, so its scale is not known ({error}); "
+            "save or download it again"
+        ) from error
+
+
+def _find_alpha(layer: str, found: Mapping[str, Tensor], config: Mapping[str, Any]) -> float | None:
+    if "alpha" in found:
+        return found["alpha"].item()
+    component, _, module = layer.partition(".")
+    alpha: Any = config.get(f"{component}.lora_alpha")
+    for pattern, value in (config.get(f"{component}.alpha_pattern") or {}).items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+            alpha = value
+    if config.get(f"{component}.use_rslora"):  # which divides by the root of the rank instead
+        alpha = alpha * math.sqrt(len(found["down"]))
+    if alpha is not None and not math.isfinite(alpha):
+        raise ValueError(f"alpha={alpha}")
+    return alpha
+
+
+def _make_layer(path: Path, layer: str, found: Mapping[str, Tensor], alpha: float | None) -> Layer:
+    """Put a layer together; without an alpha its scale is 1."""
+    down, up = found.get("down"), found.get("up")
+    if down is None or up is None or min(down.ndim, up.ndim) < 2 or len(down) != up.shape[1]:
+        shapes = {half: tuple(tensor.shape) for half, tensor in found.items()}
+        raise LoraError(
+            f"{path} is damaged: its layer {layer} has {shapes}, and must have a down (rank, in) "
+            "and an up (out, rank); download it again"
+        )
+    if not (down.isfinite().all() and up.isfinite().all()):
+        raise LoraError(
+            f"{path} holds NaN or infinity in {layer}: its training diverged; "
+            "train again with a lower learning rate"
+        )
+    return Layer(down, up, len(down) if alpha is None else alpha)
+
+
+def _sort_metadata(content: bytes) -> bytes:
+    """Bring the metadata in a safetensors file into order, which the library leaves to chance.
+
+    Such a file is the length of its header in 8 bytes, a header in JSON, and the numbers.
+    """
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[start:]
