@@ -30,8 +30,7 @@ from torch import Tensor
 
 from sdlesson import metrics
 from sdlesson.diffusion import fresh_scheduler
-from sdlesson.pocket import evaluation
-from sdlesson.pocket.evaluation import share_right
+from sdlesson.pocket import evaluation, judging
 from sdlesson.pocket.grammar import caption
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import Scene
@@ -228,10 +227,10 @@ def judge(sample: Sample, images: Sequence[Image.Image]) -> Row:
     pixels = [metrics.pixel_statistics(image) for image in images]
     scenes, singles, pairs = sample.scenes, sample.singles, sample.pairs
     return {
-        "subject": share_right(evaluation.subject_right, singles, readings[: len(singles)]),
-        "pair": share_right(evaluation.both_right, pairs, readings[len(singles) :]),
-        "place": share_right(evaluation.place_right, scenes, readings),
-        "style": share_right(evaluation.style_right, scenes, readings),
+        "subject": judging.share_right(judging.subject_right, singles, readings[: len(singles)]),
+        "pair": judging.share_right(judging.both_right, pairs, readings[len(singles) :]),
+        "place": judging.share_right(judging.place_right, scenes, readings),
+        "style": judging.share_right(judging.style_right, scenes, readings),
         "clip_score": metrics.mean(metrics.clip_score(images, [caption(s) for s in scenes])),
         "frechet": frechet_distance(features, sample.reference_features),
         "saturation": metrics.mean(p.saturation for p in pixels),

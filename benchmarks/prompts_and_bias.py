@@ -27,8 +27,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from sdlesson.metrics import diversity, mean, pocket_probe, share, write_table
-from sdlesson.pocket import evaluation
-from sdlesson.pocket.evaluation import share_right
+from sdlesson.pocket import evaluation, judging
 from sdlesson.pocket.grammar import PLACE_WORDS, caption
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import (
@@ -125,7 +124,7 @@ def measure_hats(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
         for label, negative in asked:
             read = pocket_probe().read(draw(pipe, prompts[label], scenes, negative_prompt=negative))
             hat = share(reading.hat > 0.5 for reading in read)
-            subject = share_right(evaluation.subject_right, scenes, read)
+            subject = judging.share_right(judging.subject_right, scenes, read)
             rows.append(
                 {"prompt": label, "negative_prompt": negative, "hat": hat, "subject": subject}
             )
@@ -222,7 +221,7 @@ def measure_details(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
         prompts = [_said(scene, place, style) for scene in scenes]
         images = draw(pipe, prompts, scenes)
         groups = [images[start : start + PICTURES_A_PROMPT] for start in starts]
-        subject = share_right(evaluation.subject_right, scenes, pocket_probe().read(images))
+        subject = judging.share_right(judging.subject_right, scenes, pocket_probe().read(images))
         varied = mean(map(diversity, groups))
         rows.append({"prompt": label, "subject": subject, "diversity": varied})
         print(rows[-1])
@@ -277,16 +276,14 @@ def _bare_caption(scene: Scene, language: str) -> str:
 
 def _compositions_right(scenes: Sequence[Scene], images: Sequence[Image.Image]) -> list[bool]:
     read = pocket_probe().read(images)
-    return [
-        evaluation.composition_right(s, reading) for s, reading in zip(scenes, read, strict=True)
-    ]
+    return [judging.composition_right(s, reading) for s, reading in zip(scenes, read, strict=True)]
 
 
 def _right(scenes: Sequence[Scene], read: Sequence[Reading]) -> Row:
     return {
-        "subject": share_right(evaluation.subject_right, scenes, read),
-        "place": share_right(evaluation.place_right, scenes, read),
-        "style": share_right(evaluation.style_right, scenes, read),
+        "subject": judging.share_right(judging.subject_right, scenes, read),
+        "place": judging.share_right(judging.place_right, scenes, read),
+        "style": judging.share_right(judging.style_right, scenes, read),
     }
 
 

@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from sdlesson import hub, metrics
-from sdlesson.pocket import arithmetic, evaluation, world
+from sdlesson.pocket import arithmetic, evaluation, judging, world
 from sdlesson.pocket.grammar import caption
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import Scene
@@ -43,12 +43,12 @@ def scenes(name: str, count: int, *kinds: str, held_out: bool = False) -> list[S
     )
 
 
-def share(verdict: evaluation.Verdict, asked: list[Scene], readings: list[Reading]) -> float:
-    return evaluation.share_right(verdict, asked, readings).value
+def share(verdict: judging.Verdict, asked: list[Scene], readings: list[Reading]) -> float:
+    return judging.share_right(verdict, asked, readings).value
 
 
 def test_the_table_has_every_row_with_its_interval(table):
-    assert [key for key in table if key != "settings"] == KEYS
+    assert list(table) == [*KEYS, "subjects", "compositions", "settings"]
     for key in KEYS[:7]:
         assert table[key]["low"] <= table[key]["value"] <= table[key]["high"]
         assert table[key]["n"] >= 100
@@ -58,6 +58,16 @@ def test_the_table_has_every_row_with_its_interval(table):
         assert interval == pytest.approx(metrics.wilson_interval(right, table[key]["n"]), abs=1e-3)
     assert table["settings"]["steps"] == evaluation.STEPS
     assert table["settings"]["guidance_scale"] == evaluation.GUIDANCE_SCALE
+
+
+def test_each_subject_and_each_held_out_composition_has_its_own_row(table):
+    assert set(table["subjects"]) == set(world.SUBJECTS)
+    assert set(table["compositions"]) == {caption(s) for s in world.held_out_compositions()}
+    for part, whole in (("subjects", "subject"), ("compositions", "held_out")):
+        rows = list(table[part].values())
+        right = sum(row["drawn"][0] * row["n"] for row in rows)
+        assert sum(row["n"] for row in rows) == table[whole]["n"]
+        assert right == pytest.approx(table[whole]["value"] * table[whole]["n"], abs=0.5)
 
 
 def test_sizes_and_arithmetic_on_file_are_those_of_the_committed_weights(table):
@@ -82,41 +92,41 @@ def test_subject_and_place_are_right_in_at_least_four_of_five_pictures(table):
 def test_a_fresh_sample_shows_the_subject_place_and_style_asked_for(pipe, probe):
     asked = scenes("drawn", DRAWN, "single")
     readings = evaluation.read_drawn(pipe, probe, asked, "en")
-    assert share(evaluation.subject_right, asked, readings) >= 0.7
-    assert share(evaluation.place_right, asked, readings) >= 0.8
-    assert share(evaluation.style_right, asked, readings) >= 0.8
+    assert share(judging.subject_right, asked, readings) >= 0.7
+    assert share(judging.place_right, asked, readings) >= 0.8
+    assert share(judging.style_right, asked, readings) >= 0.8
 
 
 def test_spanish_is_understood(pipe, probe):
     asked = scenes("spanish", DRAWN, "single")
     readings = evaluation.read_drawn(pipe, probe, asked, "es")
-    assert share(evaluation.subject_right, asked, readings) >= 0.7
+    assert share(judging.subject_right, asked, readings) >= 0.7
 
 
 def test_another_prompt_is_read_as_wrong(pipe, probe):
     asked = scenes("drawn", DRAWN, "single")
     others = asked[1:] + asked[:1]
     readings = probe.read([render(scene) for scene in asked])
-    assert share(evaluation.subject_right, others, readings) < 0.2
+    assert share(judging.subject_right, others, readings) < 0.2
 
 
 @pytest.mark.parametrize(
     ("kinds", "verdict", "floor"),
     [
-        (("single",), evaluation.subject_right, 0.95),
-        (("single", "beside", "riding"), evaluation.place_right, 0.95),
-        (("single", "beside", "riding"), evaluation.style_right, 0.97),
-        (("beside", "riding"), evaluation.both_right, 0.9),
+        (("single",), judging.subject_right, 0.95),
+        (("single", "beside", "riding"), judging.place_right, 0.95),
+        (("single", "beside", "riding"), judging.style_right, 0.97),
+        (("beside", "riding"), judging.both_right, 0.9),
     ],
 )
 def test_the_probe_reads_real_renders(probe, kinds, verdict, floor):
     asked = scenes("rendered", RENDERED, *kinds)
-    assert share(verdict, asked, evaluation.read_rendered(probe, asked)) >= floor
+    assert share(verdict, asked, probe.read([render(scene) for scene in asked])) >= floor
 
 
 def test_the_probe_counts_and_sees_hats_on_real_renders(probe):
     asked = [s for s in scenes("counted", RENDERED, "single") if s.style == "plain"]
-    readings = evaluation.read_rendered(probe, asked)
+    readings = probe.read([render(scene) for scene in asked])
     pairs = list(zip(asked, readings, strict=True))
     assert sum(s.count == r.count for s, r in pairs) / len(pairs) >= 0.95
     hatted = [(any(s.hats), r.hat > 0.5) for s, r in pairs if s.subjects[0] in world.HATTED]

@@ -104,6 +104,8 @@ def card_text() -> str:
         settings=f"{used['scheduler']}, {used['steps']} steps, guidance {used['guidance_scale']}, "
         f"fp32, on {used['device']}, {used['date']}; prompts and seeds never used in training.",
         table=_lines(_table(evaluation)),
+        subjects=_lines(_failures("Subject", evaluation["subjects"])),
+        compositions=_lines(_failures("Composition", evaluation["compositions"])),
         steps=GUIDED_STEPS,
         arithmetic=_lines(_arithmetic()),
         vocabulary=_lines(_vocabulary()),
@@ -124,17 +126,35 @@ def _lines(lines: Iterable[str]) -> str:
 
 def _table(evaluation: dict[str, dict]) -> list[str]:
     lines = [
-        "| Figure | Aim | Measured | Interval | Ceiling | n |",
-        "|---|---|---|---|---|---|",
+        "| Figure | Aim | Measured | Interval | After the VAE | Ceiling | n |",
+        "|---|---|---|---|---|---|---|",
     ]
     for key, (name, aim) in ROWS.items():
         row = evaluation[key]
         interval = (
             f"{_number(key, row['low'])} to {_number(key, row['high'])}" if "low" in row else ""
         )
-        ceiling = _number(key, row["ceiling"]) if "ceiling" in row else ""
+        ceilings = " | ".join(
+            _number(key, row[column]) if column in row else "" for column in ("restored", "ceiling")
+        )
         value = _number(key, row["value"])
-        lines.append(f"| {name} | {aim} | {value} | {interval} | {ceiling} | {row.get('n', '')} |")
+        lines.append(f"| {name} | {aim} | {value} | {interval} | {ceilings} | {row.get('n', '')} |")
+    return lines
+
+
+def _failures(title: str, rows: dict[str, dict]) -> list[str]:
+    """One line a row; what a subject was taken for stands at its end."""
+    lines = [
+        f"| {title} | Drawn | Interval | After the VAE | Real | n | Taken for |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        value, low, high = row["drawn"]
+        others = ", ".join(f"{other} {count}" for other, count in row.get("taken_for", {}).items())
+        lines.append(
+            f"| {name} | {value:.0%} | {low:.0%} to {high:.0%} | {row['restored']:.0%} "
+            f"| {row['real']:.0%} | {row['n']} | {others} |"
+        )
     return lines
 
 

@@ -1,8 +1,9 @@
 """`make pocket-eval`: the table that every set of weights is judged by.
 
 Prompts come from the grammar, for scenes that training never used; pictures are drawn with DDIM;
-the probe reads them. Its accuracy on real renders of the same scenes stands beside each figure as
-ceiling. Writes `evaluation.json`, and then the model card from it.
+the probe reads them. Beside each figure stand two ceilings: the probe's accuracy on real renders of
+the same scenes, and on those renders through the VAE and back. Writes `evaluation.json`, with a row
+for each subject and each held-out composition, and then the model card from it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,21 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from sdlesson import hub, metrics
-from sdlesson.images import to_pixels
+from sdlesson.images import to_images, to_pixels
 from sdlesson.pipelines import load_pipeline
 from sdlesson.pocket.arithmetic import macs_ratio
 from sdlesson.pocket.autoencoder import psnr
+from sdlesson.pocket.failures import by_composition, by_subject
 from sdlesson.pocket.grammar import caption
+from sdlesson.pocket.judging import (
+    Judged,
+    Verdict,
+    both_right,
+    composition_right,
+    place_right,
+    style_right,
+    subject_right,
+)
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import Scene, sample_scene
 from sdlesson.probe import Probe, Reading
@@ -37,80 +48,75 @@ GUIDANCE_SCALE = 5.0
 """Chosen once, on seeds that the table does not use."""
 BATCH = 32
 
-Verdict = Callable[[Scene, Reading], bool]
-
 
 @dataclass(frozen=True)
 class Figure:
     """One row of the table: a value with its 95% interval, over n pictures.
 
     Attributes:
-        ceiling: The same figure on real renders, where that means something.
+        restored: The same figure on real renders through the VAE, where that means something.
+        ceiling: The same figure on real renders.
     """
 
     value: float
+    restored: float | None = None
     ceiling: float | None = None
     low: float | None = None
     high: float | None = None
     n: int | None = None
 
 
-def subject_right(scene: Scene, reading: Reading) -> bool:
-    """Whether the most probable subject is the one asked for."""
-    return reading.top(1) == frozenset(scene.subjects)
+@dataclass(frozen=True)
+class Sample:
+    """What the table is counted on: three kinds of scenes, and single subjects in Spanish too."""
+
+    singles: Judged
+    pairs: Judged
+    held_out: Judged
+    spanish: Sequence[Reading]
 
 
-def both_right(scene: Scene, reading: Reading) -> bool:
-    """Whether the two most probable subjects are the two asked for."""
-    return reading.top(2) == frozenset(scene.subjects)
+def draw_sample(pipe: StableDiffusionPipeline, probe: Probe, n: int) -> Sample:
+    """Draw and read `n` scenes of each kind: 4 n pictures."""
+    singles = list(evaluation_scenes("single", n, lambda s: s.kind == "single"))
+    pairs = list(evaluation_scenes("pair", n, lambda s: s.kind in ("beside", "riding")))
+    held_out = list(evaluation_scenes("held out", n, lambda s: True, held_out=True))
+    return Sample(
+        singles=judge(pipe, probe, singles),
+        pairs=judge(pipe, probe, pairs),
+        held_out=judge(pipe, probe, held_out),
+        spanish=read_drawn(pipe, probe, singles, "es"),
+    )
 
 
-def composition_right(scene: Scene, reading: Reading) -> bool:
-    """For a held-out composition: both subjects, or the subject and its place."""
-    if len(scene.subjects) == 2:
-        return both_right(scene, reading)
-    return subject_right(scene, reading) and reading.place == scene.place
+def judge(pipe: StableDiffusionPipeline, probe: Probe, scenes: Sequence[Scene]) -> Judged:
+    """Draw the scenes' English captions, render the scenes, and read both, and the VAE's copies."""
+    renders = [render(scene) for scene in scenes]
+    return Judged(
+        scenes,
+        drawn=read_drawn(pipe, probe, scenes, "en"),
+        restored=probe.read([to_images(restored(pipe, image))[0] for image in renders]),
+        real=probe.read(renders),
+    )
 
 
-def place_right(scene: Scene, reading: Reading) -> bool:
-    """Whether the place is the one asked for."""
-    return reading.place == scene.place
-
-
-def style_right(scene: Scene, reading: Reading) -> bool:
-    """Whether the style is the one asked for."""
-    return reading.style == scene.style
-
-
-def evaluate(pipe: StableDiffusionPipeline, probe: Probe, n: int) -> dict[str, Figure]:
-    """Measure every row with `n` pictures each.
+def evaluate(pipe: StableDiffusionPipeline, sample: Sample) -> dict[str, Figure]:
+    """Measure every row of the table.
 
     Returns:
         Rows by the names of design and tests: subject, place, style, pair, held_out, spanish_gap,
         vae_psnr, pipeline_mb, scorer_mb, macs_ratio.
     """
-    singles = list(evaluation_scenes("single", n, lambda s: s.kind == "single"))
-    pairs = list(evaluation_scenes("pair", n, lambda s: s.kind in ("beside", "riding")))
-    held_out = list(evaluation_scenes("held out", n, lambda s: True, held_out=True))
-    of_singles = read_drawn(pipe, probe, singles, "en")
-    of_spanish = read_drawn(pipe, probe, singles, "es")
-    real_singles = read_rendered(probe, singles)
-    mixed = singles + pairs
-    of_pairs, real_pairs = read_drawn(pipe, probe, pairs, "en"), read_rendered(probe, pairs)
-    of_mixed, real_mixed = of_singles + of_pairs, real_singles + real_pairs
+    singles, pairs = sample.singles, sample.pairs
+    plain = [replace(scene, style="plain") for scene in singles.scenes[:256]]
     return {
-        "subject": _share(subject_right, singles, of_singles, real_singles),
-        "place": _share(place_right, mixed, of_mixed, real_mixed),
-        "style": _share(style_right, mixed, of_mixed, real_mixed),
-        "pair": _share(both_right, pairs, of_pairs, real_pairs),
-        "held_out": _share(
-            composition_right,
-            held_out,
-            read_drawn(pipe, probe, held_out, "en"),
-            read_rendered(probe, held_out),
-        ),
-        "spanish_gap": _gap(singles, of_singles, of_spanish),
-        "vae_psnr": _vae_psnr(pipe, [replace(s, style="plain") for s in singles[:256]]),
+        "subject": _share(subject_right, singles),
+        "place": _share(place_right, singles + pairs),
+        "style": _share(style_right, singles + pairs),
+        "pair": _share(both_right, pairs),
+        "held_out": _share(composition_right, sample.held_out),
+        "spanish_gap": _gap(singles, sample.spanish),
+        "vae_psnr": _vae_psnr(pipe, [render(scene) for scene in plain]),
         "pipeline_mb": Figure(round(_megabytes(hub.POCKET_FOLDER), 2)),
         "scorer_mb": Figure(round(_megabytes(hub.SCORER_FOLDER), 2)),
         "macs_ratio": Figure(round(macs_ratio(), 1)),
@@ -172,48 +178,40 @@ def read_drawn(
     return probe.read(draw_scenes(pipe, prompts, seeds, progress=f"drawing ({language})"))
 
 
-def read_rendered(probe: Probe, scenes: Sequence[Scene]) -> list[Reading]:
-    """Read real renders of the scenes: what the probe can tell at best."""
-    return probe.read([render(scene) for scene in scenes])
+@torch.no_grad()
+def restored(pipe: StableDiffusionPipeline, image: Image.Image) -> Tensor:
+    """A picture through the VAE and back, as pixels (1, 3, H, W)."""
+    pixels = to_pixels([image]).to(pipe.device)
+    return pipe.vae.decode(pipe.vae.encode(pixels).latent_dist.mean).sample.cpu()
 
 
-def share_right(
-    verdict: Verdict, scenes: Sequence[Scene], readings: Sequence[Reading]
-) -> metrics.Share:
-    """How often a reading is what its scene asked for."""
-    return metrics.share(verdict(s, r) for s, r in zip(scenes, readings, strict=True))
+def _share(verdict: Verdict, judged: Judged) -> Figure:
+    shares = judged.shares(verdict)
+    return _figure(
+        shares["drawn"],
+        restored=round(shares["restored"].value, 4),
+        ceiling=round(shares["real"].value, 4),
+    )
 
 
-def _share(
-    verdict: Verdict, scenes: Sequence[Scene], drawn: list[Reading], real: list[Reading]
-) -> Figure:
-    of_drawn, of_real = (share_right(verdict, scenes, readings) for readings in (drawn, real))
-    return _figure(of_drawn, ceiling=round(of_real.value, 4))
-
-
-def _gap(scenes: Sequence[Scene], english: list[Reading], spanish: list[Reading]) -> Figure:
+def _gap(english: Judged, spanish: Sequence[Reading]) -> Figure:
     """Subject accuracy in English less that in Spanish, over pairs from the same noise."""
     differences = (
         float(subject_right(s, e)) - float(subject_right(s, t))
-        for s, e, t in zip(scenes, english, spanish, strict=True)
+        for s, e, t in zip(english.scenes, english.drawn, spanish, strict=True)
     )
     return _figure(metrics.mean(differences))
 
 
-@torch.no_grad()
-def _vae_psnr(pipe: StableDiffusionPipeline, scenes: Sequence[Scene]) -> Figure:
+def _vae_psnr(pipe: StableDiffusionPipeline, images: Sequence[Image.Image]) -> Figure:
     """PSNR in dB of real unstyled renders, there and back."""
-    values = []
-    for scene in scenes:
-        pixels = to_pixels([render(scene)]).to(pipe.device)
-        restored: Tensor = pipe.vae.decode(pipe.vae.encode(pixels).latent_dist.mean).sample
-        values.append(psnr(restored, pixels))
+    values = [psnr(restored(pipe, image), to_pixels([image])) for image in images]
     return _figure(metrics.mean(values))
 
 
-def _figure(measured: metrics.Share | metrics.Mean, ceiling: float | None = None) -> Figure:
+def _figure(measured: metrics.Share | metrics.Mean, **ceilings: float) -> Figure:
     value, low, high = (round(number, 4) for number in measured[:3])
-    return Figure(value, ceiling, low, high, measured.n)
+    return Figure(value, low=low, high=high, n=measured.n, **ceilings)
 
 
 def _megabytes(folder: Path) -> float:
@@ -233,10 +231,14 @@ def main(arguments: list[str] | None = None) -> None:
     pipe = judged_pipeline(options.device)
     if not options.card_only:
         started = datetime.now(UTC)
-        table = evaluate(pipe, metrics.pocket_probe(), options.n)
+        sample = draw_sample(pipe, metrics.pocket_probe(), options.n)
         rows = {
             name: {k: v for k, v in vars(figure).items() if v is not None}
-            for name, figure in table.items()
+            for name, figure in evaluate(pipe, sample).items()
+        }
+        parts = {
+            "subjects": by_subject(sample.singles, subject_right),
+            "compositions": by_composition(sample.held_out, composition_right),
         }
         settings = {
             "scheduler": type(pipe.scheduler).__name__.removesuffix("Scheduler"),
@@ -244,7 +246,9 @@ def main(arguments: list[str] | None = None) -> None:
             "device": options.device, "date": started.date().isoformat(),
             "minutes": round((datetime.now(UTC) - started).total_seconds() / 60, 1),
         }  # fmt: skip
-        EVALUATION_FILE.write_text(json.dumps({**rows, "settings": settings}, indent=2) + "\n")
+        EVALUATION_FILE.write_text(
+            json.dumps({**rows, **parts, "settings": settings}, indent=1) + "\n"
+        )
     write_card(pipe)
 
 
