@@ -1,5 +1,6 @@
 """Load a Stable Diffusion pipeline, whichever model it is and wherever this runs."""
 
+import json
 import os
 from pathlib import Path
 
@@ -49,6 +50,23 @@ def load_pipeline(
     if os.environ.get("TQDM_DISABLE"):  # tqdm's own switch, which diffusers overrules
         pipe.set_progress_bar_config(disable=True)
     return pipe.to(place)
+
+
+def save_pipeline(pipe: StableDiffusionPipeline, folder: Path) -> None:
+    """Save under names that every supported version loads, with the checksums of all files."""
+    pipe.save_pretrained(folder, safe_serialization=True)
+    if pipe.feature_extractor is not None:
+        # Without torchvision the class saved is a variant that older versions do not have.
+        name = "CLIPImageProcessor"
+        amend_json(folder / "model_index.json", feature_extractor=["transformers", name])
+        processor = folder / "feature_extractor" / "preprocessor_config.json"
+        amend_json(processor, image_processor_type=name)
+    downloads.write_checksums(folder)
+
+
+def amend_json(path: Path, **fields: object) -> None:
+    """Set fields of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields, indent=2) + "\n")
 
 
 def _choose_device(device: str | torch.device | None) -> str:

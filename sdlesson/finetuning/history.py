@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from PIL import Image
 
-from sdlesson.metrics import Mean
+from sdlesson.metrics import Mean, mean
+from sdlesson.settings import MAX_STEPS
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,21 @@ class History:
 
     def smooth(self, window: int = 25) -> list[float]:
         """The loss as a running mean over the last `window` steps, one value a step."""
-        raise NotImplementedError
+        sums = [0.0, *accumulate(step.loss for step in self.steps)]
+        starts = (max(0, end - window) for end in range(1, len(sums)))
+        return [
+            (sums[end] - sums[start]) / (end - start) for end, start in enumerate(starts, start=1)
+        ]
 
     def by_timestep(self, bins: int = 10, *, first: int = 0) -> list[Mean]:
-        """The mean error of each of `bins` equal ranges of timesteps, from step `first` on."""
-        raise NotImplementedError
+        """The mean error of each of `bins` equal ranges of timesteps, from step `first` on.
+
+        Returns:
+            From the least noise to the most; NaN where a range was met less than twice.
+        """
+        errors: list[list[float]] = [[] for _ in range(bins)]
+        for step in self.steps[first:]:
+            for timestep, error in zip(step.timesteps, step.errors, strict=True):
+                errors[timestep * bins // MAX_STEPS].append(error)
+        unknown = Mean(math.nan, math.nan, math.nan, 0)
+        return [mean(found) if len(found) > 1 else unknown for found in errors]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+import re
+from dataclasses import dataclass
 from numbers import Integral, Real
+
+from sdlesson.settings import check_seed
 
 PRIORS = ("none", "class_images", "own_prediction")
 LORA_LEARNING_RATE = 1e-3
@@ -40,6 +43,9 @@ class TrainingSettings:
         sample_prompts: Prompts to draw during training.
         sample_every: Steps between such drawings.
         seed: Seed of everything that is left to chance.
+
+    Raises:
+        ValueError: A setting is outside its range, or two of them do not go together.
     """
 
     word: str
@@ -63,3 +69,93 @@ class TrainingSettings:
     sample_prompts: tuple[str, ...] = ()
     sample_every: int = 100
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_words(self.word, self.class_noun)
+        for name in ("steps", "batch_size", "gradient_accumulation", "class_images"):
+            _check_whole(name, getattr(self, name))
+        for name in ("checkpoint_every", "sample_every"):
+            _check_whole(name, getattr(self, name))
+        _check_whole("warmup", self.warmup, low=0)
+        check_seed(self.seed)
+        if self.rank is not None:
+            _check_whole("rank", self.rank, advice="try 4, or None for full DreamBooth")
+        for name in ("alpha", "learning_rate", "min_snr_gamma"):
+            if getattr(self, name) is not None:
+                _check_number(name, getattr(self, name))
+        if self.ema_decay is not None:
+            _check_number("ema_decay", self.ema_decay, high=1.0)
+        _check_number("prior_weight", self.prior_weight)
+        self._check_prior()
+        if self.batch_size % self.gradient_accumulation:
+            raise ValueError(
+                f"gradient_accumulation={self.gradient_accumulation} must divide "
+                f"batch_size={self.batch_size}, which is worked through in equal parts"
+            )
+        if isinstance(self.sample_prompts, str):
+            raise ValueError(f"sample_prompts={self.sample_prompts!r} must be a tuple of texts")
+
+    @property
+    def instance_prompt(self) -> str:
+        """The text that names the new thing."""
+        return f"a {self.word} {self.class_noun}"
+
+    @property
+    def class_prompt(self) -> str:
+        """The text that names any other thing of its kind."""
+        return f"a {self.class_noun}"
+
+    @property
+    def is_lora(self) -> bool:
+        """Whether an adapter is trained, and not the model itself."""
+        return self.rank is not None
+
+    @property
+    def scale(self) -> float:
+        """What the LoRA's product of matrices is multiplied with: alpha / rank."""
+        if self.rank is None or self.alpha is None:
+            return 1.0
+        return self.alpha / self.rank
+
+    @property
+    def peak_rate(self) -> float:
+        """The learning rate after the warm-up."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return LORA_LEARNING_RATE if self.is_lora else FULL_LEARNING_RATE
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, which does not depend on how many steps there will be."""
+        return self.peak_rate * min(1.0, (step + 1) / max(1, self.warmup))
+
+    def _check_prior(self) -> None:
+        if self.prior not in PRIORS:
+            raise ValueError(f"prior={self.prior!r} must be one of {', '.join(PRIORS)}")
+        if self.prior == "own_prediction" and not self.is_lora:
+            raise ValueError(
+                'prior="own_prediction" asks the base model, which full DreamBooth overwrites: '
+                'set a rank, or prior="class_images", or "none"'
+            )
+
+
+def _check_words(word: str, class_noun: str) -> None:
+    if not isinstance(word, str) or not re.fullmatch(r"\w[\w-]*", word):
+        raise ValueError(f"word={word!r} must be one word of letters and digits; try 'zwx'")
+    if not isinstance(class_noun, str) or not class_noun.strip():
+        raise ValueError(f"class_noun={class_noun!r} must say what the thing is; try 'robot'")
+    if word.casefold() in class_noun.casefold().split():
+        raise ValueError(f"word={word!r} is the class itself; choose a word that nothing is called")
+
+
+def _check_whole(name: str, value: object, *, low: int = 1, advice: str = "") -> None:
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low:
+        return
+    hint = f"; {advice}" if advice else ""
+    raise ValueError(f"{name}={value!r} must be a whole number from {low}{hint}")
+
+
+def _check_number(name: str, value: object, *, high: float = math.inf) -> None:
+    if isinstance(value, Real) and 0 < float(value) < high:
+        return
+    most = "" if high == math.inf else f" and below {high:g}"
+    raise ValueError(f"{name}={value!r} must be a number above 0{most}")

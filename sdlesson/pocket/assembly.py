@@ -14,6 +14,7 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from sdlesson.downloads import write_checksums
 from sdlesson.hub import POCKET_FOLDER, SCORER_FOLDER
+from sdlesson.pipelines import amend_json, save_pipeline
 from sdlesson.pocket.autoencoder import latents_std, new_autoencoder
 from sdlesson.pocket.checker import make_checker
 from sdlesson.pocket.denoiser import Denoiser, new_scheduler, new_text_encoder, new_unet
@@ -60,22 +61,18 @@ def package(
         safety_checker=make_checker(clip, bank, device, scene_seed),
         feature_extractor=processor,
     )
-    save_pipeline(pipe, output / POCKET_FOLDER.name)
+    save_half(pipe, output / POCKET_FOLDER.name)
     save_scorer(clip.cpu(), probe, tokenizer, processor, output / SCORER_FOLDER.name)
     write_vocabulary(output / VOCABULARY_FILE.name)
 
 
-def save_pipeline(pipe: StableDiffusionPipeline, folder: Path) -> None:
-    """Save in half precision, under names that every supported version loads, with checksums."""
+def save_half(pipe: StableDiffusionPipeline, folder: Path) -> None:
+    """Save in half precision, with the tokenizer's files as CLIP's own too."""
     _clear(folder)
-    pipe.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
-    # Without torchvision the class saved is a variant that older versions do not have.
-    processor = "CLIPImageProcessor"
-    _amend(folder / "model_index.json", feature_extractor=["transformers", processor])
-    _amend(folder / "feature_extractor/preprocessor_config.json", image_processor_type=processor)
+    save_pipeline(pipe.to(dtype=torch.float16), folder)
     # transformers loads in the dtype of the configuration, diffusers in fp32: make it one.
     for part in ("text_encoder", "safety_checker"):
-        _amend(folder / part / "config.json", dtype="float32")
+        amend_json(folder / part / "config.json", dtype="float32")
     _write_merges(pipe.tokenizer, folder / "tokenizer")
     write_checksums(folder)
 
@@ -92,8 +89,8 @@ def save_scorer(
     clip.half().save_pretrained(folder / "clip", safe_serialization=True)
     tokenizer.save_pretrained(folder / "clip")
     processor.save_pretrained(folder / "clip")
-    _amend(folder / "clip/config.json", dtype="float32")
-    _amend(folder / "clip/preprocessor_config.json", image_processor_type="CLIPImageProcessor")
+    amend_json(folder / "clip/config.json", dtype="float32")
+    amend_json(folder / "clip/preprocessor_config.json", image_processor_type="CLIPImageProcessor")
     probe.save(folder / "probe.safetensors")
     write_checksums(folder)
 
@@ -119,11 +116,6 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.suffix not in (".md", ".png"):
             path.unlink()
-
-
-def _amend(path: Path, **fields: object) -> None:
-    """Set fields of a JSON file."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields, indent=2) + "\n")
 
 
 def _write_merges(tokenizer: CLIPTokenizer, folder: Path) -> None:

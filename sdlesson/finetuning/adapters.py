@@ -1,0 +1,165 @@
+"""Put a LoRA on a pipeline, switch it off, and say what is trained.
+
+A LoRA leaves a layer's matrix W as it is and adds a product of two thin ones to it:
+W + alpha / rank * B A (Hu et al. 2021, eq. 3, arXiv:2106.09685). B starts at zero, so the model
+starts as it was.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from peft import LoraConfig
+from peft.import_utils import is_torchao_available
+from torch import nn
+
+from sdlesson.finetuning.settings import TrainingSettings
+
+# The attention layers: where the picture reads the text, and itself.
+UNET_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+TEXT_ENCODER_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
+def check_peft() -> None:
+    """Let LoRA work beside an old torchao, such as Colab's.
+
+    peft asks once whether torchao is here, and raises when it finds one older than it supports,
+    though nothing in this course uses it. Asked while torchao cannot be found, it answers no, and
+    remembers that.
+    """
+    try:
+        is_torchao_available()
+    except ImportError:
+        found = sys.modules.get("torchao")
+        sys.modules["torchao"] = None  # type: ignore[assignment]  # Python's own sign for "absent"
+        try:
+            is_torchao_available()
+        finally:
+            del sys.modules["torchao"]
+            if found is not None:
+                sys.modules["torchao"] = found
+
+
+def trained_parts(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> dict[str, Any]:
+    """The parts of a pipeline that a training changes, by their names in it."""
+    names = ["unet", "text_encoder"] if settings.train_text_encoder else ["unet"]
+    return {name: getattr(pipe, name) for name in names}
+
+
+def trained_parameters(pipe: StableDiffusionPipeline) -> dict[str, nn.Parameter]:
+    """What the optimizer changes, by part and name."""
+    return {
+        f"{part}.{name}": parameter
+        for part in ("unet", "text_encoder")
+        for name, parameter in getattr(pipe, part).named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def prepare(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
+    """Freeze a pipeline but for what is to be trained, and have that in float32.
+
+    For a LoRA, a new adapter named after the word is the one that is on; one of that name that
+    was there is replaced, any others are off and stay as they are.
+
+    Raises:
+        ValueError: Full DreamBooth is asked of a pipeline that carries adapters.
+    """
+    for module in pipe.components.values():
+        if isinstance(module, nn.Module):
+            module.requires_grad_(False)
+    for name, part in trained_parts(pipe, settings).items():
+        if settings.is_lora:
+            targets = UNET_TARGETS if name == "unet" else TEXT_ENCODER_TARGETS
+            _add_adapter(part, settings, list(targets))
+        else:
+            nn.Module.to(part, torch.float32).requires_grad_(True)
+    for parameter in trained_parameters(pipe).values():
+        parameter.data = parameter.data.float()
+
+
+def base_only(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
+    """Switch every adapter off, and take the one away that this training would make anew.
+
+    Raises:
+        ValueError: Full DreamBooth would be trained under adapters.
+    """
+    names = adapter_names(pipe)
+    if names and not settings.is_lora:
+        raise ValueError(
+            f"the pipeline carries the LoRA {', '.join(names)}; "
+            "call pipe.unload_lora_weights() before full DreamBooth"
+        )
+    if settings.word in names:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # peft: the active adapter is deleted
+            pipe.delete_adapters(settings.word)
+    if names - {settings.word}:
+        pipe.disable_lora()
+
+
+def adapter_names(pipe: StableDiffusionPipeline) -> set[str]:
+    """The adapters that a pipeline carries, on or off."""
+    return {name for names in pipe.get_list_adapters().values() for name in names}
+
+
+@contextmanager
+def being_trained(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> Iterator[None]:
+    """Have the trained parts in float32, learning; then as they were, but for what they learned.
+
+    A frozen part under an adapter keeps its precision: the adapter alone is in float32.
+    """
+    parts = trained_parts(pipe, settings)
+    dtypes = {name: next(part.parameters()).dtype for name, part in parts.items()}
+    prepare(pipe, settings)
+    for name, part in parts.items():
+        part.train()
+        if settings.gradient_checkpointing:
+            _checkpointing(name, part, on=True)
+    try:
+        yield
+    finally:
+        for name, part in parts.items():
+            part.eval()
+            if settings.gradient_checkpointing:
+                _checkpointing(name, part, on=False)
+            if not settings.is_lora:
+                nn.Module.to(part, dtypes[name])
+
+
+@contextmanager
+def adapter_off(unet: UNet2DConditionModel) -> Iterator[None]:
+    """The U-Net as it was before any adapter, for a while."""
+    unet.disable_adapters()
+    try:
+        yield
+    finally:
+        unet.enable_adapters()
+
+
+def _add_adapter(part: Any, settings: TrainingSettings, targets: list[str]) -> None:
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.rank if settings.alpha is None else settings.alpha,
+        init_lora_weights="gaussian",
+        target_modules=targets,
+    )
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft: there are adapters already
+        torch.default_generator.manual_seed(settings.seed)  # which peft draws from
+        part.add_adapter(config, adapter_name=settings.word)
+
+
+def _checkpointing(name: str, part: Any, *, on: bool) -> None:
+    if name == "unet":
+        part.enable_gradient_checkpointing() if on else part.disable_gradient_checkpointing()
+    elif on:
+        part.gradient_checkpointing_enable({"use_reentrant": False})
+    else:
+        part.gradient_checkpointing_disable()

@@ -1,0 +1,156 @@
+"""What each step trains on, made from the seed and the number of the step alone.
+
+Photos go through the VAE once and texts through the text encoder once, before training: both are
+as they were at every step, so neither has to stay in memory. All chance is drawn on the CPU, so
+the batches are the same on every device and for any number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from torch import Tensor, nn
+
+from sdlesson.diffusion import add_noise, embed
+from sdlesson.images import to_pixels
+
+MAX_TORCH_SEED = 2**64
+STEP_STRIDE = 1_000_003  # a prime, so that neighbouring seeds do not share their steps
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures under noise: the photos first, and then the prior's, if there is one.
+
+    Attributes:
+        noisy: (B, 4, H/8, W/8).
+        timesteps: (B,).
+        target: What the prediction should be: the noise, or the model's own prediction.
+        embeddings: Of the texts by the untrained text encoder, (B, tokens, channels).
+        tokens: The texts themselves, for a text encoder that is trained, (B, tokens).
+        photos: How many of the pictures are photos.
+    """
+
+    noisy: Tensor
+    timesteps: Tensor
+    target: Tensor
+    embeddings: Tensor
+    tokens: Tensor
+    photos: int
+
+    @property
+    def prior(self) -> Batch:
+        """The prior's pictures alone."""
+        return self._pick(slice(self.photos, None), photos=0)
+
+    def part(self, index: int, count: int) -> Batch:
+        """One of `count` equal parts, with its share of the photos and of the prior's pictures."""
+        every = torch.arange(len(self.noisy))
+        chosen = [
+            pictures.tensor_split(count)[index]
+            for pictures in (every[: self.photos], every[self.photos :])
+        ]
+        return self._pick(torch.cat(chosen), photos=len(chosen[0]))
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        moved = {name: tensor.to(device) for name, tensor in self._tensors().items()}
+        return Batch(**moved, photos=self.photos)
+
+    def _pick(self, rows: Tensor | slice, *, photos: int) -> Batch:
+        picked = {name: tensor[rows] for name, tensor in self._tensors().items()}
+        return Batch(**picked, photos=photos)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "photos"
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Pictures with their texts, as the VAE and the text encoder leave them, on the CPU.
+
+    Attributes:
+        mean: Of each picture's posterior, scaled for the U-Net, (N, 4, H/8, W/8).
+        std: Its standard deviation, likewise.
+        embeddings: Of each picture's text, (N, tokens, channels).
+        tokens: The text itself, (N, tokens).
+    """
+
+    mean: Tensor
+    std: Tensor
+    embeddings: Tensor
+    tokens: Tensor
+
+
+@torch.no_grad()
+def cache(
+    pipe: StableDiffusionPipeline, images: Sequence[Image.Image], prompts: Sequence[str]
+) -> Source:
+    """Encode pictures and their texts, one by one, which takes no more memory for many.
+
+    diffusers' own `to` warns of every cast of a VAE, PyTorch's does not.
+    """
+    vae, dtype = pipe.vae, pipe.vae.dtype
+    nn.Module.to(vae, torch.float32)  # half overflows on some pictures, and this is done once
+    try:
+        posteriors = [
+            vae.encode(to_pixels([image]).to(pipe.device)).latent_dist for image in images
+        ]
+    finally:
+        nn.Module.to(vae, dtype)
+    scale = vae.config.scaling_factor
+    distinct = list(dict.fromkeys(prompts))
+    embedded = {text: embed(pipe, [text]).cpu() for text in distinct}
+    return Source(
+        mean=torch.cat([posterior.mean for posterior in posteriors]).cpu() * scale,
+        std=torch.cat([posterior.std for posterior in posteriors]).cpu() * scale,
+        embeddings=torch.cat([embedded[text] for text in prompts]),
+        tokens=pipe.tokenizer(
+            list(prompts), padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """The batches of a training, each of `size` photos and, with a prior, as many of its pictures.
+
+    Attributes:
+        photos: What is to be learned.
+        prior: What is to be kept, or None.
+        alphas_cumprod: Of the model's schedule, (T,).
+    """
+
+    photos: Source
+    prior: Source | None
+    alphas_cumprod: Tensor
+    size: int
+    seed: int
+
+    def batch_at(self, step: int) -> Batch:
+        """The batch of a step: the pictures take turns, the noise and its levels are drawn."""
+        generator = torch.Generator().manual_seed((self.seed * STEP_STRIDE + step) % MAX_TORCH_SEED)
+        sources = [source for source in (self.photos, self.prior) if source is not None]
+        turns = torch.arange(step * self.size, (step + 1) * self.size)
+        picked = [(source, turns % len(source.mean)) for source in sources]
+        mean = torch.cat([source.mean[rows] for source, rows in picked])
+        std = torch.cat([source.std[rows] for source, rows in picked])
+        clean = mean + std * torch.randn(mean.shape, generator=generator)
+        noise = torch.randn(mean.shape, generator=generator)
+        timesteps = torch.randint(len(self.alphas_cumprod), (len(mean),), generator=generator)
+        return Batch(
+            noisy=add_noise(clean, noise, timesteps, self.alphas_cumprod),
+            timesteps=timesteps,
+            target=noise,
+            embeddings=torch.cat([source.embeddings[rows] for source, rows in picked]),
+            tokens=torch.cat([source.tokens[rows] for source, rows in picked]),
+            photos=self.size,
+        )

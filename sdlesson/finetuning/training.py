@@ -1,0 +1,220 @@
+"""Teach a pipeline one new thing, in this process; stop at any time, and go on later."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+from sdlesson.finetuning import checkpoints
+from sdlesson.finetuning.adapters import base_only, being_trained, check_peft, trained_parameters
+from sdlesson.finetuning.batches import Batches, cache
+from sdlesson.finetuning.history import History, Step
+from sdlesson.finetuning.job import Job, make_job
+from sdlesson.finetuning.lora_files import save_lora
+from sdlesson.finetuning.machine import idle_parts, make_accelerator, moved, uninterrupted
+from sdlesson.finetuning.memory import check_memory
+from sdlesson.finetuning.pictures import class_images, samples
+from sdlesson.finetuning.run import Run
+from sdlesson.finetuning.settings import TrainingSettings
+from sdlesson.language import say
+from sdlesson.pipelines import save_pipeline
+
+Watch = Callable[[Step], object]
+"""Takes each step of a training as soon as it is done."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What came out of a call of `train`.
+
+    Attributes:
+        pipe: The pipeline, ready to draw what it has learned so far.
+        steps: How many were taken, in this call and before.
+        folder: Where the checkpoint is.
+    """
+
+    pipe: StableDiffusionPipeline
+    settings: TrainingSettings
+    history: History
+    steps: int
+    folder: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps were taken; if not, the same call goes on."""
+        return self.steps >= self.settings.steps
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a LoRA as one file, or after full DreamBooth a folder for `load_pipeline`.
+
+        Raises:
+            ValueError: The path does not suit, or is a folder of something else.
+            OSError: The disk is full, say; what was there before stays.
+        """
+        if self.settings.is_lora:
+            word, class_noun = self.settings.word, self.settings.class_noun
+            save_lora(self.pipe, path, name=word, word=word, class_noun=class_noun)
+        else:
+            _save_folder(self.pipe, Path(path))
+
+
+def train(
+    pipe: StableDiffusionPipeline,
+    photos: Sequence[Image.Image],
+    settings: TrainingSettings,
+    folder: str | os.PathLike[str],
+    *,
+    prompts: Sequence[str] | None = None,
+    watch: Watch | None = None,
+) -> Training:
+    """Teach a pipeline what the photos show, and leave it ready to draw that.
+
+    A folder that holds a checkpoint of the same training is gone on from, to the same weights as
+    without the pause; where all steps were taken, nothing is trained. Interrupting the kernel
+    saves and returns. A LoRA becomes the adapter named after the word: it alone is on afterwards,
+    and one of that name is replaced. Other adapters stay on the pipeline unchanged, but off, in
+    training too; `pipe.set_adapters` combines them.
+
+    Args:
+        pipe: A pipeline whose U-Net predicts noise; it is changed.
+        photos: RGB pictures of one size, with sides in multiples of 8; see `load_photos`.
+        settings: What to teach and how.
+        folder: For the checkpoint and the pictures of the class.
+        prompts: What each photo shows, with the word in it; by default the instance prompt.
+        watch: Is called with each step.
+
+    Raises:
+        ValueError: Photos, prompts or settings do not fit, or the folder holds something else.
+        DoesNotFitError: Memory is short; says which setting would fit.
+        DivergedError: The loss became NaN, infinite, or worse than guessing; the last good
+            checkpoint stays, and the pipeline has its weights.
+        OSError: A checkpoint cannot be written, as on a full disk; the one before stays.
+    """
+    job = make_job(pipe, photos, settings, folder, prompts)
+    check_peft()
+    state = checkpoints.read(job.folder, job.identity, settings.steps)
+    base_only(pipe, settings)
+    if state is not None and state["done"] >= settings.steps:
+        history = _recall(job, state)
+    else:
+        height, width = job.size
+        check_memory(pipe, settings, height=height, width=width)
+        history = _go_on(job, state, watch)
+    training = Training(pipe, settings, history, len(history.steps), job.folder)
+    if not settings.is_lora:  # which pictures tell of, as they do of the model's name
+        pipe.register_to_config(_name_or_path=f"{job.model} + {settings.word}")
+    if not training.finished:
+        print(_interrupted_note(training))
+    return training
+
+
+def _go_on(job: Job, state: checkpoints.State | None, watch: Watch | None) -> History:
+    """Train until all steps are done or the kernel is interrupted."""
+    try:
+        accelerator = make_accelerator(job.pipe)
+        batches = _make_batches(job, accelerator)
+        idle = idle_parts(job.pipe, job.settings)
+        with moved(idle, torch.device("cpu")), being_trained(job.pipe, job.settings):
+            run = Run(job.pipe, batches, job.settings, accelerator)
+            if state is not None:
+                run.load(state)
+            _loop(job, run, accelerator, watch)
+        return run.history
+    except BaseException as error:  # whatever it is, the pipeline is left with what is on disk
+        base_only(job.pipe, job.settings)
+        state = checkpoints.read(job.folder, job.identity, job.settings.steps)
+        history = History() if state is None else _recall(job, state)
+        if isinstance(error, KeyboardInterrupt):
+            return history
+        raise
+
+
+def _loop(job: Job, run: Run, accelerator: Accelerator, watch: Watch | None) -> None:
+    settings, is_main = job.settings, accelerator.is_main_process
+    _keep(job, run, accelerator)  # if that cannot be done, it is better known now
+    try:
+        while run.done < settings.steps:
+            step = run.advance()
+            if (
+                is_main
+                and settings.sample_prompts
+                and _is_due(run, settings.sample_every, settings)
+            ):
+                with run.averaged(), accelerator.autocast():
+                    step = run.illustrate(samples(job, accelerator.device))
+            if is_main and watch is not None:
+                watch(step)
+            if _is_due(run, settings.checkpoint_every, settings):
+                _keep(job, run, accelerator)
+    except KeyboardInterrupt:
+        with uninterrupted():
+            _keep(job, run, accelerator)
+    run.settle()
+
+
+def _is_due(run: Run, every: int, settings: TrainingSettings) -> bool:
+    return run.done % every == 0 or run.done == settings.steps
+
+
+def _keep(job: Job, run: Run, accelerator: Accelerator) -> None:
+    if accelerator.is_main_process:
+        checkpoints.write(job.folder, {"identity": job.identity, **run.state()})
+
+
+def _recall(job: Job, state: checkpoints.State) -> History:
+    """Put on the pipeline what a checkpoint has learned."""
+    with being_trained(job.pipe, job.settings), torch.no_grad():
+        for name, weight in trained_parameters(job.pipe).items():
+            weight.copy_({**state["weights"], **state["average"]}[name])
+    return checkpoints.unpack_history(state["history"])
+
+
+def _make_batches(job: Job, accelerator: Accelerator) -> Batches:
+    """Encode the photos, and what the prior needs, while the model is as it was."""
+    settings, pipe = job.settings, job.pipe
+    parts = settings.gradient_accumulation * accelerator.num_processes
+    if settings.batch_size % parts:
+        raise ValueError(
+            f"batch_size={settings.batch_size} must be a multiple of {parts}, the processes times "
+            f"gradient_accumulation; try {parts * -(-settings.batch_size // parts)}"
+        )
+    photos = cache(pipe, job.photos, job.prompts)
+    prior = None
+    if settings.prior == "class_images":
+        with accelerator.main_process_first():  # which draws them; the others read them
+            images = class_images(job)
+        prior = cache(pipe, images, [settings.class_prompt] * len(images))
+    elif settings.prior == "own_prediction":
+        prior = cache(pipe, job.photos, [settings.class_prompt] * len(job.photos))
+    alphas_cumprod = pipe.scheduler.alphas_cumprod.cpu()
+    return Batches(photos, prior, alphas_cumprod, settings.batch_size, settings.seed)
+
+
+def _save_folder(pipe: StableDiffusionPipeline, path: Path) -> None:
+    """Save a pipeline where there is none yet, or in the place of one, whole or not at all."""
+    if path.exists() and not (path / "model_index.json").is_file() and any(path.iterdir()):
+        raise ValueError(f"{path} is not empty and holds no pipeline; choose another folder")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_pipeline(pipe, partial)
+        shutil.rmtree(path, ignore_errors=True)
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _interrupted_note(training: Training) -> str:
+    done, steps = training.steps, training.settings.steps
+    return say(
+        f"Stopped after {done} of {steps} steps. Nothing is lost: run the same cell to go on.",
+        f"Parado tras {done} de {steps} pasos. No se pierde nada: ejecuta la misma celda para "
+        "seguir.",
+    )
