@@ -188,9 +188,9 @@ def _copy(pipe: StableDiffusionPipeline) -> StableDiffusionPipeline:
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(pipe.unet.config)
         text_encoder = CLIPTextModel(pipe.text_encoder.config)
-    for copied, original in ((unet, pipe.unet), (text_encoder, pipe.text_encoder)):
-        for weight in copied.parameters():
-            weight.data = weight.data.to(original.dtype)
+    for part, dtype in ((unet, pipe.unet.dtype), (text_encoder, pipe.text_encoder.dtype)):
+        for weight in part.parameters():
+            weight.data = weight.data.to(dtype)
     return StableDiffusionPipeline(
         vae=None,
         text_encoder=text_encoder,
@@ -209,7 +209,7 @@ def _batch(
     """What is worked through at once, without content."""
     photos = settings.batch_size // settings.gradient_accumulation
     size = photos if settings.prior == "none" else 2 * photos
-    factor, window = pipe.vae_scale_factor, pipe.tokenizer.model_max_length
+    factor, window = pipe.vae_scale_factor, pipe.text_encoder.config.max_position_embeddings
     with torch.device("meta"):
         latents = torch.empty(size, pipe.unet.config.in_channels, height // factor, width // factor)
         return Batch(

@@ -89,9 +89,11 @@ def check_memory(
     if needed <= room:
         return
     name = device_name(pipe.device.type)
+    missing = pipe.device.type == "cuda" and not has_8bit_adam(pipe.device)
     raise DoesNotFitError(
         f"this training needs {_readable(needed)} and {name} has {_readable(room)} for it: "
         f"{_advice(pipe, settings, height, width, room)}"
+        f"{'; use_8bit_adam=True saves more after pip install bitsandbytes' if missing else ''}"
     )
 
 
@@ -119,7 +121,7 @@ def _advice(
 
 
 def _changes(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
-    """Each change that saves memory, from the least harm to the most, and then all up to each."""
+    """Each change that saves memory, the least harmful first, and then it with all before it."""
     changes: list[dict[str, Any]] = []
     if not settings.use_8bit_adam and has_8bit_adam(pipe.device):
         changes.append({"use_8bit_adam": True})
@@ -129,11 +131,12 @@ def _changes(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> Itera
         changes.append({"gradient_accumulation": settings.batch_size})
     if not settings.is_lora:
         changes.append({"rank": SMALL_RANK})
-    yield from changes
-    together = changes[0] if changes else {}
-    for change in changes[1:]:
-        together = together | change
-        yield together
+    together: dict[str, Any] = {}
+    for change in changes:
+        yield change
+        if together:
+            yield together | change
+        together |= change
 
 
 def _readable(size: int) -> str:
