@@ -14,7 +14,7 @@ from torch import Tensor
 from sdlesson import hub, images
 from sdlesson.diffusion import decode_latents
 from sdlesson.language import say
-from sdlesson.pipelines import load_pipeline
+from sdlesson.pipelines import LEARNED, load_pipeline
 from sdlesson.prompts import Unknown, cut_words, unknown_words
 from sdlesson.settings import (
     DEFAULT_STEPS,
@@ -153,8 +153,10 @@ def draw(
 
 def prompt_notes(pipe: StableDiffusionPipeline, prompt: str) -> Iterator[str]:
     """Say which words of a prompt the model does not know, and which it will not read."""
-    is_pocket = str(pipe.name_or_path) in ("pocket", str(hub.POCKET_FOLDER))
-    unknown = unknown_words(prompt) if is_pocket else []
+    model, *words = str(pipe.name_or_path).split(LEARNED)
+    adapters = [name for names in pipe.get_list_adapters().values() for name in names]
+    is_pocket = model in ("pocket", str(hub.POCKET_FOLDER))
+    unknown = unknown_words(prompt, taught=[*words, *adapters]) if is_pocket else []
     if unknown:
         words = ", ".join(_describe(word) for word in unknown)
         yield say(

@@ -14,6 +14,8 @@ from sdlesson.language import say
 from sdlesson.runtime import best_device, best_dtype
 
 MODEL_VARIABLE = "SDLESSON_MODEL"
+LEARNED = " + "
+"""Between the name of a model and each word that it was taught in full."""
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 # diffusers renamed the argument: the new name is not read before 0.42, the old one warns since.

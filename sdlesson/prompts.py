@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -27,9 +28,13 @@ class Unknown(NamedTuple):
     suggestions: tuple[str, ...]
 
 
-def unknown_words(prompt: str) -> list[Unknown]:
-    """List the words of a prompt that the pocket model does not know, each once, in order."""
-    known = frozenset().union(*_vocabularies().values())
+def unknown_words(prompt: str, *, taught: Iterable[str] = ()) -> list[Unknown]:
+    """List the words of a prompt that the pocket model does not know, each once, in order.
+
+    Args:
+        taught: Words that it has learned since it was made.
+    """
+    known = frozenset(word.casefold() for word in taught).union(*_vocabularies().values())
     words = dict.fromkeys(word for word in _words(prompt) if not _is_known(word, known))
     return [Unknown(word, _suggestions(word, known)) for word in words]
 

@@ -1,6 +1,7 @@
 import io
 import math
 import os
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from fixtures_pipeline import flag_everything
+from peft import LoraConfig
 from PIL import Image
 
 import sdlesson
-from sdlesson.drawing import Drawing, draw
+from sdlesson.drawing import Drawing, draw, prompt_notes
 from sdlesson.images import picture_difference, read_settings, same_picture, save_png
+from sdlesson.pipelines import LEARNED
 from sdlesson.settings import MAX_SEED
 
 ASTRONAUT = "an astronaut riding a horse on Mars"
@@ -171,6 +174,19 @@ def test_words_past_the_pocket_models_window_are_named(pocket: StableDiffusionPi
     draw(prompt, pipe=pocket, num_inference_steps=1, report=notes.append)
     assert "32 tokens" in notes[0]
     assert notes[0].endswith("and a dog")
+
+
+def test_a_word_that_an_adapter_or_a_full_training_taught_is_known(
+    pocket: StableDiffusionPipeline,
+) -> None:
+    pipe = StableDiffusionPipeline(**pocket.components | {"unet": deepcopy(pocket.unet)})
+    pipe.register_to_config(_name_or_path="pocket")
+    assert [note.count('"zwx"') for note in prompt_notes(pipe, "a zwx robot")] == [1]
+    pipe.unet.add_adapter(LoraConfig(target_modules=["to_q"]), "zwx")
+    assert list(prompt_notes(pipe, "a zwx robot")) == []
+    assert [note.count('"qvb"') for note in prompt_notes(pipe, "a qvb robot")] == [1]
+    pipe.register_to_config(_name_or_path=f"pocket{LEARNED}qvb")
+    assert list(prompt_notes(pipe, "a qvb robot")) == []
 
 
 def test_words_cut_from_the_negative_prompt_are_named_too(tiny: StableDiffusionPipeline) -> None:

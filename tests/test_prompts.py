@@ -88,3 +88,9 @@ def test_words_of_both_languages_count_as_the_readers() -> None:
     set_language("es")
     assert guess_language("panda, pixel art") == "es"
     assert guess_language("two cats") == "en"
+
+
+def test_a_word_that_was_taught_is_known() -> None:
+    assert [unknown.word for unknown in unknown_words("a ZWX robot and a qvb", taught=["zwx"])] == [
+        "qvb"
+    ]

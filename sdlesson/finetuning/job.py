@@ -16,6 +16,7 @@ from PIL import Image
 from sdlesson.diffusion import fresh_scheduler
 from sdlesson.finetuning.settings import TrainingSettings
 from sdlesson.images import to_pixels
+from sdlesson.pipelines import LEARNED
 from sdlesson.prompts import cut_words
 from sdlesson.settings import check_size
 
@@ -44,7 +45,7 @@ class Job:
     @property
     def model(self) -> str:
         """The name of the model before this training."""
-        return str(self.pipe.name_or_path).removesuffix(f" + {self.settings.word}")
+        return str(self.pipe.name_or_path).removesuffix(f"{LEARNED}{self.settings.word}")
 
     @property
     def identity(self) -> dict[str, object]:

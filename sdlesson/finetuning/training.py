@@ -25,7 +25,7 @@ from sdlesson.finetuning.pictures import class_images, samples
 from sdlesson.finetuning.run import Run
 from sdlesson.finetuning.settings import TrainingSettings
 from sdlesson.language import say
-from sdlesson.pipelines import save_pipeline
+from sdlesson.pipelines import LEARNED, save_pipeline
 
 Watch = Callable[[Step], object]
 """Takes each step of a training as soon as it is done."""
@@ -110,7 +110,7 @@ def train(
         history = _go_on(job, state, watch)
     training = Training(pipe, settings, history, len(history.steps), job.folder)
     if not settings.is_lora:  # which pictures tell of, as they do of the model's name
-        pipe.register_to_config(_name_or_path=f"{job.model} + {settings.word}")
+        pipe.register_to_config(_name_or_path=f"{job.model}{LEARNED}{settings.word}")
     if not training.finished:
         print(_interrupted_note(training))
     return training
