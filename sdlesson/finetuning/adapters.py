@@ -118,17 +118,17 @@ def being_trained(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> 
     parts = trained_parts(pipe, settings)
     dtypes = {name: next(part.parameters()).dtype for name, part in parts.items()}
     prepare(pipe, settings)
-    for name, part in parts.items():
+    for part in parts.values():
         part.train()
         if settings.gradient_checkpointing:
-            _checkpointing(name, part, on=True)
+            _checkpointing(part, on=True)
     try:
         yield
     finally:
         for name, part in parts.items():
             part.eval()
             if settings.gradient_checkpointing:
-                _checkpointing(name, part, on=False)
+                _checkpointing(part, on=False)
             if not settings.is_lora:
                 nn.Module.to(part, dtypes[name])
 
@@ -156,10 +156,9 @@ def _add_adapter(part: Any, settings: TrainingSettings, targets: list[str]) -> N
         part.add_adapter(config, adapter_name=settings.word)
 
 
-def _checkpointing(name: str, part: Any, *, on: bool) -> None:
-    if name == "unet":
-        part.enable_gradient_checkpointing() if on else part.disable_gradient_checkpointing()
-    elif on:
-        part.gradient_checkpointing_enable({"use_reentrant": False})
-    else:
-        part.gradient_checkpointing_disable()
+def _checkpointing(part: Any, *, on: bool) -> None:
+    verb = "enable" if on else "disable"
+    # In diffusers, in transformers of late, and in transformers before.
+    names = (f"{verb}_gradient_checkpointing", f"activation_checkpointing_{verb}")
+    found = next((name for name in names if hasattr(part, name)), f"gradient_checkpointing_{verb}")
+    getattr(part, found)()

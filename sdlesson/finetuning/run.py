@@ -128,7 +128,13 @@ class Run:
         self._swap()
 
     def state(self) -> checkpoints.State:
-        """All that a later run needs to go on as if there had been no pause."""
+        """All that a later run needs to go on as if there had been no pause.
+
+        Raises:
+            DivergedError: The last step left weights that are not finite.
+        """
+        if not all(weight.isfinite().all() for weight in self._weights.values()):
+            raise self._diverged(f"in step {self.done - 1}, which left weights that are not finite")
         scaler = self._accelerator.scaler
         return {
             "done": self.done,
@@ -190,17 +196,21 @@ class Run:
 
     def _check(self, step: Step, norm: float, rate: float) -> None:
         recent = [*self.history.steps[1 - DIVERGED_WINDOW :], step]
-        error = fmean(fmean(recent_step.errors) for recent_step in recent)
-        is_finite = math.isfinite(step.loss) and (
-            math.isfinite(norm) or self._accelerator.scaler is not None  # it skips such a step
-        )
+        error = fmean(fmean(one.errors) for one in recent)
+        scaled = self._accelerator.scaler is not None  # which skips a step of infinite gradients
+        is_finite = math.isfinite(step.loss) and (math.isfinite(norm) or scaled)
         if is_finite and (error < DIVERGED_ERROR or len(recent) < DIVERGED_WINDOW):
             return
-        raise DivergedError(
-            f"the training diverged at step {step.index}: loss {step.loss:.3g}, gradients of norm "
-            f"{norm:.3g}, learning rate {rate:g}, photos at timesteps {step.timesteps} with errors "
-            f"{tuple(round(error, 3) for error in step.errors)}; the last good checkpoint is kept: "
-            f"train in another folder with learning_rate={self._settings.peak_rate / 10:g}"
+        errors = tuple(round(error, 3) for error in step.errors)
+        raise self._diverged(
+            f"at step {step.index} (loss {step.loss:.3g}, gradients of norm {norm:.3g}, learning "
+            f"rate {rate:g}, photos at timesteps {step.timesteps} with errors {errors})"
+        )
+
+    def _diverged(self, where: str) -> DivergedError:
+        return DivergedError(
+            f"the training diverged {where}; the last good checkpoint is kept, and another folder "
+            f"with learning_rate={self._settings.peak_rate / 10:g} may do better"
         )
 
     def _update_average(self) -> None:

@@ -1,0 +1,39 @@
+"""Small photos, and short trainings on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from torch import Tensor
+
+from sdlesson.finetuning.adapters import trained_parameters
+from sdlesson.finetuning.settings import TrainingSettings
+
+SIZE_PX = 32
+
+
+def make_photos(count: int = 4) -> list[Image.Image]:
+    """Plain colours: another one in each photo."""
+    return [Image.new("RGB", (SIZE_PX, SIZE_PX), (60 * n, 250 - 60 * n, 90)) for n in range(count)]
+
+
+def make_settings(**changes: Any) -> TrainingSettings:
+    """A training of a few steps, whose texts fit the tiny tokenizer."""
+    plain = {"word": "zwx", "class_noun": "robot", "steps": 5, "batch_size": 2, "warmup": 2}
+    return TrainingSettings(**plain | {"class_images": 4, "checkpoint_every": 2} | changes)
+
+
+def weights_of(pipe: StableDiffusionPipeline) -> dict[str, Tensor]:
+    """A copy of what was trained."""
+    return {name: weight.detach().clone() for name, weight in trained_parameters(pipe).items()}
+
+
+def assert_same_weights(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """The same to the last bit."""
+    assert found.keys() == expected.keys()
+    assert expected
+    differing = [name for name in found if not torch.equal(found[name], expected[name])]
+    assert differing == []

@@ -1,0 +1,121 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from fixtures_finetuning import make_settings, weights_of
+
+from sdlesson.finetuning.adapters import (
+    adapter_names,
+    adapter_off,
+    base_only,
+    prepare,
+    trained_parameters,
+)
+
+ADD_A_LORA = """
+import sys
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+from sdlesson.finetuning.adapters import check_peft
+if sys.argv[1] == "checked":
+    check_peft()
+model = nn.Sequential(nn.Linear(4, 4))
+inject_adapter_in_model(LoraConfig(target_modules=["0"]), model, "zwx")
+print("added", "torchao" in sys.modules)
+"""
+
+
+def test_the_adapter_is_on_the_attention_layers_and_starts_without_effect(
+    tiny: StableDiffusionPipeline,
+) -> None:
+    latents, text = torch.randn(1, 4, 4, 4), torch.randn(1, 16, 32)
+    before = tiny.unet(latents, 500, text).sample
+    prepare(tiny, make_settings(rank=2))
+    weights = trained_parameters(tiny)
+    assert {name.split(".lora_")[0].rsplit("attn", 1)[1][2:] for name in weights} == {
+        "to_q",
+        "to_k",
+        "to_v",
+        "to_out.0",
+    }
+    assert all(2 in weight.shape for weight in weights.values())
+    torch.testing.assert_close(tiny.unet(latents, 500, text).sample, before)
+    assert not any(weight.requires_grad for weight in tiny.vae.parameters())
+
+
+def test_the_seed_decides_where_an_adapter_starts(tiny_folder: Path) -> None:
+    from sdlesson.pipelines import load_pipeline
+
+    found = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(len(found))
+        pipe = load_pipeline(tiny_folder, device="cpu")
+        prepare(pipe, make_settings(seed=seed))
+        found.append(next(iter(weights_of(pipe).values())))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_adapter_weights_are_float32_on_any_base(
+    tiny: StableDiffusionPipeline, dtype: torch.dtype
+) -> None:
+    tiny.to(dtype)
+    prepare(tiny, make_settings(train_text_encoder=True))
+    weights = trained_parameters(tiny)
+    assert {name.split(".")[0] for name in weights} == {"unet", "text_encoder"}
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    assert tiny.unet.conv_in.weight.dtype == dtype
+
+
+def test_alpha_over_rank_is_the_scale_of_every_layer(tiny: StableDiffusionPipeline) -> None:
+    settings = make_settings(rank=4, alpha=1.0)
+    prepare(tiny, settings)
+    scales = [layer.scaling for layer in tiny.unet.modules() if hasattr(layer, "scaling")]
+    assert scales
+    assert all(scale == {"zwx": settings.scale} for scale in scales)
+
+
+def test_full_dreambooth_trains_all_of_the_unet(tiny: StableDiffusionPipeline) -> None:
+    prepare(tiny, make_settings(rank=None, prior="none"))
+    assert len(trained_parameters(tiny)) == len(list(tiny.unet.parameters()))
+    assert adapter_names(tiny) == set()
+
+
+def test_an_adapter_that_was_off_for_a_while_is_on_again_and_trains(
+    tiny: StableDiffusionPipeline,
+) -> None:
+    prepare(tiny, make_settings())
+    base_only(tiny, make_settings(word="qvb"))
+    prepare(tiny, make_settings(word="qvb"))
+    before = set(trained_parameters(tiny))
+    with adapter_off(tiny.unet):
+        assert trained_parameters(tiny) == {}
+    assert set(trained_parameters(tiny)) == before
+    assert all(".qvb." in name for name in before)
+
+
+def test_an_old_torchao_as_on_colab_breaks_peft_until_it_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "torchao").mkdir()
+    (tmp_path / "torchao" / "__init__.py").touch()
+    record = tmp_path / "torchao-0.10.0.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: torchao\nVersion: 0.10.0\n")
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    environment = os.environ | {"PYTHONPATH": paths}
+    broken, mended = (
+        subprocess.run(
+            [sys.executable, "-c", ADD_A_LORA, how],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for how in ("unchecked", "checked")
+    )
+    assert "incompatible version of torchao" in broken.stderr
+    assert mended.stdout == "added False\n", mended.stderr

@@ -1,0 +1,436 @@
+import math
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from diffusers import StableDiffusionPipeline
+from fixtures_finetuning import assert_same_weights, make_photos, make_settings, weights_of
+from fixtures_pipeline import flag_everything
+
+from sdlesson.finetuning import checkpoints
+from sdlesson.finetuning.history import Step
+from sdlesson.finetuning.run import DivergedError
+from sdlesson.finetuning.settings import TrainingSettings
+from sdlesson.finetuning.training import train
+from sdlesson.images import same_picture
+from sdlesson.language import set_language
+from sdlesson.pipelines import load_pipeline
+
+LORA = make_settings()
+KINDS = {
+    "lora": LORA,
+    "lora of class images": make_settings(prior="class_images", min_snr_gamma=5.0),
+    "lora of the text encoder": make_settings(train_text_encoder=True),
+    "average": make_settings(ema_decay=0.9),
+    "full": make_settings(rank=None, prior="none"),
+    "full with the text encoder": make_settings(
+        rank=None, prior="class_images", train_text_encoder=True, ema_decay=0.9
+    ),
+}
+
+
+@pytest.fixture
+def load(tiny_folder: Path) -> Callable[..., StableDiffusionPipeline]:
+    def load(**options: object) -> StableDiffusionPipeline:
+        pipe = load_pipeline(tiny_folder, device="cpu", **options)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+    return load
+
+
+def interrupt_after(count: int) -> Callable[[Step], None]:
+    """A watch that interrupts as the kernel's stop button does, after so many steps."""
+
+    def watch(step: Step) -> None:
+        if step.index + 1 == count:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return watch
+
+
+def figures(step: Step) -> Step:
+    """All of a step that does not depend on the clock."""
+    return replace(step, seconds=0.0, images=())
+
+
+def saves(pipe: StableDiffusionPipeline) -> tuple[bool, ...]:
+    """Whether the U-Net and the text encoder compute activations twice to save memory."""
+    return tuple(
+        any(getattr(module, "gradient_checkpointing", False) for module in part.modules())
+        for part in (pipe.unet, pipe.text_encoder)
+    )
+
+
+@pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
+def test_interrupted_and_resumed_is_uninterrupted_to_the_last_bit(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path, settings: TrainingSettings
+) -> None:
+    whole = train(load(), make_photos(), settings, tmp_path / "whole")
+    first = train(load(), make_photos(), settings, tmp_path / "parts", watch=interrupt_after(3))
+    assert (first.finished, first.steps) == (False, 3)
+    second = train(load(), make_photos(), settings, tmp_path / "parts")
+    assert (second.finished, second.steps) == (True, 5)
+    assert_same_weights(weights_of(second.pipe), weights_of(whole.pipe))
+    assert list(map(figures, second.history.steps)) == list(map(figures, whole.history.steps))
+
+
+def test_a_finished_folder_is_loaded_and_trains_nothing(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    for settings in (KINDS["average"], KINDS["full"]):
+        folder = tmp_path / str(settings.rank)
+        done = train(load(), make_photos(), settings, folder)
+        written = (folder / checkpoints.CHECKPOINT_NAME).stat().st_mtime_ns
+        steps: list[Step] = []
+        again = train(load(), make_photos(), settings, folder, watch=steps.append)
+        assert steps == []
+        assert (again.finished, again.history.steps) == (True, done.history.steps)
+        assert_same_weights(weights_of(again.pipe), weights_of(done.pipe))
+        assert (folder / checkpoints.CHECKPOINT_NAME).stat().st_mtime_ns == written
+
+
+def test_steps_may_grow_to_the_weights_of_one_long_training(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    long = train(load(), make_photos(), replace(LORA, steps=7), tmp_path / "long")
+    train(load(), make_photos(), LORA, tmp_path / "grown")
+    grown = train(load(), make_photos(), replace(LORA, steps=7), tmp_path / "grown")
+    assert_same_weights(weights_of(grown.pipe), weights_of(long.pipe))
+    with pytest.raises(ValueError, match=r"holds a training of 7 steps, steps=5 is fewer"):
+        train(load(), make_photos(), LORA, tmp_path / "grown")
+
+
+@pytest.mark.parametrize(
+    ("changes", "photos", "name"),
+    [
+        ({"learning_rate": 0.1}, 4, "learning_rate"),
+        ({"seed": 3, "rank": 2}, 4, "rank, seed"),
+        ({}, 3, "photos, prompts"),
+    ],
+)
+def test_a_folder_of_another_training_is_refused_by_what_differs(
+    tiny: StableDiffusionPipeline,
+    tmp_path: Path,
+    changes: dict[str, object],
+    photos: int,
+    name: str,
+) -> None:
+    train(tiny, make_photos(), LORA, tmp_path)
+    kept = weights_of(tiny)
+    with pytest.raises(ValueError, match=f"holds a training with other {name};"):
+        train(tiny, make_photos(photos), replace(LORA, **changes), tmp_path)
+    assert_same_weights(weights_of(tiny), kept)
+
+
+def test_a_damaged_checkpoint_is_one_sentence(
+    tiny: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    (tmp_path / checkpoints.CHECKPOINT_NAME).write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(ValueError, match="is damaged or no checkpoint; choose another folder"):
+        train(tiny, make_photos(), LORA, tmp_path)
+
+
+def test_an_interruption_is_told_in_the_readers_language(
+    load: Callable[..., StableDiffusionPipeline],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train(load(), make_photos(), LORA, tmp_path, watch=interrupt_after(1))
+    assert "Stopped after 1 of 5 steps." in capsys.readouterr().out
+    set_language("es")
+    train(load(), make_photos(), LORA, tmp_path, watch=interrupt_after(2))
+    assert "Parado tras 2 de 5 pasos." in capsys.readouterr().out
+
+
+def test_an_interruption_while_the_class_is_drawn_keeps_the_pictures(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    settings, pipe = make_settings(prior="class_images", class_images=8), load()
+    drawn = []
+
+    def stop_at_the_second_batch(*_: object) -> None:
+        drawn.append(0)
+        if len(drawn) == 6:
+            raise KeyboardInterrupt
+
+    pipe.vae.decoder.register_forward_hook(stop_at_the_second_batch)
+    stopped = train(pipe, make_photos(), settings, tmp_path)
+    assert (stopped.finished, stopped.steps) == (False, 0)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "class_images").iterdir()}
+    assert len(kept) == 4
+    assert train(load(), make_photos(), settings, tmp_path).finished
+    assert len(list((tmp_path / "class_images").glob("*.png"))) == 8
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+
+
+def test_flagged_pictures_of_the_class_are_not_trained_on(
+    tiny: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    flag_everything(tiny)
+    with pytest.raises(ValueError, match="flags nearly every picture of 'a robot'"):
+        train(tiny, make_photos(), KINDS["lora of class images"], tmp_path)
+    assert list((tmp_path / "class_images").iterdir()) == []
+
+
+def test_the_figures_of_a_step_do_not_depend_on_being_watched_or_illustrated(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    plain = train(load(), make_photos(), LORA, tmp_path / "plain")
+    seen: list[Step] = []
+    settings = replace(LORA, sample_prompts=("a zwx", "robot"), sample_every=2)
+    shown = train(load(), make_photos(), settings, tmp_path / "shown", watch=seen.append)
+    assert [len(step.images) for step in seen] == [0, 2, 0, 2, 2]
+    assert seen == shown.history.steps
+    assert list(map(figures, seen)) == list(map(figures, plain.history.steps))
+    assert_same_weights(weights_of(shown.pipe), weights_of(plain.pipe))
+
+
+def test_samples_are_what_the_trained_pipeline_draws(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    settings = replace(
+        LORA, sample_prompts=("a zwx",), learning_rate=0.05, ema_decay=0.5, sample_every=1
+    )
+    trained = train(load(), make_photos(), settings, tmp_path)
+    *_, before, last = (step.images[0] for step in trained.history.steps)
+    generator = torch.Generator().manual_seed(settings.seed)
+    ours = trained.pipe(
+        "a zwx", num_inference_steps=25, guidance_scale=5.0, generator=generator
+    ).images[0]
+    assert same_picture(last, ours)
+    assert not same_picture(before, last)
+
+
+@pytest.mark.parametrize("kind", ["lora", "lora of class images", "full"])
+def test_parts_of_a_batch_add_up_to_the_whole(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path, kind: str
+) -> None:
+    settings = replace(KINDS[kind], steps=2)
+    whole = train(load(), make_photos(), settings, tmp_path / "whole")
+    settings = replace(settings, gradient_accumulation=2)
+    parts = train(load(), make_photos(), settings, tmp_path / "parts")
+    for one, other in zip(whole.history.steps, parts.history.steps, strict=True):
+        assert one.timesteps == other.timesteps
+        assert one.errors == pytest.approx(other.errors, rel=1e-3)
+        assert one.loss == pytest.approx(other.loss, rel=1e-3)
+
+
+def test_gradient_checkpointing_learns_the_same_and_is_off_afterwards(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    plain = make_settings(train_text_encoder=True)
+    saving = replace(plain, gradient_checkpointing=True)
+    first = train(load(), make_photos(), plain, tmp_path / "plain")
+    pipe, seen = load(), []
+    second = train(
+        pipe, make_photos(), saving, tmp_path / "saving", watch=lambda _: seen.append(saves(pipe))
+    )
+    assert [step.loss for step in second.history.steps] == pytest.approx(
+        [step.loss for step in first.history.steps], rel=1e-4
+    )
+    assert (seen[0], saves(pipe)) == ((True, True), (False, False))
+    assert not pipe.unet.training
+
+
+def test_a_lora_learns_in_float32_on_a_half_precision_base(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    half = train(load(dtype=torch.bfloat16), make_photos(), LORA, tmp_path / "half")
+    full = train(load(), make_photos(), LORA, tmp_path / "full")
+    assert {weight.dtype for weight in weights_of(half.pipe).values()} == {torch.float32}
+    assert half.pipe.unet.conv_in.weight.dtype == torch.bfloat16
+    assert [step.loss for step in half.history.steps] == pytest.approx(
+        [step.loss for step in full.history.steps], rel=0.05
+    )
+
+
+def test_full_dreambooth_learns_in_float32_and_gives_the_precision_back(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    settings = replace(KINDS["full"], sample_prompts=("a zwx",))
+    half = train(load(dtype=torch.bfloat16), make_photos(), settings, tmp_path)
+    state = torch.load(tmp_path / checkpoints.CHECKPOINT_NAME, weights_only=True)
+    assert {weight.dtype for weight in state["weights"].values()} == {torch.float32}
+    assert half.pipe.unet.dtype == torch.bfloat16
+    assert half.pipe("a zwx", num_inference_steps=1).images[0].getextrema() != ((0, 0),) * 3
+
+
+def test_pipelines_of_other_precisions_are_trained_one_after_another(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    Accelerator(mixed_precision="bf16", cpu=True)  # as an earlier cell may have made it
+    for number, dtype in enumerate((torch.float32, torch.bfloat16, torch.float32)):
+        pipe = load(dtype=dtype)
+        assert train(pipe, make_photos(), LORA, tmp_path / str(number)).finished
+
+
+@pytest.mark.parametrize(
+    ("checkpoint_every", "done", "sentence"),
+    [
+        (9, 0, r"at step 2 \(loss nan, .*rate 0\.01, photos at timesteps \(\d+, \d+\) with errors"),
+        (1, 1, r"in step 1, which left weights that are not finite"),
+    ],
+)
+def test_a_nan_stops_with_step_rate_and_batch_and_the_last_good_weights(
+    load: Callable[..., StableDiffusionPipeline],
+    tmp_path: Path,
+    checkpoint_every: int,
+    done: int,
+    sentence: str,
+) -> None:
+    pipe = load()
+
+    def poison(step: Step) -> None:
+        if step.index == 1:
+            with torch.no_grad():
+                pipe.unet.get_parameter(list(weights_of(pipe))[-1][5:]).fill_(math.nan)
+
+    settings = replace(LORA, checkpoint_every=checkpoint_every, learning_rate=0.01)
+    with pytest.raises(DivergedError, match=sentence):
+        train(pipe, make_photos(), settings, tmp_path, watch=poison)
+    state = torch.load(tmp_path / checkpoints.CHECKPOINT_NAME, weights_only=True)
+    assert state["done"] == done
+    assert_same_weights(weights_of(pipe), state["weights"])
+
+
+def test_a_rate_that_diverges_stops_and_names_a_lower_one(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    settings = replace(KINDS["full"], steps=200, learning_rate=1.0)
+    with pytest.raises(DivergedError, match=r"another folder with learning_rate=0\.1 may"):
+        train(load(), make_photos(), settings, tmp_path)
+
+
+def test_a_disk_that_fills_is_one_sentence_and_keeps_the_checkpoint_before(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    resource = pytest.importorskip("resource")
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    pipe = load()
+
+    def fill_the_disk(step: Step) -> None:
+        if step.index == 2:  # no file may grow past this, so the next checkpoint does not fit
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, usual[1]))
+
+    try:
+        with pytest.raises(OSError, match=r"cannot save step 4 .*: free some space or choose"):
+            train(pipe, make_photos(), LORA, tmp_path, watch=fill_the_disk)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoints.CHECKPOINT_NAME]
+    state = torch.load(tmp_path / checkpoints.CHECKPOINT_NAME, weights_only=True)
+    assert state["done"] == 2
+    assert_same_weights(weights_of(pipe), state["weights"])
+    whole = train(load(), make_photos(), LORA, tmp_path / "whole")
+    mended = train(load(), make_photos(), LORA, tmp_path)
+    assert_same_weights(weights_of(mended.pipe), weights_of(whole.pipe))
+
+
+@pytest.mark.parametrize(
+    ("photos", "prompts", "sentence"),
+    [
+        (0, None, "there are no photos"),
+        (2, ["a zwx robot", "a robot"], "prompt 'a robot' lacks the word 'zwx'"),
+        (2, ["a zwx robot", "a zwxa"], "prompt 'a zwxa' lacks the word 'zwx'"),
+        (2, ["a zwx robot"], "1 prompts for 2 photos"),
+        (2, ["zwx", "a zwx robot on a beach"], "too long: the model would not read"),
+    ],
+)
+def test_photos_and_prompts_that_do_not_fit_are_one_sentence(
+    tiny: StableDiffusionPipeline,
+    tmp_path: Path,
+    photos: int,
+    prompts: list[str] | None,
+    sentence: str,
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        train(tiny, make_photos(photos), LORA, tmp_path / "new", prompts=prompts)
+    assert not (tmp_path / "new").exists()
+    assert tiny.get_list_adapters() == {}
+
+
+def test_a_model_that_predicts_something_other_than_noise_is_refused(
+    tiny: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    tiny.scheduler.register_to_config(prediction_type="v_prediction")
+    with pytest.raises(ValueError, match="prediction_type='v_prediction' must be 'epsilon'"):
+        train(tiny, make_photos(), LORA, tmp_path)
+
+
+def test_a_second_lora_neither_trains_nor_changes_the_first(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    pipe, other = load(), replace(LORA, word="qvb", train_text_encoder=True)
+    alone = train(load(), make_photos(), other, tmp_path / "alone")
+    train(pipe, make_photos(), LORA, tmp_path / "first")
+    first = weights_of(pipe)
+    second = train(pipe, make_photos(), other, tmp_path / "second")
+    assert_same_weights(weights_of(pipe), weights_of(alone.pipe))
+    assert list(map(figures, second.history.steps)) == list(map(figures, alone.history.steps))
+    assert pipe.get_active_adapters() == ["qvb"]
+    pipe.set_adapters("zwx")
+    assert_same_weights({name: pipe.unet.get_parameter(name[5:]) for name in first}, first)
+
+
+def test_training_again_under_the_same_word_begins_anew(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    pipe = load()
+    train(pipe, make_photos(), LORA, tmp_path / "first")
+    first = weights_of(pipe)
+    train(pipe, make_photos(), LORA, tmp_path / "again")
+    assert_same_weights(weights_of(pipe), first)
+    assert pipe.get_list_adapters() == {"unet": ["zwx"]}
+
+
+def test_full_dreambooth_on_a_pipeline_with_a_lora_is_refused(
+    tiny: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    train(tiny, make_photos(), LORA, tmp_path / "lora")
+    with pytest.raises(ValueError, match=r"carries the LoRA zwx; call pipe\.unload_lora_weights"):
+        train(tiny, make_photos(), KINDS["full"], tmp_path / "full")
+
+
+def test_training_leaves_the_global_seed_alone(
+    tiny: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    train(tiny, make_photos(), LORA, tmp_path)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_full_dreambooth_is_saved_as_a_folder_that_load_pipeline_opens(
+    tiny: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    trained = train(tiny, make_photos(), KINDS["full"], tmp_path / "run")
+    assert trained.pipe.name_or_path.endswith(" + zwx")
+    for _ in range(2):  # the second time in the place of the first
+        trained.save(tmp_path / "saved")
+    again = load_pipeline(tmp_path / "saved", device="cpu")
+    assert torch.equal(again.unet.conv_in.weight, trained.pipe.unet.conv_in.weight)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "saved"]
+    with pytest.raises(ValueError, match="is not empty and holds no pipeline"):
+        trained.save(tmp_path)
+
+
+def test_a_lora_is_saved_as_a_file_that_diffusers_loads(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    settings = replace(LORA, learning_rate=0.05, alpha=2.0, train_text_encoder=True)
+    trained = train(load(), make_photos(), settings, tmp_path / "run")
+    trained.save(tmp_path / "zwx.safetensors")
+    plain = load()
+    plain.load_lora_weights(tmp_path, weight_name="zwx.safetensors")
+    ours, theirs = (
+        pipe("a zwx", num_inference_steps=2, generator=torch.Generator().manual_seed(0)).images[0]
+        for pipe in (trained.pipe, plain)
+    )
+    assert same_picture(ours, theirs)
