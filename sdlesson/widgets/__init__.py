@@ -1,5 +1,7 @@
-"""The playground: what a lesson shows to play with."""
+"""What a lesson shows to work with: the playground, photos to choose, a training to watch."""
 
+from sdlesson.widgets.photos import PhotoUpload
 from sdlesson.widgets.playground import Playground
+from sdlesson.widgets.training import TrainingPanel
 
-__all__ = ["Playground"]
+__all__ = ["PhotoUpload", "Playground", "TrainingPanel"]
