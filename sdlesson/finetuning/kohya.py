@@ -28,11 +28,13 @@ def export_kohya(path: str | os.PathLike[str], to: str | os.PathLike[str]) -> Pa
         tensors[f"{name}.lora_down.weight"] = layer.down
         tensors[f"{name}.lora_up.weight"] = layer.up
         tensors[f"{name}.alpha"] = torch.tensor(float(layer.alpha))
-    ranks, alphas = (
-        {getattr(layer, what) for layer in lora.layers.values()} for what in ("rank", "alpha")
-    )
-    metadata = {"ss_network_module": "networks.lora"}
-    metadata |= {"ss_network_dim": str(max(ranks)), "ss_network_alpha": str(float(max(alphas)))}
-    if lora.word:
-        metadata["modelspec.trigger_phrase"] = f"{lora.word} {lora.class_noun or ''}".strip()
-    return write_lora(to, tensors, metadata)
+    layers = lora.layers.values()
+    told = {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(max(layer.rank for layer in layers)),
+        "ss_network_alpha": str(max(float(layer.alpha) for layer in layers)),
+        "modelspec.trigger_phrase": " ".join(filter(None, (lora.word, lora.class_noun))),
+        "word": lora.word,
+        "class_noun": lora.class_noun,
+    }
+    return write_lora(to, tensors, {key: text for key, text in told.items() if text})

@@ -114,7 +114,7 @@ def load_lora(
 
     Raises:
         LoraError: The file cannot be read, is for another model, or would change nothing; or
-            another LoRA is fused. The pipeline is as it was.
+            another LoRA is fused. What the pipeline holds stays as it was.
         ValueError: The name or the scale is none.
     """
     if not name or "." in name:

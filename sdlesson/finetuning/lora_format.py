@@ -190,7 +190,7 @@ def _find_alphas(
 
 def _find_alpha(layer: str, found: Mapping[str, Tensor], config: Mapping[str, Any]) -> float | None:
     if "alpha" in found:
-        return found["alpha"].item()
+        return found["alpha"].item() or None  # kohya takes 0 for the rank
     component, _, module = layer.partition(".")
     alpha: Any = config.get(f"{component}.lora_alpha")
     for pattern, value in (config.get(f"{component}.alpha_pattern") or {}).items():

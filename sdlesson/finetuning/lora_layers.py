@@ -43,10 +43,10 @@ def find_places(
             f"{path} is for another model: this one has none of its {len(lora.layers)} layers, "
             f"such as {next(iter(lora.layers))}"
         )
-    if not any(layer.up.any() for layers in places.values() for layer in layers.values()):
+    if not any(_acts(layer) for layers in places.values() for layer in layers.values()):
         raise LoraError(
-            f"{path} would change nothing: all of its up matrices are zero, as they are before "
-            "any training; train it first"
+            f"{path} would change nothing: its up matrices are all zero, as they are before any "
+            "training; train it first"
         )
     return places
 
@@ -60,7 +60,7 @@ def insert(model: Any, name: str, layers: Mapping[str, Layer]) -> None:
         part: Any = model.get_submodule(module)
         for half, tensor in ((part.lora_A, layer.down), (part.lora_B, layer.up)):
             weight = half[name].weight
-            weight.data = tensor.to(weight.device, torch.float32)
+            weight.data = tensor.to(weight.device, torch.float32, copy=True)  # not the file's own
 
 
 def layers_in(model: nn.Module, name: str) -> dict[str, Layer]:
@@ -91,6 +91,10 @@ def lora_config(layers: Mapping[str, Layer]) -> dict[str, Any]:
         "rank_pattern": {module: r for module, r in ranks.items() if r != rank},
         "alpha_pattern": {module: a for module, a in alphas.items() if a != alpha},
     }
+
+
+def _acts(layer: Layer) -> bool:
+    return bool(layer.alpha and layer.up.any() and layer.down.any())
 
 
 def _refuse_width(path: str | os.PathLike[str], found: int, width: int) -> None:
