@@ -16,10 +16,10 @@ from sdlesson.pocket.places import Colour, paint_place
 from sdlesson.pocket.rendering import FLOATING_PLACES, render
 from sdlesson.pocket.world import SIZE_PX, Scene
 
-# A rare word must mean nothing yet. These two fall apart into syllables, in the pocket model's
-# tokenizer (p-l-i-m-o, to-l-v-o) and in SD 1.5's (pli-mo, tol-vo); no caption of the world holds
-# them, and "sks", which many recipes use, is a rifle that SD 1.5 has seen. Among 50 such words,
-# they move the pocket model's reading of a prompt most, which leaves most to hold on to.
+# A rare word must mean nothing yet. These two fall apart into pieces, in the pocket model's
+# tokenizer (p-l-i-m-o, to-l-v-o) and in SD 1.5's (pli-mo, tol-vo), and no caption of the world
+# holds them; "sks", which many recipes use, is a rifle that SD 1.5 has seen. Of some forty words
+# tried, plimo moved the pocket model's reading of "a ... robot on Mars" most: more to hold on to.
 SUBJECT_WORD = "plimo"
 SUBJECT_CLASS = "robot"
 STYLE_WORD = "tolvo"
