@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "sdlesson"
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("language",),
-    ("runtime", "images", "settings", "downloads"),
+    ("runtime", "images", "photos", "settings", "downloads"),
     ("hub", "account", "diffusion", "prompts", "probe"),
     ("pipelines", "prompting", "safety", "metrics", "figures"),
     ("drawing",),
