@@ -153,10 +153,10 @@ def draw(
 
 def prompt_notes(pipe: StableDiffusionPipeline, prompt: str) -> Iterator[str]:
     """Say which words of a prompt the model does not know, and which it will not read."""
-    model, *words = str(pipe.name_or_path).split(LEARNED)
+    model, *taught = str(pipe.name_or_path).split(LEARNED)
     adapters = [name for names in pipe.get_list_adapters().values() for name in names]
     is_pocket = model in ("pocket", str(hub.POCKET_FOLDER))
-    unknown = unknown_words(prompt, taught=[*words, *adapters]) if is_pocket else []
+    unknown = unknown_words(prompt, taught=[*taught, *adapters]) if is_pocket else []
     if unknown:
         words = ", ".join(_describe(word) for word in unknown)
         yield say(
