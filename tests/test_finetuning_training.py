@@ -363,19 +363,21 @@ def test_a_model_that_predicts_something_other_than_noise_is_refused(
         train(tiny, make_photos(), LORA, tmp_path)
 
 
+@pytest.mark.parametrize("prior", ["none", "own_prediction"])
 def test_a_second_lora_neither_trains_nor_changes_the_first(
-    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path, prior: str
 ) -> None:
-    pipe, other = load(), replace(LORA, word="qvb", train_text_encoder=True)
+    settings = replace(LORA, prior=prior, train_text_encoder=True)
+    pipe, other = load(), replace(settings, word="qvb")
     alone = train(load(), make_photos(), other, tmp_path / "alone")
-    train(pipe, make_photos(), LORA, tmp_path / "first")
+    train(pipe, make_photos(), settings, tmp_path / "first")
     first = weights_of(pipe)
     second = train(pipe, make_photos(), other, tmp_path / "second")
     assert_same_weights(weights_of(pipe), weights_of(alone.pipe))
     assert list(map(figures, second.history.steps)) == list(map(figures, alone.history.steps))
     assert pipe.get_active_adapters() == ["qvb"]
     pipe.set_adapters("zwx")
-    assert_same_weights({name: pipe.unet.get_parameter(name[5:]) for name in first}, first)
+    assert_same_weights(weights_of(pipe), first)
 
 
 def test_training_again_under_the_same_word_begins_anew(

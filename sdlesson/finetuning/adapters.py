@@ -154,6 +154,7 @@ def _add_adapter(part: Any, settings: TrainingSettings, targets: list[str]) -> N
         warnings.simplefilter("ignore")  # peft: there are adapters already
         torch.default_generator.manual_seed(settings.seed)  # which peft draws from
         part.add_adapter(config, adapter_name=settings.word)
+    part.enable_adapters()  # where others were switched off, it would be off too
 
 
 def _checkpointing(part: Any, *, on: bool) -> None:
