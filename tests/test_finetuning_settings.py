@@ -5,6 +5,8 @@ from sdlesson.finetuning.settings import (
     FULL_LEARNING_RATE,
     LORA_LEARNING_RATE,
     PRIORS,
+    SMALL_FULL_LEARNING_RATE,
+    SMALL_LORA_LEARNING_RATE,
     TrainingSettings,
 )
 
@@ -14,11 +16,19 @@ def test_the_prompts_are_the_class_with_and_without_the_word() -> None:
     assert (settings.instance_prompt, settings.class_prompt) == ("a zwx robot", "a robot")
 
 
-def test_rank_none_is_full_dreambooth_with_a_rate_of_its_own() -> None:
+def test_a_rate_suits_the_method_and_the_size_of_the_model_unless_it_is_set() -> None:
     lora, full = make_settings(), make_settings(rank=None, prior="none")
     assert (lora.is_lora, full.is_lora) == (True, False)
-    assert (lora.peak_rate, full.peak_rate) == (LORA_LEARNING_RATE, FULL_LEARNING_RATE)
-    assert make_settings(learning_rate=0.5).peak_rate == 0.5
+    rates = [
+        one.for_model(size).peak_rate for size in (859_520_964, 8_740_000) for one in (lora, full)
+    ]
+    assert rates == [
+        LORA_LEARNING_RATE,
+        FULL_LEARNING_RATE,
+        SMALL_LORA_LEARNING_RATE,
+        SMALL_FULL_LEARNING_RATE,
+    ]
+    assert make_settings(learning_rate=0.5).for_model(8_740_000).peak_rate == 0.5
 
 
 def test_the_scale_is_alpha_over_rank_and_one_by_default() -> None:

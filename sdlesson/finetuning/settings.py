@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 from sdlesson.settings import check_seed
 
 PRIORS = ("none", "class_images", "own_prediction")
-LORA_LEARNING_RATE = 1e-3
-FULL_LEARNING_RATE = 1e-4
+
+# Peak rates. A LoRA starts from nothing and takes larger ones; so does a small model.
+LORA_LEARNING_RATE, FULL_LEARNING_RATE = 1e-4, 5e-6
+SMALL_LORA_LEARNING_RATE, SMALL_FULL_LEARNING_RATE = 3e-3, 3e-4
+SMALL_MODEL_WEIGHTS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class TrainingSettings:
         steps: Steps of the optimizer.
         batch_size: Pictures a step on all devices together; the prior's come on top.
         gradient_accumulation: Parts that a batch is worked through in, to save memory.
-        learning_rate: Peak rate of AdamW; None is one that suits the method.
+        learning_rate: Peak rate of AdamW; None is one that suits the method and the model.
         warmup: Steps in which the rate climbs from 0; after them it is constant.
         prior: What keeps the class as it was: "none", "class_images" (pictures of the class that
             the model draws first) or "own_prediction" (the model's own prediction with the
@@ -123,6 +126,13 @@ class TrainingSettings:
         if self.learning_rate is not None:
             return self.learning_rate
         return LORA_LEARNING_RATE if self.is_lora else FULL_LEARNING_RATE
+
+    def for_model(self, weights: int) -> TrainingSettings:
+        """The same, with a learning rate for a U-Net of so many weights where none is set."""
+        if self.learning_rate is not None or weights >= SMALL_MODEL_WEIGHTS:
+            return replace(self, learning_rate=self.peak_rate)
+        rate = SMALL_LORA_LEARNING_RATE if self.is_lora else SMALL_FULL_LEARNING_RATE
+        return replace(self, learning_rate=rate)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, which does not depend on how many steps there will be."""

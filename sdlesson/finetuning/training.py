@@ -98,6 +98,7 @@ def train(
             checkpoint stays, and the pipeline has its weights.
         OSError: A checkpoint cannot be written, as on a full disk; the one before stays.
     """
+    settings = settings.for_model(pipe.unet.num_parameters())
     job = make_job(pipe, photos, settings, folder, prompts)
     check_peft()
     state = checkpoints.read(job.folder, job.identity, settings.steps)
