@@ -16,10 +16,10 @@ from sdlesson.pocket.places import Colour, paint_place
 from sdlesson.pocket.rendering import FLOATING_PLACES, render
 from sdlesson.pocket.world import SIZE_PX, Scene
 
-# A rare word must mean nothing yet: these two fall apart into pieces in the tokenizer, and no caption
-# of the world holds them; "sks", which many recipes use, is a rifle that SD 1.5 has seen. The robot's
-# own name would not do: "plimo" moves the pocket model's reading of a prompt so far from "a robot"
-# that 150 steps bring it half of the way to the photos, where "zwx" comes 70% of it.
+# A rare word must mean nothing yet: these two fall apart into pieces in the tokenizer, and no
+# caption of the world holds them; "sks", which many recipes use, is a rifle that SD 1.5 has seen.
+# The robot's own name would not do: "plimo" moves the pocket model's reading of a prompt so far
+# from "a robot" that 150 steps go half of the way to the photos, where "zwx" goes 70% of it.
 SUBJECT_WORD = "zwx"
 SUBJECT_CLASS = "robot"
 STYLE_WORD = "tolvo"
