@@ -101,10 +101,11 @@ def test_an_adapter_that_was_off_for_a_while_is_on_again_and_trains(
 
 def test_an_old_torchao_as_on_colab_breaks_peft_until_it_is_checked(tmp_path: Path) -> None:
     (tmp_path / "torchao").mkdir()
-    (tmp_path / "torchao" / "__init__.py").touch()
+    (tmp_path / "torchao" / "__init__.py").write_text('__version__ = "0.10.0"\n')
     record = tmp_path / "torchao-0.10.0.dist-info"
     record.mkdir()
     (record / "METADATA").write_text("Metadata-Version: 2.1\nName: torchao\nVersion: 0.10.0\n")
+    (record / "top_level.txt").write_text("torchao\n")
     paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     environment = os.environ | {"PYTHONPATH": paths}
     broken, mended = (

@@ -436,3 +436,22 @@ def test_a_lora_is_saved_as_a_file_that_diffusers_loads(
         for pipe in (trained.pipe, plain)
     )
     assert same_picture(ours, theirs)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_what_rests_is_off_it_and_back_after(tiny_folder: Path, tmp_path: Path) -> None:
+    pipe = load_pipeline(tiny_folder, device="cuda")
+    places: list[str] = []
+    settings = replace(LORA, sample_prompts=("a zwx",), sample_every=2)
+    trained = train(
+        pipe,
+        make_photos(),
+        settings,
+        tmp_path,
+        watch=lambda _: places.append(f"{pipe.vae.device.type} {pipe.unet.device.type}"),
+    )
+    assert set(places) == {"cpu cuda"}
+    assert {part.device.type for part in (pipe.vae, pipe.text_encoder, pipe.unet)} == {"cuda"}
+    assert {weight.dtype for weight in weights_of(pipe).values()} == {torch.float32}
+    assert pipe.unet.conv_in.weight.dtype == torch.float16
+    assert len(trained.history.steps[-1].images) == 1
