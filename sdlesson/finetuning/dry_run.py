@@ -58,7 +58,7 @@ def run_dry(
     copy, mode = _copy(pipe), AsTrained(pipe.unet.dtype)
     prepare(copy, settings)
     if settings.gradient_checkpointing:
-        copy.unet.enable_gradient_checkpointing(mode.checkpoint)
+        copy.unet.enable_gradient_checkpointing(mode.checkpoint)  # a text encoder's saves little
     batch = _batch(pipe, settings, height, width)
     alphas_cumprod = torch.empty(pipe.scheduler.config.num_train_timesteps, device="meta")
     learner = Learner(copy, settings)
