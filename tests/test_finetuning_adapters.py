@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ import sys
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from sdlesson.finetuning.adapters import check_peft
+sys.path.insert(0, sys.argv[2])  # late: diffusers would look into the package, which is empty
 if sys.argv[1] == "checked":
     check_peft()
 model = nn.Sequential(nn.Linear(4, 4))
@@ -101,17 +101,13 @@ def test_an_adapter_that_was_off_for_a_while_is_on_again_and_trains(
 
 def test_an_old_torchao_as_on_colab_breaks_peft_until_it_is_checked(tmp_path: Path) -> None:
     (tmp_path / "torchao").mkdir()
-    (tmp_path / "torchao" / "__init__.py").write_text('__version__ = "0.10.0"\n')
+    (tmp_path / "torchao" / "__init__.py").touch()
     record = tmp_path / "torchao-0.10.0.dist-info"
     record.mkdir()
     (record / "METADATA").write_text("Metadata-Version: 2.1\nName: torchao\nVersion: 0.10.0\n")
-    (record / "top_level.txt").write_text("torchao\n")
-    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
-    environment = os.environ | {"PYTHONPATH": paths}
     broken, mended = (
         subprocess.run(
-            [sys.executable, "-c", ADD_A_LORA, how],
-            env=environment,
+            [sys.executable, "-c", ADD_A_LORA, how, str(tmp_path)],
             capture_output=True,
             text=True,
             check=False,
