@@ -68,7 +68,8 @@ def save_pipeline(pipe: StableDiffusionPipeline, folder: Path) -> None:
 
 def amend_json(path: Path, **fields: object) -> None:
     """Set fields of a JSON file."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields, indent=2) + "\n")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(found | fields, indent=2) + "\n", encoding="utf-8")
 
 
 def _choose_device(device: str | torch.device | None) -> str:

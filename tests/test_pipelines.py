@@ -1,3 +1,4 @@
+import json
 import warnings
 from pathlib import Path
 
@@ -6,8 +7,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from sdlesson import pipelines
-from sdlesson.downloads import ModelError
-from sdlesson.pipelines import load_pipeline
+from sdlesson.downloads import ModelError, verify_folder
+from sdlesson.pipelines import load_pipeline, save_pipeline
 
 
 def test_the_pocket_model_is_a_plain_pipeline_in_float32(pocket: StableDiffusionPipeline) -> None:
@@ -21,6 +22,17 @@ def test_loading_warns_of_nothing(tiny_folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_pipeline(tiny_folder, device="cpu", dtype=torch.float32)
+
+
+def test_a_saved_pipeline_loads_again_under_names_that_every_version_has(
+    tiny: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    save_pipeline(tiny, tmp_path / "saved")
+    verify_folder(tmp_path / "saved")
+    index = json.loads((tmp_path / "saved" / "model_index.json").read_text())
+    assert index["feature_extractor"] == ["transformers", "CLIPImageProcessor"]
+    again = load_pipeline(tmp_path / "saved", device="cpu")
+    assert torch.equal(again.unet.conv_in.weight, tiny.unet.conv_in.weight)
 
 
 @pytest.mark.parametrize(("device", "model"), [("cuda", "sd15"), ("mps", "pocket")])

@@ -81,7 +81,8 @@ def train(
     without the pause; where all steps were taken, nothing is trained. Interrupting the kernel
     saves and returns. A LoRA becomes the adapter named after the word: it alone is on afterwards,
     and one of that name is replaced. Other adapters stay on the pipeline unchanged, but off, in
-    training too; `pipe.set_adapters` combines them.
+    training too; `pipe.set_adapters` combines them. Full DreamBooth changes the weights that are
+    there: load the pipeline anew before another one.
 
     Args:
         pipe: A pipeline whose U-Net predicts noise; it is changed.
