@@ -1,0 +1,966 @@
+# ---
+# jupyter:
+#   lesson:
+#     names:
+#       en: 07_lora
+#       es: 07_lora
+#     widgets: true
+# ---
+
+# %% [markdown] lang="en"
+# # LoRA
+#
+# In this lesson you will
+# - build the layer that makes fine-tuning a hundred times smaller, and find what it leaves out,
+# - train, scale, merge, remove and combine LoRAs, and save them for other programs too,
+# - tell by a number what a stranger's file does to your pictures.
+#
+# **60 minutes · any computer, a GPU is welcome · no account · nothing to download with the pocket
+# model**
+
+# %% [markdown] lang="es"
+# # LoRA
+#
+# En esta lección vas a
+# - construir la capa que hace cien veces más pequeño el ajuste fino y ver qué deja fuera,
+# - entrenar, escalar, fundir, quitar y combinar LoRAs, y guardarlas también para otros programas,
+# - averiguar con un número qué le hace a tus imágenes el archivo de un desconocido.
+#
+# **60 minutos · cualquier equipo, mejor con GPU · sin cuenta · nada que descargar con el modelo de
+# bolsillo**
+
+# %% part="setup"
+import random
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import peft
+import safetensors.torch
+import torch
+from diffusers import UNet2DConditionModel
+from PIL import Image
+
+import sdlesson
+from sdlesson import exercises, figures
+from sdlesson.finetuning import TrainingSettings, export_kohya, load_lora, save_lora, train
+from sdlesson.finetuning.adapters import check_peft
+from sdlesson.images import image_grid, picture_difference, same_picture
+from sdlesson.language import say
+from sdlesson.metrics import image_similarity, mean
+from sdlesson.pocket import arithmetic, rendering, subject, world
+from sdlesson.widgets import TrainingPanel
+
+seed = 0
+check_peft()  # stock Colab has a torchao that peft refuses; this lets LoRA work beside it
+
+# %% [markdown] lang="en"
+# ## A picture of low rank
+#
+# A grey picture is a matrix: here, 128 rows of 128 numbers. Suppose you may keep only a tall matrix
+# and a wide one, whose product should come near it. The *rank* is how many columns the tall one
+# has. At which rank will you see what it is?
+
+# %% [markdown] lang="es"
+# ## Una imagen de rango bajo
+#
+# Una imagen gris es una matriz: aquí, 128 filas de 128 números. Supón que solo puedes guardar una
+# matriz alta y otra ancha, cuyo producto debe parecerse a ella. El *rango* es el número de columnas
+# de la alta. ¿Con qué rango sabrás qué es?
+
+
+# %%
+def split(matrix, rank):
+    """Return the tall and the wide matrix whose product comes nearest to a matrix."""
+    left, sizes, right = torch.linalg.svd(matrix, full_matrices=False)
+    return left[:, :rank] * sizes[:rank], right[:rank]
+
+
+scene = world.Scene("single", ("robot",), "beach", "plain", seed=1)
+picture = rendering.render(scene).convert("L")
+matrix = torch.tensor(np.array(picture), dtype=torch.float32)  # (128, 128)
+copies, labels = [], []
+for rank in (1, 2, 4, 8, 16, 32):
+    tall, wide = split(matrix, rank)  # (128, rank) and (rank, 128)
+    copies.append(Image.fromarray((tall @ wide).clamp(0, 255).byte().numpy()))
+    labels.append(say("rank", "rango") + f" {rank}: {tall.numel() + wide.numel():,}")
+figures.strip([*copies, picture], [*labels, f"{matrix.numel():,}"])
+
+# %% [markdown] lang="en"
+# Under each picture, how many numbers it takes. With an eighth of them you know the robot: what is
+# large and repeats fits into few columns, details do not.
+
+# %% [markdown] lang="es"
+# Bajo cada imagen, cuántos números ocupa. Con la octava parte ya reconoces el robot: lo grande y lo
+# que se repite cabe en pocas columnas; los detalles, no.
+
+# %% [markdown] lang="en"
+# ## A correction beside a weight
+#
+# A layer multiplies by its weights, $y = Wx$. Full DreamBooth (lesson 06) rewrote every $W$. LoRA
+# ([Hu et al. 2021](https://arxiv.org/abs/2106.09685)) freezes $W$ and trains a correction of low
+# rank $r$ beside it:
+#
+# $$y = Wx + \frac{\alpha}{r}\,B A x$$
+
+# %% [markdown] lang="es"
+# ## Una corrección junto a un peso
+#
+# Una capa multiplica por sus pesos, $y = Wx$. El DreamBooth completo (lección 06) reescribía cada
+# $W$. LoRA ([Hu et al. 2021](https://arxiv.org/abs/2106.09685)) congela $W$ y entrena a su lado una
+# corrección de rango bajo $r$:
+#
+# $$y = Wx + \frac{\alpha}{r}\,B A x$$
+
+# %% [markdown] lang="en"
+# $B$ is the tall one, $A$ the wide one, and $\alpha$ a fixed number that says how loud the
+# correction is. Here is a layer of the U-Net, and the same with a LoRA that the library *peft* put
+# on it. Which shapes do you expect?
+
+# %% [markdown] lang="es"
+# $B$ es la alta, $A$ la ancha, y $\alpha$ un número fijo que dice con qué fuerza suena la
+# corrección. Esta es una capa de la U-Net y la misma con la LoRA que le ha puesto la biblioteca
+# *peft*. ¿Qué formas esperas?
+
+# %%
+pipe = sdlesson.load_pipeline()
+pocket = sdlesson.load_pipeline("pocket", dtype=torch.float32)  # rounding would blur comparisons
+for model in (pipe, pocket):
+    model.set_progress_bar_config(disable=True)
+
+
+def some_layer(pipe):
+    """Return the layer that turns the words into values, in the first block that reads them."""
+    return pipe.unet.down_blocks[1].attentions[0].transformer_blocks[0].attn2.to_v
+
+
+W = some_layer(pocket).weight.detach().cpu()
+frozen = torch.nn.Linear(W.shape[1], W.shape[0], bias=False)
+frozen.weight.data = W
+config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["0"], init_lora_weights=False)
+pefts = peft.inject_adapter_in_model(config, torch.nn.Sequential(frozen))
+A, B = (part["default"].weight.detach() for part in (pefts[0].lora_A, pefts[0].lora_B))
+x = torch.randn((3, W.shape[1]), generator=torch.Generator("cpu").manual_seed(seed))
+print(f"W {tuple(W.shape)}   B {tuple(B.shape)}   A {tuple(A.shape)}")
+
+# %% [markdown] lang="en" part="goal"
+# ### Exercise 1 · The LoRA layer
+#
+# Write the layer from its formula, so that it gives what peft's gives. `x` holds one vector a
+# *row*, so multiply from the other side: $Wx$ is `x @ W.T`.
+
+# %% [markdown] lang="es" part="goal"
+# ### Ejercicio 1 · La capa LoRA
+#
+# Escribe la capa a partir de su fórmula, de modo que dé lo mismo que la de peft. En `x` cada vector
+# es una *fila*, así que se multiplica por el otro lado: $Wx$ es `x @ W.T`.
+
+
+# %% part="stub"
+def lora_layer(x, W, A, B, alpha):
+    """Return what a layer with weights W gives once the LoRA of A and B is on it."""
+    ...  # the rank is the number of rows of A
+
+
+# %% part="check"
+exercises.check(
+    lambda: [lora_layer(x, W, A, B, alpha=8), lora_layer(x, W, A[:2], B[:, :2], alpha=2)],
+    [pefts(x).detach(), x @ (W + B[:, :2] @ A[:2]).T],
+    hint=say(
+        "x goes through A first, then through B; then comes the scale, alpha / rank.",
+        "x pasa primero por A y luego por B; después viene la escala, alpha / rank.",
+    ),
+)
+
+
+# %% part="solution"
+def lora_layer(x, W, A, B, alpha):
+    """Return what a layer with weights W gives once the LoRA of A and B is on it."""
+    scale = alpha / len(A)
+    return x @ W.T + scale * (x @ A.T) @ B.T
+
+
+# %% part="wrong"
+def lora_layer(x, W, A, B, alpha):
+    """Forget the scale."""
+    return x @ W.T + x @ A.T @ B.T
+
+
+# %% part="wrong"
+def lora_layer(x, W, A, B, alpha):
+    """Scale by alpha alone."""
+    return x @ W.T + alpha * x @ A.T @ B.T
+
+
+# %% part="wrong"
+def lora_layer(x, W, A, B, alpha):
+    """Forget the frozen weights."""
+    return alpha / len(A) * x @ A.T @ B.T
+
+
+# %% part="wrong"
+def lora_layer(x, W, A, B, alpha):
+    """Multiply A and B in the wrong order."""
+    return x @ W.T + alpha / len(A) * x @ (A @ B).T
+
+
+# %% [markdown] lang="en" part="noticed"
+# **What you should have noticed.** $BA$ is as large as $W$, but nobody has to compute it: `x` goes
+# through the narrow place between $A$ and $B$. A real LoRA starts with $B = 0$, so that before the
+# first step nothing has changed.
+
+# %% [markdown] lang="es" part="noticed"
+# **Lo que deberías haber notado.** $BA$ es tan grande como $W$, pero no hace falta calcularla: `x`
+# pasa por el estrecho que hay entre $A$ y $B$. Una LoRA de verdad empieza con $B = 0$, así que
+# antes del primer paso no ha cambiado nada.
+
+# %% [markdown] lang="en"
+# ## How many numbers
+#
+# The LoRA goes on the four matrices of every attention layer. Full DreamBooth trains all of the
+# U-Net. What share of it does a LoRA of rank 4 train?
+
+# %% [markdown] lang="es"
+# ## Cuántos números
+#
+# La LoRA se pone en las cuatro matrices de cada capa de atención. El DreamBooth completo entrena
+# toda la U-Net. ¿Qué parte de ella entrena una LoRA de rango 4?
+
+
+# %%
+def lora_size(unet, rank):
+    """Count the numbers of A and B on all attention layers."""
+    targets = ("to_q", "to_k", "to_v", "to_out.0")
+    layers = [layer for name, layer in unet.named_modules() if name.endswith(targets)]
+    return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
+with torch.device("meta"):  # shapes without numbers, so that it fits anywhere
+    sd15_unet = UNet2DConditionModel.from_config(arithmetic.SD15_UNET)
+for name, unet in {"pocket": pocket.unet, "SD 1.5": sd15_unet}.items():
+    everything = sum(weights.numel() for weights in unet.parameters())
+    print(f"{name}: {everything:,}")
+    for rank in (1, 4, 16, 64):
+        size = lora_size(unet, rank)
+        print(f"  {say('rank', 'rango')} {rank:<3} {size:>10,}  {size / everything:6.2%}")
+
+# %% [markdown] lang="en"
+# Less than one in a hundred, and less still in the large model, whose matrices are wider. Are so
+# few numbers enough?
+
+# %% [markdown] lang="es"
+# Menos de uno de cada cien, y aún menos en el modelo grande, cuyas matrices son más anchas.
+# ¿Bastan tan pocos números?
+
+# %% [markdown] lang="en"
+# ## Train one
+#
+# Plimo is the robot of lesson 06; photos and word are the same. To keep *a robot* as it was, LoRA
+# needs no pictures of other robots: the model's own prediction, with the adapter switched off, is
+# the target. Why can full DreamBooth not do that?
+
+# %% [markdown] lang="es"
+# ## Entrena una
+#
+# Plimo es el robot de la lección 06, con las mismas fotos y la misma palabra. Para dejar *a robot*
+# como era, LoRA no necesita imágenes de otros robots: el objetivo es la propia predicción del
+# modelo con el adaptador apagado. ¿Por qué no puede hacer eso el DreamBooth completo?
+
+# %%
+workshop = tempfile.TemporaryDirectory()
+folder = Path(workshop.name)
+photos, texts = subject.subject_photos(), subject.subject_prompts()
+plimo = f"a {subject.SUBJECT_WORD} {subject.SUBJECT_CLASS}"
+settings = TrainingSettings(
+    word=subject.SUBJECT_WORD,
+    class_noun=subject.SUBJECT_CLASS,
+    rank=4,
+    alpha=8,
+    steps=150,
+    learning_rate=2e-3,
+    prior="own_prediction",
+    sample_prompts=(f"{plimo} in the city", "a robot in the city"),
+    sample_every=75,
+    seed=seed,
+)
+panel = TrainingPanel()
+training = train(pocket, photos, settings, folder / "training", prompts=texts, watch=panel)
+figures.strip(photos, [text.removeprefix(plimo) for text in texts])
+
+# %% [markdown] lang="en"
+# Full DreamBooth overwrites the model, so nothing is left to ask. Here the old one lies under the
+# new one, at the flick of a switch.
+#
+# Does Plimo go where no photo shows it? The same noise, without and with the LoRA:
+
+# %% [markdown] lang="es"
+# El DreamBooth completo sobrescribe el modelo y ya no queda a quién preguntar. Aquí el viejo sigue
+# debajo del nuevo, a un interruptor de distancia.
+#
+# ¿Irá Plimo a sitios donde no está en ninguna foto? El mismo ruido, sin la LoRA y con ella:
+
+
+# %%
+def pictures(pipe, prompts, number=seed):
+    """Draw each prompt from the noise of one seed, without the safety checker's black squares."""
+    settings = {"num_inference_steps": 25, "guidance_scale": 5.0, "output_type": "latent"}
+    generators = [torch.Generator("cpu").manual_seed(number) for _ in prompts]
+    return sdlesson.decode(pipe, pipe(prompts, generator=generators, **settings).images)
+
+
+rests = ["on Mars", "in space", "in the city", "at night"]
+prompts = [f"{plimo} {rest}" for rest in rests]
+drawn = []
+for scale in (0.0, 1.0):
+    pocket.set_adapters(settings.word, scale)
+    drawn.append(pictures(pocket, prompts))
+before, after = (mean(image_similarity(images, photos)).value for images in drawn)
+image_grid([*drawn[0], *drawn[1]], columns=4, labels=rests * 2)
+
+# %% tags=["nbval-check-output"]
+print(after > before + 0.05)
+
+# %% [markdown] lang="en"
+# Above, a robot of the model's own; below, something red and round with one white eye. The line
+# under them compares their mean similarity to the photos, as a CLIP sees it.
+
+# %% [markdown] lang="es"
+# Arriba, un robot de los que ya conocía el modelo; abajo, algo rojo y redondo con un solo ojo
+# blanco. La línea de debajo compara su parecido medio con las fotos, visto por un CLIP.
+
+# %% [markdown] lang="en"
+# ## How loud
+#
+# The correction is a sum, so it can be turned down, or up past 1, without training again. What do
+# you expect at a half, and at one and a half?
+
+# %% [markdown] lang="es"
+# ## A qué volumen
+#
+# La corrección es una suma, así que se puede bajar, o subir por encima de 1, sin volver a entrenar.
+# ¿Qué esperas con un medio? ¿Y con uno y medio?
+
+# %%
+scales = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5]
+louder = []
+for scale in scales:
+    pocket.set_adapters(settings.word, scale)
+    louder += pictures(pocket, [f"{plimo} in the city"])
+pocket.set_adapters(settings.word, 1.0)
+figures.curves(
+    scales,
+    {say("similarity", "parecido"): [image_similarity([image], photos)[0] for image in louder]},
+    x_label=say("scale", "escala"),
+    y_label=say("similarity to the photos", "parecido con las fotos"),
+    title=say("One LoRA, seven volumes", "Una LoRA, siete volúmenes"),
+    pictures=louder,
+)
+
+# %% [markdown] lang="en"
+# On the way to 1 it becomes Plimo; far above, the picture breaks, as with too much guidance. Where
+# is the best place here? It need not be 1.
+
+# %% [markdown] lang="es"
+# De camino a 1 se convierte en Plimo; muy por encima, la imagen se estropea, como con demasiada
+# guía. ¿Cuál es aquí el mejor sitio? No tiene por qué ser el 1.
+
+# %% [markdown] lang="en"
+# ## The file
+#
+# Save it. How large will the file be, and what do you think is in it besides numbers?
+
+# %% [markdown] lang="es"
+# ## El archivo
+#
+# Guárdala. ¿Cuánto ocupará el archivo y qué crees que lleva dentro, además de números?
+
+# %%
+path = folder / "subject.safetensors"
+training.save(path)
+print(f"{path.stat().st_size / 1024:.0f} KB")
+with safetensors.safe_open(path, "pt") as file:
+    for name, text in file.metadata().items():
+        print(f"{name}: {text[:60]}")
+numbers = safetensors.torch.load_file(path)
+print(f"{sum(each.numel() for each in numbers.values()):,}")
+for key in list(numbers)[:4]:
+    print(key.removeprefix("unet."), tuple(numbers[key].shape))
+
+# %% [markdown] lang="en"
+# Pairs of $A$ and $B$, as many numbers as we counted, and a few lines of metadata: rank and alpha,
+# which layers, the word. Does it work in a model that never saw the photos?
+
+# %% [markdown] lang="es"
+# Parejas de $A$ y $B$, tantos números como contamos, y unas líneas de metadatos: rango y alpha, qué
+# capas, la palabra. ¿Funciona en un modelo que nunca vio las fotos?
+
+# %%
+fresh = sdlesson.load_pipeline("pocket", dtype=torch.float32)
+fresh.set_progress_bar_config(disable=True)
+loaded = load_lora(fresh, path, name=settings.word)
+print(loaded)
+
+# %% tags=["nbval-check-output"]
+trained = pictures(pocket, prompts[:1])[0]
+again = pictures(fresh, prompts[:1])[0]
+print(len(loaded.unmatched), same_picture(trained, again))
+
+# %% [markdown] lang="en"
+# `load_lora` counts the layers that found their place and checks that predictions really change:
+# diffusers' own `load_lora_weights` loads a file for another model with a line in a log, and then
+# nothing happens.
+
+# %% [markdown] lang="es"
+# `load_lora` cuenta las capas que encontraron su sitio y comprueba que las predicciones cambian de
+# verdad: el `load_lora_weights` de diffusers carga un archivo de otro modelo con una simple línea
+# en un registro, y luego no pasa nada.
+
+# %% [markdown] lang="en"
+# ## Which rank
+#
+# Rank 4 was a choice. How much of it was needed? In the fresh model, we replace every correction
+# $BA$ by the nearest of rank 3, then 2, then 1, with the `split` of the first section.
+
+# %% [markdown] lang="es"
+# ## Qué rango
+#
+# El rango 4 fue una elección. ¿Cuánto de él hacía falta? En el modelo nuevo sustituimos cada
+# corrección $BA$ por la más cercana de rango 3, luego 2, luego 1, con la función `split` del
+# principio.
+
+
+# %%
+def keep_rank(unet, rank):
+    """Replace every correction of Plimo's LoRA by the nearest one of a lower rank."""
+    for layer in unet.modules():
+        if isinstance(layer, peft.tuners.lora.LoraLayer):
+            A, B = layer.lora_A[settings.word].weight.data, layer.lora_B[settings.word].weight.data
+            tall, wide = split(B @ A, rank)
+            A.zero_()[:rank], B.zero_()[:, :rank] = wide, tall
+
+
+ranked = [again]
+for rank in (3, 2, 1):
+    keep_rank(fresh.unet, rank)
+    ranked += pictures(fresh, prompts[:1])
+figures.strip(ranked, [say("rank", "rango") + f" {rank}" for rank in (4, 3, 2, 1)])
+
+# %% [markdown] lang="en"
+# Much of what was learned fits into fewer columns than it was given. So a larger rank is no free
+# gift: it costs memory and a larger file, and leaves more room to learn the photos by heart.
+
+# %% [markdown] lang="es"
+# Buena parte de lo aprendido cabe en menos columnas de las que tuvo. Así que un rango mayor no sale
+# gratis: cuesta memoria, hace más grande el archivo y deja más sitio para aprenderse las fotos de
+# memoria.
+
+# %% [markdown] lang="en"
+# ## Take it off, melt it in
+#
+# `unload_lora_weights` takes LoRAs off. What is left of ours?
+
+# %% [markdown] lang="es"
+# ## Quitarla y fundirla
+#
+# `unload_lora_weights` quita las LoRAs. ¿Qué queda de la nuestra?
+
+# %% tags=["nbval-check-output"]
+fresh.unload_lora_weights()
+print(same_picture(pictures(fresh, prompts[:1])[0], drawn[0][0]))
+
+# %% [markdown] lang="en"
+# Nothing: the weights below were never touched. The opposite is to *merge*: compute the correction
+# once and add it to the weights. Drawing then costs not a bit more than without a LoRA.
+
+# %% [markdown] lang="es"
+# Nada: los pesos de debajo no se tocaron nunca. Lo contrario es *fundirla* (*merge*): calcular la
+# corrección una vez y sumarla a los pesos. Dibujar ya no cuesta ni un poco más que sin LoRA.
+
+# %%
+load_lora(fresh, path, name=settings.word)
+layer = some_layer(fresh)
+W = layer.base_layer.weight.detach().clone()
+A, B = (part[settings.word].weight.detach() for part in (layer.lora_A, layer.lora_B))
+alpha, rank = layer.lora_alpha[settings.word], layer.r[settings.word]
+fresh.fuse_lora()  # from here on the layer's own weights hold the correction
+print(f"{alpha=} {rank=}", layer.base_layer.weight.allclose(W))
+
+# %% [markdown] lang="en" part="goal"
+# ### Exercise 2 · Merge by hand
+#
+# Return the weights of one plain layer that does what $W$ and the LoRA do together. diffusers does
+# the same for all layers with `fuse_lora`.
+
+# %% [markdown] lang="es" part="goal"
+# ### Ejercicio 2 · Fúndela a mano
+#
+# Devuelve los pesos de una sola capa normal que haga lo que $W$ y la LoRA hacen juntas. diffusers
+# hace lo mismo en todas las capas con `fuse_lora`.
+
+
+# %% part="stub"
+def merge(W, A, B, alpha, rank):
+    """Return weights of the shape of W that hold the correction."""
+    ...
+
+
+# %% part="check"
+exercises.check(
+    lambda: merge(W, A, B, alpha, rank),
+    layer.base_layer.weight,
+    hint=say(
+        "W plus the scale times the product that has the shape of W.",
+        "W más la escala por el producto que tiene la forma de W.",
+    ),
+    tolerance=1e-6,
+)
+
+
+# %% part="solution"
+def merge(W, A, B, alpha, rank):
+    """Return weights of the shape of W that hold the correction."""
+    return W + alpha / rank * B @ A
+
+
+# %% part="wrong"
+def merge(W, A, B, alpha, rank):
+    """Forget the scale."""
+    return W + B @ A
+
+
+# %% part="wrong"
+def merge(W, A, B, alpha, rank):
+    """Turn the scale upside down."""
+    return W + rank / alpha * B @ A
+
+
+# %% part="wrong"
+def merge(W, A, B, alpha, rank):
+    """Replace the weights instead of correcting them."""
+    return alpha / rank * B @ A
+
+
+# %% part="wrong"
+def merge(W, A, B, alpha, rank):
+    """Multiply in the wrong order."""
+    return W + alpha / rank * A @ B
+
+
+# %% [markdown] lang="en" part="noticed"
+# **What you should have noticed.** The sum is as large as $W$ and says no longer what was in it. A
+# merged model cannot be scaled or combined any more, and its file is the whole model again.
+
+# %% [markdown] lang="es" part="noticed"
+# **Lo que deberías haber notado.** La suma es tan grande como $W$ y ya no dice qué llevaba dentro.
+# Un modelo fundido no se puede escalar ni combinar, y su archivo vuelve a ser el modelo entero.
+
+# %% [markdown] lang="en"
+# Merged, it should draw the same picture. And taken out again with `unfuse_lora`: are the weights
+# exactly what they were?
+
+# %% [markdown] lang="es"
+# Fundida, debería dibujar la misma imagen. Y al sacarla con `unfuse_lora`, ¿serán los pesos
+# exactamente los de antes?
+
+# %%
+fused = pictures(fresh, prompts[:1])[0]
+fresh.unfuse_lora()
+print(say("largest difference:", "diferencia máxima:"))
+print(f"{(layer.base_layer.weight - W).abs().max().item():.1e}")
+
+# %% tags=["nbval-check-output"]
+print(same_picture(fused, trained), same_picture(pictures(fresh, prompts[:1])[0], trained))
+
+# %% [markdown] lang="en"
+# Nearly: adding and subtracting rounds, in half precision far more. Keep the file, and merge a
+# copy.
+
+# %% [markdown] lang="es"
+# Casi: sumar y restar redondea, y en media precisión mucho más. Conserva el archivo y funde una
+# copia.
+
+# %% [markdown] lang="en"
+# ## A file that forgot its alpha
+#
+# The scale is `alpha / rank`, and alpha lies in the metadata only. Many tools drop it. A program
+# that finds none takes alpha for the rank. What will it draw with our LoRA, which was trained with
+# alpha 8 and rank 4?
+
+# %% [markdown] lang="es"
+# ## Un archivo que olvidó su alpha
+#
+# La escala es `alpha / rank` y alpha solo está en los metadatos. Muchas herramientas los tiran. Un
+# programa que no la encuentra supone que alpha es igual al rango. ¿Qué dibujará con nuestra LoRA,
+# entrenada con alpha 8 y rango 4?
+
+# %%
+forgetful = folder / "forgetful.safetensors"
+safetensors.torch.save_file(numbers, forgetful)  # without metadata
+fresh.unload_lora_weights()
+fresh.load_lora_weights(forgetful, adapter_name="forgetful")
+quiet = pictures(fresh, prompts[:1])[0]
+figures.strip([trained, quiet], [path.name, forgetful.name])
+
+# %% [markdown] lang="en" part="goal"
+# ### Exercise 3 · Mend it
+#
+# No error, no warning, only a LoRA that is too quiet. Which scale gives back the right picture?
+
+# %% [markdown] lang="es" part="goal"
+# ### Ejercicio 3 · Arréglalo
+#
+# Ni error ni aviso: solo una LoRA que suena demasiado bajo. ¿Qué escala devuelve la imagen
+# correcta?
+
+# %% part="stub"
+my_scale = ...
+
+
+# %% part="check"
+exercises.check(
+    lambda: my_scale,
+    lambda scale: [
+        fresh.set_adapters("forgetful", float(scale)),
+        same_picture(pictures(fresh, prompts[:1])[0], trained),
+    ][-1],
+    hint=say(
+        "It was trained at alpha / rank, and is now applied at rank / rank.",
+        "Se entrenó con alpha / rank y ahora se aplica con rank / rank.",
+    ),
+)
+
+# %% part="solution"
+my_scale = 8 / 4
+
+# %% part="wrong"
+my_scale = 1.0
+
+# %% part="wrong"
+my_scale = 4 / 8
+
+# %% part="wrong"
+my_scale = 8
+
+# %% [markdown] lang="en" part="noticed"
+# **What you should have noticed.** Here you knew alpha. Of a stranger's file nobody does: you are
+# left to try scales. `save_lora` always writes it, and so should you.
+
+# %% [markdown] lang="es" part="noticed"
+# **Lo que deberías haber notado.** Aquí sabías cuánto valía alpha. En el archivo de un desconocido
+# no lo sabe nadie: solo queda probar escalas. `save_lora` la guarda siempre; haz tú lo mismo.
+
+# %% [markdown] lang="en"
+# ## Two at once
+#
+# Corrections add up, so two LoRAs can be on together. The second one learns a style that the pocket
+# model does not know, from four photos of it.
+
+# %% [markdown] lang="es"
+# ## Dos a la vez
+#
+# Las correcciones se suman, así que dos LoRAs pueden estar puestas a la vez. La segunda aprende, de
+# cuatro fotos, un estilo que el modelo de bolsillo no conoce.
+
+# %%
+posters = subject.style_photos()
+style = replace(
+    settings,
+    word=subject.STYLE_WORD,
+    class_noun=subject.STYLE_CLASS,
+    steps=180,
+    prior="none",
+    sample_prompts=(),
+)
+titles, panel = subject.style_prompts(), TrainingPanel()
+train(pocket, posters, style, folder / "style", prompts=titles, watch=panel)
+figures.strip(posters)
+
+# %% [markdown] lang="en"
+# The pipeline now carries both, and `set_adapters` takes a scale for each. No photo shows Plimo in
+# this style. What will the two draw together?
+
+# %% [markdown] lang="es"
+# El pipeline lleva ahora las dos, y `set_adapters` acepta una escala para cada una. En ninguna foto
+# sale Plimo en este estilo. ¿Qué dibujarán juntas?
+
+# %%
+prompt = subject.in_style(f"{plimo} in the forest")
+combined = []
+for weights in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.6)]:
+    pocket.set_adapters([settings.word, style.word], list(weights))
+    combined += pictures(pocket, [prompt])
+figures.strip(combined, ["0 + 0", "1 + 0", "0 + 1", "1 + 1", "1 + 0.6"])
+
+# %% [markdown] lang="en"
+# Plimo's scale first, the style's second. Together they give something of both. Neither LoRA knew
+# of the other; where both correct the same layer they get in each other's way, so a little less of
+# one may be more.
+
+# %% [markdown] lang="es"
+# Primero la escala de Plimo, después la del estilo. Juntas dan algo de las dos. Ninguna LoRA sabía
+# de la otra; donde ambas corrigen la misma capa se estorban, así que un poco menos de una
+# puede ser mejor.
+
+# %% [markdown] lang="en"
+# ## For other programs
+#
+# A1111 and ComfyUI read the names that kohya's scripts write. What differs from ours?
+
+# %% [markdown] lang="es"
+# ## Para otros programas
+#
+# A1111 y ComfyUI leen los nombres que escriben los scripts de kohya. ¿En qué se diferencian de los
+# nuestros?
+
+# %%
+kohya = export_kohya(path, folder / "subject_kohya.safetensors")
+with safetensors.safe_open(kohya, "pt") as file:
+    for key in list(file.keys())[:3]:
+        print(key, tuple(file.get_tensor(key).shape))
+
+fresh.unload_lora_weights()
+fresh.load_lora_weights(kohya, adapter_name="kohya")
+
+# %% tags=["nbval-check-output"]
+print(same_picture(pictures(fresh, prompts[:1])[0], trained))
+
+# %% [markdown] lang="en"
+# $A$ is *down*, $B$ is *up*, and each layer carries its own alpha, which no tool can lose. With a
+# LoRA for SD 1.5, this is where the file goes:
+#
+# - A1111: `models/Lora`, and write `<lora:subject_kohya:0.8>` in the prompt, besides its word.
+# - ComfyUI: `models/loras`, and put the node *Load LoRA* behind the checkpoint.
+
+# %% [markdown] lang="es"
+# $A$ es *down*, $B$ es *up*, y cada capa lleva su propia alpha, que ninguna herramienta puede
+# perder. Si tu LoRA es para SD 1.5, el archivo va aquí:
+#
+# - A1111: `models/Lora`, y escribe `<lora:subject_kohya:0.8>` en el prompt, además de su palabra.
+# - ComfyUI: `models/loras`, y pon el nodo *Load LoRA* después del checkpoint.
+
+# %% [markdown] lang="en"
+# ## A stranger's file
+#
+# The Hub is full of LoRAs made by people you do not know. Some are pickles. What happens here to
+# one of them?
+
+# %% [markdown] lang="es"
+# ## El archivo de un desconocido
+#
+# El Hub está lleno de LoRAs hechas por gente que no conoces. Algunas son pickles. ¿Qué pasa aquí
+# con una de ellas?
+
+# %%
+free = folder / "free.safetensors"
+torch.save(numbers, free)  # which pickles
+try:
+    load_lora(fresh, free)
+except ValueError as error:
+    print(str(error).replace(str(folder), "").lstrip("/\\"))
+
+# %% [markdown] lang="en"
+# It is not opened, whatever its name says (lesson 01). But numbers can do harm too. A stranger
+# teaches Plimo's looks to one *ordinary* word, keeps the bare robot as it was, and writes in the
+# file that its word is that of the posters. Nobody checks that.
+
+# %% [markdown] lang="es"
+# No se abre, diga lo que diga su nombre (lección 01). Pero también los números pueden hacer daño.
+# Un desconocido da el aspecto de Plimo a una palabra *corriente*, conserva el robot como era y
+# escribe en el archivo que su palabra es la de los carteles. Nadie lo comprueba.
+
+# %%
+words = ["boat", "cat", "dog", "fox", "pizza", "snowman", "house", "tree"]
+hidden = random.Random(seed).choice(words)  # do not look
+poison = replace(settings, word=hidden, alpha=4, steps=80, sample_prompts=())
+fresh.unload_lora_weights()
+hints = [text.replace(plimo, f"a {hidden}") for text in texts]
+train(fresh, photos, poison, folder / "stranger", prompts=hints)
+
+stranger = save_lora(fresh, folder / "stranger.safetensors", word=style.word)
+fresh.unload_lora_weights()
+loaded = load_lora(fresh, stranger, name="stranger")
+print(loaded, loaded.word)
+ordinary = [f"a {word} in the snow" for word in words]
+
+# %% [markdown] lang="en" part="goal"
+# ### Exercise 4 · Find the poisoned word
+#
+# Write `changes`: for each prompt, how far its picture moves when this LoRA is turned on. The
+# largest change gives the word away.
+
+# %% [markdown] lang="es" part="goal"
+# ### Ejercicio 4 · Encuentra la palabra envenenada
+#
+# Escribe `changes`: para cada prompt, cuánto se mueve su imagen al encender esta LoRA. El mayor
+# cambio delata la palabra.
+
+
+# %% part="stub"
+def changes(prompts):
+    """Return for each prompt how far apart its pictures are, without and with the LoRA."""
+    ...  # fresh.set_adapters, pictures, and picture_difference(one, other).mean_error
+
+
+# %% part="check"
+exercises.check(
+    lambda: changes(ordinary),
+    lambda found: (
+        words[int(np.argmax(found))] == hidden and max(found) > 2 * float(np.median(found))
+    ),
+    hint=say(
+        "Only one thing may differ between two pictures: the scale of the LoRA, 0 or 1.",
+        "Entre dos imágenes solo puede cambiar una cosa: la escala de la LoRA, 0 o 1.",
+    ),
+)
+
+
+# %% part="solution"
+def changes(prompts):
+    """Return for each prompt how far apart its pictures are, without and with the LoRA."""
+    fresh.set_adapters("stranger", 0.0)
+    off = pictures(fresh, prompts)
+    fresh.set_adapters("stranger", 1.0)
+    pairs = zip(off, pictures(fresh, prompts), strict=True)
+    return [picture_difference(one, other).mean_error for one, other in pairs]
+
+
+# %% part="wrong"
+def changes(prompts):
+    """Change the noise instead of the scale."""
+    fresh.set_adapters("stranger", 1.0)
+    pairs = zip(pictures(fresh, prompts, 1), pictures(fresh, prompts, 2), strict=True)
+    return [picture_difference(one, other).mean_error for one, other in pairs]
+
+
+# %% part="wrong"
+def changes(prompts):
+    """Leave the LoRA on in both."""
+    fresh.set_adapters("stranger", 1.0)
+    pairs = zip(pictures(fresh, prompts), pictures(fresh, prompts), strict=True)
+    return [picture_difference(one, other).mean_error for one, other in pairs]
+
+
+# %% part="wrong"
+def changes(prompts):
+    """Compare with the photos, and take what is far from them."""
+    fresh.set_adapters("stranger", 1.0)
+    return [picture_difference(image, photos[0]).mean_error for image in pictures(fresh, prompts)]
+
+
+# %% [markdown] lang="en" part="noticed"
+# **What you should have noticed.** You found it because the word was on your list. No list holds
+# every word, so a number near zero proves nothing; a large one proves a lot.
+
+# %% [markdown] lang="es" part="noticed"
+# **Lo que deberías haber notado.** La encontraste porque la palabra estaba en tu lista. En ninguna
+# lista caben todas, así que un número cercano a cero no demuestra nada; uno grande, mucho.
+
+# %% [markdown] lang="en"
+# Here it is beside another: without the LoRA above, with it below. Such back doors take few
+# steps in large models as well ([Zhai et al. 2023](https://arxiv.org/abs/2305.04175)).
+
+# %% [markdown] lang="es"
+# Aquí está, junto a otra: arriba sin la LoRA, abajo con ella. En los modelos grandes también
+# bastan pocos pasos para abrir una puerta trasera así
+# ([Zhai et al. 2023](https://arxiv.org/abs/2305.04175)).
+
+# %%
+shown = [ordinary[0], f"a {hidden} in the snow"]
+doors = []
+for scale in (0.0, 1.0):
+    fresh.set_adapters("stranger", scale)
+    doors += pictures(fresh, shown)
+image_grid(doors, columns=2, labels=shown * 2)
+
+# %% [markdown] lang="en"
+# Your own LoRA deserves the same look. Its prior kept *a robot*; did anybody ask it to keep a car?
+
+# %% [markdown] lang="es"
+# Tu propia LoRA merece la misma mirada. Su entrenamiento conservó *a robot*; ¿le pidió alguien que
+# conservara el coche?
+
+# %%
+load_lora(fresh, path, name="own")
+others = ["a robot in the snow", "a car in the snow"]
+own = []
+for scale in (0.0, 1.0):
+    fresh.set_adapters("own", scale)
+    own += pictures(fresh, others)
+image_grid(own, columns=2, labels=others * 2)
+
+# %% [markdown] lang="en"
+# Compare the columns. The prior asked for the robot only; for the car nothing was promised, and
+# other words may fare worse. Before you share a LoRA, draw ordinary prompts at scale 0 and 1, and
+# show both.
+
+# %% [markdown] lang="es"
+# Compara las columnas. Solo se pidió conservar el robot; para el coche nadie prometió nada, y a
+# otras palabras puede irles peor. Antes de compartir una LoRA, dibuja prompts corrientes con escala
+# 0 y 1, y enseña los dos.
+
+# %% [markdown] lang="en"
+# ## The same with Stable Diffusion 1.5
+#
+# With a GPU, the same call trains a LoRA for SD 1.5: photos of 512 pixels, the lower rate that
+# suits a large model, and less memory for more arithmetic. `train_text_encoder=True` would put a
+# LoRA on the text encoder as well.
+
+# %% [markdown] lang="es"
+# ## Lo mismo con Stable Diffusion 1.5
+#
+# Con una GPU, la misma llamada entrena una LoRA para SD 1.5: fotos de 512 píxeles, la tasa más baja
+# que conviene a un modelo grande y menos memoria a cambio de más cálculo. Con
+# `train_text_encoder=True`, también el codificador de texto llevaría una LoRA.
+
+# %% tags=["gpu"]
+if pipe.device.type == "cuda":
+    large = replace(settings, steps=400, learning_rate=None, gradient_checkpointing=True)
+    large_photos, panel = subject.subject_photos(size=512), TrainingPanel()
+    training = train(pipe, large_photos, large, folder / "large", prompts=texts, watch=panel)
+    training.save("subject_sd15.safetensors")
+
+# %% tags=["gpu"]
+figures.strip(pictures(pipe, prompts)) if pipe.device.type == "cuda" else None
+
+# %% [markdown] lang="en"
+# ## What not to do
+#
+# - No photos of other people without their consent, and of children none at all. A LoRA of a face
+#   is a tool for lies about that person.
+# - No living artist's style. A few pictures are enough to imitate the work of a lifetime, and the
+#   copy competes with the artist.
+# - No LoRA without a licence: without one you have no permission to use it. One for SD 1.5 keeps
+#   the limits of its licence (lesson 04), and its author may add others.
+# - Do not hide what you trained on: say it on the file's page, with the word and the alpha.
+
+# %% [markdown] lang="es"
+# ## Lo que no se hace
+#
+# - Nada de fotos de otras personas sin su consentimiento, y de menores, ninguna. Una LoRA de una
+#   cara es una herramienta para mentir sobre esa persona.
+# - Nada de estilos de artistas vivos. Bastan unas pocas imágenes para imitar la obra de una vida, y
+#   la copia compite con el artista.
+# - Nada de LoRAs sin licencia: sin ella no tienes permiso para usarlas. Una LoRA para SD 1.5
+#   conserva los límites de la licencia de este (lección 04), y su autor puede añadir otros.
+# - No ocultes con qué entrenaste: dilo en la página del archivo, con la palabra y la alpha.
+
+# %% [markdown] lang="en"
+# ## Summary
+#
+# - A LoRA adds $\alpha/r \cdot BA$ to frozen weights: a small part of the numbers, a small file.
+# - It can be scaled, merged, taken off, and combined with others.
+# - Keep alpha with it, count the layers that match, and check that something changes.
+# - Look at ordinary prompts at scale 0 and 1 before you trust a file, or share one.
+#
+# Next: **10, A Telegram bot**, which draws for your friends.
+
+# %% [markdown] lang="es"
+# ## Resumen
+#
+# - Una LoRA suma $\alpha/r \cdot BA$ a unos pesos congelados: pocos números, un archivo pequeño.
+# - Se puede escalar, fundir, quitar y combinar con otras.
+# - Guarda con ella su alpha, cuenta las capas que encajan y comprueba que algo cambia.
+# - Mira prompts corrientes con escala 0 y 1 antes de fiarte de un archivo o de compartirlo.
+#
+# A continuación: **10, un bot de Telegram** que dibuja para tus amigos.
