@@ -14,6 +14,7 @@ the memory, and as much of the way learned from the untrained model to the photo
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -93,6 +94,7 @@ def main() -> int:
         "date": date.today().isoformat(),
         "torch": installed_version("torch"),
         "diffusers": installed_version("diffusers"),
+        "script_sha256": hashlib.sha256(script.read_bytes()).hexdigest(),
     }
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
