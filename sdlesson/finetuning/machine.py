@@ -42,18 +42,15 @@ def idle_parts(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> lis
 
 @contextmanager
 def moved(parts: list[Any], device: torch.device) -> Iterator[None]:
-    """Keep parts on another device for a while, and free the memory that they leave."""
-    if not parts or parts[0].device == device:
-        yield
-        return
-    home = parts[0].device
+    """Keep parts on another device for a while, and free the memory that they and others left."""
+    homes = [part.device for part in parts]
     try:
         for part in parts:
             part.to(device)
         release_memory()
         yield
     finally:
-        for part in parts:
+        for part, home in zip(parts, homes, strict=True):
             part.to(home)
 
 
