@@ -37,7 +37,7 @@ test-real: $(STAMP) ## the tests that need a GPU and the real Hugging Face Hub
 	$(RUN) -m pytest -m "network and gpu"
 
 bench: $(STAMP) ## what is faster or better than what, each script in turn
-	set -e; for script in $(wildcard benchmarks/*.py); do $(RUN) $$script; done
+	failed=0; for script in $(wildcard benchmarks/*.py); do $(RUN) $$script || failed=1; done; exit $$failed
 
 soak: $(STAMP) ## the long load, kill and fuzz runs, and the notebooks the other way round
 	$(RUN) -m pytest -m slow --timeout 3600
