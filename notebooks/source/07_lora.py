@@ -783,6 +783,12 @@ loaded = load_lora(fresh, stranger, name="stranger")
 print(loaded, loaded.word)
 ordinary = [f"a {word} in the snow" for word in words]
 
+
+def distance(one, other):
+    """Return how far apart two pictures are, from 0 to 1."""
+    return picture_difference(one, other).mean_error
+
+
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 4 · Find the poisoned word
 #
@@ -799,7 +805,7 @@ ordinary = [f"a {word} in the snow" for word in words]
 # %% part="stub"
 def changes(prompts):
     """Return for each prompt how far apart its pictures are, without and with the LoRA."""
-    ...  # fresh.set_adapters, pictures, and picture_difference(one, other).mean_error
+    ...  # fresh.set_adapters, pictures, and distance(one, other)
 
 
 # %% part="check"
@@ -822,7 +828,7 @@ def changes(prompts):
     off = pictures(fresh, prompts)
     fresh.set_adapters("stranger", 1.0)
     pairs = zip(off, pictures(fresh, prompts), strict=True)
-    return [picture_difference(one, other).mean_error for one, other in pairs]
+    return [distance(one, other) for one, other in pairs]
 
 
 # %% part="wrong"
@@ -830,7 +836,7 @@ def changes(prompts):
     """Change the noise instead of the scale."""
     fresh.set_adapters("stranger", 1.0)
     pairs = zip(pictures(fresh, prompts, 1), pictures(fresh, prompts, 2), strict=True)
-    return [picture_difference(one, other).mean_error for one, other in pairs]
+    return [distance(one, other) for one, other in pairs]
 
 
 # %% part="wrong"
@@ -838,14 +844,14 @@ def changes(prompts):
     """Leave the LoRA on in both."""
     fresh.set_adapters("stranger", 1.0)
     pairs = zip(pictures(fresh, prompts), pictures(fresh, prompts), strict=True)
-    return [picture_difference(one, other).mean_error for one, other in pairs]
+    return [distance(one, other) for one, other in pairs]
 
 
 # %% part="wrong"
 def changes(prompts):
     """Compare with the photos, and take what is far from them."""
     fresh.set_adapters("stranger", 1.0)
-    return [picture_difference(image, photos[0]).mean_error for image in pictures(fresh, prompts)]
+    return [distance(image, photos[0]) for image in pictures(fresh, prompts)]
 
 
 # %% [markdown] lang="en" part="noticed"
