@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
@@ -37,3 +40,18 @@ def assert_same_weights(found: dict[str, Tensor], expected: dict[str, Tensor]) -
     assert expected
     differing = [name for name in found if not torch.equal(found[name], expected[name])]
     assert differing == []
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file grows beyond `size` bytes, as on a disk that is nearly full.
+
+    Around the writing alone: pytest's own output may be a file that is larger by now.
+    """
+    resource = pytest.importorskip("resource")  # not on Windows
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)

@@ -2,6 +2,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 from diffusers import StableDiffusionPipeline
-from fixtures_finetuning import assert_same_weights, make_photos, make_settings, weights_of
+from fixtures_finetuning import (
+    assert_same_weights,
+    largest_file,
+    make_photos,
+    make_settings,
+    weights_of,
+)
 from fixtures_pipeline import flag_everything
 
 from sdlesson.finetuning import checkpoints
@@ -310,19 +317,15 @@ def test_a_rate_that_diverges_stops_and_names_a_lower_one(
 def test_a_disk_that_fills_is_one_sentence_and_keeps_the_checkpoint_before(
     load: Callable[..., StableDiffusionPipeline], tmp_path: Path
 ) -> None:
-    resource = pytest.importorskip("resource")
-    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
     pipe = load()
+    with ExitStack() as full:
 
-    def fill_the_disk(step: Step) -> None:
-        if step.index == 2:  # no file may grow past this, so the next checkpoint does not fit
-            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, usual[1]))
+        def fill_the_disk(step: Step) -> None:
+            if step.index == 2:  # so the next checkpoint does not fit
+                full.enter_context(largest_file(4096))
 
-    try:
         with pytest.raises(OSError, match=r"cannot save step 4 .*: free some space or choose"):
             train(pipe, make_photos(), LORA, tmp_path, watch=fill_the_disk)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert [path.name for path in tmp_path.iterdir()] == [checkpoints.CHECKPOINT_NAME]
     state = torch.load(tmp_path / checkpoints.CHECKPOINT_NAME, weights_only=True)
     assert state["done"] == 2

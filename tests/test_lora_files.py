@@ -8,6 +8,7 @@ import safetensors.torch
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import convert_state_dict_to_diffusers
+from fixtures_finetuning import largest_file
 from fixtures_lora import add_lora, predict, unit_lora
 from peft.utils import get_peft_model_state_dict
 from safetensors import safe_open
@@ -452,19 +453,10 @@ def test_a_dora_is_not_saved_as_a_plain_lora(tiny, tmp_path):
         save_lora(tiny, tmp_path / "zwx.safetensors")
 
 
-@pytest.fixture
-def full_disk():
-    """No file grows beyond 50 kB, as on a disk that is nearly full."""
-    resource = pytest.importorskip("resource")  # not on Windows
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def test_a_disk_that_fills_up_leaves_the_file_that_was_there(lora_path, full_disk):
+def test_a_disk_that_fills_up_leaves_the_file_that_was_there(lora_path):
     before = lora_path.read_bytes()
-    with pytest.raises(OSError, match=r"cannot write .*; make room or choose another folder"):
+    full = pytest.raises(OSError, match=r"cannot write .*; make room or choose another folder")
+    with largest_file(50_000), full:
         write_lora(lora_path, {"a": torch.ones(100_000)}, {})
     assert lora_path.read_bytes() == before
     assert list(lora_path.parent.iterdir()) == [lora_path]
