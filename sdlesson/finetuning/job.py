@@ -43,6 +43,11 @@ class Job:
         return height, width
 
     @property
+    def class_prompts(self) -> list[str]:
+        """What each photo would show if the thing were any other of its kind."""
+        return [_name_the_class(text, self.settings) for text in self.prompts]
+
+    @property
     def model(self) -> str:
         """The name of the model before this training."""
         return str(self.pipe.name_or_path).removesuffix(f"{LEARNED}{self.settings.word}")
@@ -94,8 +99,19 @@ def make_job(
     return Job(pipe, photos, texts, settings, place)
 
 
+def _name_the_class(prompt: str, settings: TrainingSettings) -> str:
+    """Take the rare word out of a prompt; where it stands alone, the class takes its place."""
+    is_named = settings.class_noun.casefold() in prompt.casefold()
+    plain = _find(settings.word).sub("" if is_named else settings.class_noun, prompt)
+    return " ".join(plain.split())
+
+
+def _find(word: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
+
+
 def _check_prompt(pipe: StableDiffusionPipeline, prompt: str, word: str) -> None:
-    if not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", prompt, re.IGNORECASE):
+    if not _find(word).search(prompt):
         raise ValueError(
             f"the prompt {prompt!r} lacks the word {word!r}, which is to name what the photo shows"
         )

@@ -32,8 +32,8 @@ class TrainingSettings:
         learning_rate: Peak rate of AdamW; None is one that suits the method and the model.
         warmup: Steps in which the rate climbs from 0; after them it is constant.
         prior: What keeps the class as it was: "none", "class_images" (pictures of the class that
-            the model draws first) or "own_prediction" (the model's own prediction with the
-            adapter off; needs a LoRA).
+            the model draws first) or "own_prediction" (the model's own prediction, with the
+            adapter off, of the photos' texts without the word; needs a LoRA).
         prior_weight: Weight of the prior's loss beside that of the photos.
         class_images: How many pictures of the class "class_images" draws.
         min_snr_gamma: Cap of the signal-to-noise ratio in the weights of the loss (Hang et al.
