@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from sdlesson.files import beside, whole
+
 # The one tolerance for pictures. Batching, devices and library versions add floats in another
 # order, which moves a pixel by a rounding step (1/255); a real difference moves many by far more.
 SAME_MEAN_ERROR = 1 / 255
@@ -133,7 +135,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"cannot write {path}: it is a folder; name a file in it")
     if not path.parent.is_dir():
         raise ValueError(f"cannot write {path}: there is no folder {path.parent}; make it first")
-    probe = _partial(path)
+    probe = beside(path)
     try:
         probe.touch()
         probe.unlink()
@@ -152,12 +154,8 @@ def save_png(image: Image.Image, path: str | os.PathLike[str], settings: dict[st
     text = PngInfo()
     for key, value in settings.items():
         text.add_text(key, value)
-    partial = _partial(path)
-    try:
+    with whole(path) as partial:
         image.save(partial, format="PNG", pnginfo=text)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -171,8 +169,3 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, str]:
             raise ValueError(f"{path} is {image.format}, and only a PNG carries settings")
         image.load()  # text may stand behind the pixels
         return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
-
-
-def _partial(path: Path) -> Path:
-    """Name the file beside `path` that becomes it once it is whole."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")

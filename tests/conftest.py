@@ -7,7 +7,8 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,14 +98,26 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def tiny(tiny_folder: Path) -> StableDiffusionPipeline:
-    """A pipeline that a test may spoil."""
+@pytest.fixture(scope="session")
+def unspoilt(tiny_folder: Path) -> StableDiffusionPipeline:
+    """The tiny pipeline; not to be changed."""
     from sdlesson.pipelines import load_pipeline
 
     pipe = load_pipeline(tiny_folder, device="cpu")
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+@pytest.fixture
+def fresh(unspoilt: StableDiffusionPipeline) -> Callable[[], StableDiffusionPipeline]:
+    """Makes tiny pipelines that a test may spoil."""
+    return lambda: deepcopy(unspoilt)
+
+
+@pytest.fixture
+def tiny(fresh: Callable[[], StableDiffusionPipeline]) -> StableDiffusionPipeline:
+    """A pipeline that a test may spoil."""
+    return fresh()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from sdlesson.finetuning.adapters import trained_parameters
+from sdlesson.finetuning.batches import Batch
 from sdlesson.finetuning.settings import TrainingSettings
 
 SIZE_PX = 32
@@ -27,6 +28,18 @@ def make_settings(**changes: Any) -> TrainingSettings:
     """A training of a few steps, whose texts fit the tiny tokenizer."""
     plain = {"word": "zwx", "class_noun": "robot", "steps": 5, "batch_size": 2, "warmup": 2}
     return TrainingSettings(**plain | {"class_images": 4, "checkpoint_every": 2} | changes)
+
+
+def pocket_batch(size: int, photos: int) -> Batch:
+    """A batch of noise in the shapes of the pocket model."""
+    return Batch(
+        noisy=torch.randn(size, 4, 16, 16),
+        timesteps=torch.zeros(size, dtype=torch.long),
+        target=torch.randn(size, 4, 16, 16),
+        embeddings=torch.randn(size, 32, 160),
+        tokens=torch.zeros(size, 32, dtype=torch.long),
+        photos=photos,
+    )
 
 
 def weights_of(pipe: StableDiffusionPipeline) -> dict[str, Tensor]:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from fixtures_finetuning import pocket_batch
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sdlesson.finetuning import memory, optimizers
 from sdlesson.finetuning.adapters import prepare
-from sdlesson.finetuning.batches import Batch
 from sdlesson.finetuning.dry_run import Ledger, run_dry
 from sdlesson.finetuning.memory import (
     DoesNotFitError,
@@ -76,14 +76,7 @@ def real_step(settings: TrainingSettings) -> tuple[Ledger, int]:
     learner = Learner(pipe, settings)
     photos = settings.batch_size // settings.gradient_accumulation
     size = photos if settings.prior == "none" else 2 * photos
-    batch = Batch(
-        noisy=torch.randn(size, 4, 16, 16),
-        timesteps=torch.zeros(size, dtype=torch.long),
-        target=torch.randn(size, 4, 16, 16),
-        embeddings=torch.randn(size, 32, 160),
-        tokens=torch.zeros(size, 32, dtype=torch.long),
-        photos=photos,
-    )
+    batch = pocket_batch(size, photos)
     weights = list(learner.parameters())
     ledger, known = Ledger(weights), {weight.data_ptr() for weight in weights}
     for _ in range(min(2, settings.gradient_accumulation)):
@@ -118,10 +111,9 @@ def test_what_is_counted_without_memory_is_what_a_real_step_holds(pocket, varian
 GROWTH = """
 import sys
 from pathlib import Path
-import torch
+from fixtures_finetuning import pocket_batch
 from sdlesson.finetuning.adapters import prepare, trained_parameters
 from sdlesson.finetuning.dry_run import run_dry
-from sdlesson.finetuning.batches import Batch
 from sdlesson.finetuning.optimizers import make_optimizer
 from sdlesson.finetuning.run import Learner, step_loss
 from sdlesson.finetuning.settings import TrainingSettings
@@ -133,14 +125,7 @@ def resident(kind):
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(kind))
 
 def step(size):
-    batch = Batch(
-        noisy=torch.randn(size, 4, 16, 16),
-        timesteps=torch.zeros(size, dtype=torch.long),
-        target=torch.randn(size, 4, 16, 16),
-        embeddings=torch.randn(size, 32, 160),
-        tokens=torch.zeros(size, 32, dtype=torch.long),
-        photos=size,
-    )
+    batch = pocket_batch(size, size)
     step_loss(learner, batch, settings, pipe.scheduler.alphas_cumprod)[0].backward()
     optimizer.step()
     optimizer.zero_grad()
@@ -168,6 +153,8 @@ print("counted", counted, "grown", resident("VmHWM") - before)
 def test_a_process_grows_by_what_is_counted(rank, size, again):
     # The allocator gives large blocks back at once, else what it wastes would be measured too.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     said = subprocess.run(
         [sys.executable, "-c", GROWTH, str(rank), str(size), str(again)],
         env=environment,

@@ -1,5 +1,4 @@
 import re
-from copy import deepcopy
 
 import diffusers
 import pytest
@@ -13,7 +12,6 @@ from safetensors.torch import load_file
 from sdlesson.finetuning.kohya import export_kohya
 from sdlesson.finetuning.lora_files import load_lora, save_lora
 from sdlesson.finetuning.lora_format import LoraError, kohya_name, read_lora, write_lora
-from sdlesson.pipelines import load_pipeline
 
 # What the readers make of it. Facts from AUTOMATIC1111/stable-diffusion-webui,
 # extensions-builtin/Lora/lora.py, and comfyanonymous/ComfyUI, comfy/lora.py.
@@ -22,22 +20,6 @@ A1111_NAMES = re.compile(
     r"|lora_unet_mid_block_(attentions|resnets)_\d+_.+"
     r"|lora_te_text_model_encoder_layers_\d+_(self_attn_(q|k|v|out)_proj|mlp_fc[12])"
 )
-
-
-@pytest.fixture(scope="module")
-def unspoilt(tiny_folder):
-    return load_pipeline(tiny_folder, device="cpu")
-
-
-@pytest.fixture
-def fresh(unspoilt):
-    """Makes another pipeline of the tiny weights, as it is without a LoRA."""
-    return lambda: deepcopy(unspoilt)
-
-
-@pytest.fixture
-def tiny(fresh):
-    return fresh()
 
 
 def export(pipe, tmp_path, **settings):

@@ -8,9 +8,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sdlesson"
 
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("language",),
+    ("language", "files"),
     ("runtime", "images", "photos", "settings", "downloads"),
-    ("hub", "account", "diffusion", "prompts", "probe"),
+    ("hub", "account", "diffusion", "prompts", "probe", "bot_api"),
     ("pipelines", "prompting", "safety", "metrics", "figures"),
     ("drawing",),
     ("experiments", "editing", "finetuning", "exercises", "widgets"),

@@ -1,6 +1,5 @@
 import json
 import math
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -33,22 +32,6 @@ def copy_of(path, to, *, metadata=None, tensors=None):
     metadata = metadata_of(path) if metadata is None else metadata
     safetensors.torch.save_file(tensors, to, metadata=metadata)
     return to
-
-
-@pytest.fixture(scope="module")
-def unspoilt(tiny_folder):
-    return load_pipeline(tiny_folder, device="cpu")
-
-
-@pytest.fixture
-def fresh(unspoilt):
-    """Makes another pipeline of the tiny weights, as it is without a LoRA."""
-    return lambda: deepcopy(unspoilt)
-
-
-@pytest.fixture
-def tiny(fresh):
-    return fresh()
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def curves(
     picture_labels: Sequence[str] = (),
     log_x: bool = False,
     percent: bool = False,
-) -> Figure:
+) -> Chart:
     """Draw lines over x, each with its name at its end and its intervals as a band.
 
     Args:
@@ -129,7 +129,7 @@ def bars(
     y_label: str,
     title: str = "",
     percent: bool = False,
-) -> Figure:
+) -> Chart:
     """Draw one bar for each label, its value over it and its interval as a thin line.
 
     Args:

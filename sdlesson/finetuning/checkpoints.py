@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from sdlesson.files import whole
 from sdlesson.finetuning.history import History, Step
 
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -49,14 +50,10 @@ def write(folder: Path, state: State) -> None:
     Raises:
         OSError: The disk is full or the folder cannot be written; the one before is kept.
     """
-    path = folder / CHECKPOINT_NAME
-    partial = path.with_suffix(".part")
     try:
-        with partial.open("wb") as file:
+        with whole(folder / CHECKPOINT_NAME) as partial, partial.open("wb") as file:
             torch.save(state, file)
-        partial.replace(path)
     except (OSError, RuntimeError) as error:  # torch wraps some of the system's own
-        partial.unlink(missing_ok=True)
         reason = str(error).strip().split("\n")[0]
         raise OSError(
             f"cannot save step {state['done']} in {folder} ({reason}): free some space or choose "

@@ -10,7 +10,6 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from sdlesson.files import whole
 
 SUFFIX = ".safetensors"
 
@@ -125,19 +126,14 @@ def write_lora(
             f"cannot write {path}: name a file that ends in {SUFFIX}, in a folder that is there"
         )
     content = _sort_metadata(save({k: v.contiguous() for k, v in tensors.items()}, dict(metadata)))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with partial.open("wb") as file:
+        with whole(path) as partial, partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())  # a full disk may not say so before
-        partial.replace(path)
     except OSError as error:
         reason = f"cannot write {path}: {error.strerror}; make room or choose another folder"
         raise OSError(error.errno, reason) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
     return path
 
 

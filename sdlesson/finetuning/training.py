@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
+from sdlesson.files import beside
 from sdlesson.finetuning import checkpoints
 from sdlesson.finetuning.adapters import base_only, being_trained, check_peft, trained_parameters
 from sdlesson.finetuning.batches import Batches, cache
@@ -195,7 +196,7 @@ def _make_batches(job: Job, accelerator: Accelerator) -> Batches:
             images = class_images(job)
         prior = cache(pipe, images, [settings.class_prompt] * len(images))
     elif settings.prior == "own_prediction":
-        prior = cache(pipe, job.photos, [settings.class_prompt] * len(job.photos))
+        prior = cache(pipe, job.photos, job.class_prompts)
     alphas_cumprod = pipe.scheduler.alphas_cumprod.cpu()
     return Batches(photos, prior, alphas_cumprod, settings.batch_size, settings.seed)
 
@@ -204,7 +205,7 @@ def _save_folder(pipe: StableDiffusionPipeline, path: Path) -> None:
     """Save a pipeline where there is none yet, or in the place of one, whole or not at all."""
     if path.exists() and not (path / "model_index.json").is_file() and any(path.iterdir()):
         raise ValueError(f"{path} is not empty and holds no pipeline; choose another folder")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = beside(path)
     try:
         save_pipeline(pipe, partial)
         shutil.rmtree(path, ignore_errors=True)

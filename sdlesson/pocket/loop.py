@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from sdlesson.files import whole
+
 CHECKPOINT_EVERY = 500
 CURVE_EVERY = 25
 
@@ -103,9 +105,8 @@ def fit(name: str, model: Model, step_loss: StepLoss, recipe: Recipe, folder: Pa
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write "step", "model", "average" and, unless it is to start anew, "optimizer"; or nothing."""
-    unfinished = path.with_suffix(".part")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
+    with whole(path) as partial:
+        torch.save(state, partial)
 
 
 def _schedule(step: int, fresh: int, recipe: Recipe) -> float:

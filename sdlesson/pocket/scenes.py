@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from sdlesson.files import whole
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import SIZE_PX, Scene, sample_scene
 
@@ -32,18 +33,16 @@ def render_scenes(folder: Path, count: int, seed: int, *, held_out: bool = False
     """
     path = folder / f"{'held-out' if held_out else 'scenes'}-{seed}-{count}.npy"
     if not path.exists():
-        unfinished = path.with_suffix(".part")
         shape = (count, SIZE_PX, SIZE_PX, 3)
-        bank = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
         starts = range(0, count, CHUNK)
-        with ProcessPoolExecutor(os.cpu_count()) as pool:
+        with whole(path) as partial_bank, ProcessPoolExecutor(os.cpu_count()) as pool:
+            bank = np.lib.format.open_memmap(partial_bank, "w+", np.uint8, shape)
             chunks = pool.map(
                 partial(_render_chunk, count=count, seed=seed, held_out=held_out), starts
             )
             for start, chunk in zip(starts, tqdm(chunks, "scenes", len(starts)), strict=True):
                 bank[start : start + len(chunk)] = chunk
-        bank.flush()
-        unfinished.replace(path)
+            bank.flush()
     return np.load(path, mmap_mode="r")
 
 

@@ -14,7 +14,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 from PIL import Image
 
-from sdlesson.figures.charts import Figure, curves
+from sdlesson.figures import Chart, curves
 from sdlesson.images import image_grid
 from sdlesson.language import say
 
@@ -100,7 +100,7 @@ class TrainingPanel:
         left = _duration((steps - done) * a_step_s)
         return f"{text} · {say(f'about {left} left', f'quedan unos {left}')}"
 
-    def chart(self) -> Figure:
+    def chart(self) -> Chart:
         """The loss so far, as a running mean over `WINDOW` steps, over the sample pictures."""
         spread = _spread(sorted(self._losses), MAX_POINTS)
         shown = _spread(sorted(self._samples), MAX_COLUMNS)
@@ -152,7 +152,7 @@ class TrainingPanel:
             self._picture = _show(self.chart(), self._picture)
 
 
-def _show(thing: Figure | dict[str, str], handle: DisplayHandle | None) -> DisplayHandle | None:
+def _show(thing: Chart | dict[str, str], handle: DisplayHandle | None) -> DisplayHandle | None:
     """Show something below the running cell, or in the place of what the handle stands for."""
     if not _in_notebook():
         return None
