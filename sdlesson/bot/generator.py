@@ -1,0 +1,220 @@
+"""Requests in, pictures out: the protocol, and the generator that draws with a pipeline."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Hashable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from PIL import Image
+from torch import Generator as RandomGenerator
+from torch import Tensor
+
+from sdlesson import hub
+from sdlesson.bot.requests import Defaults, Request
+from sdlesson.diffusion import embed
+from sdlesson.drawing import Drawing, develop
+from sdlesson.images import save_png
+from sdlesson.photos import open_photo
+from sdlesson.pipelines import LEARNED
+from sdlesson.prompts import Unknown, cut_words, unknown_words
+
+NEW_SEEDS = 1_000_000  # short enough to tell a friend
+PREVIEW_EVERY_S = 2.0  # the pocket model is done before; on a large one they cost a tenth of it
+POCKET_GUIDANCE = 5.0
+
+# (steps done, steps in all, pictures on the way by the number of their request)
+OnStep: TypeAlias = Callable[[int, int, dict[int, Image.Image]], object]
+# Whether the request of this number is to be drawn no further.
+Stopped: TypeAlias = Callable[[int], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A picture, and all that is needed to draw it again.
+
+    Attributes:
+        drawing: The picture and its settings; black if it was flagged.
+        request: What was asked, with the seed that was used.
+        unknown: Words of the prompt that the model does not know.
+        cut: The end of the prompt, which the model did not read.
+        seconds: How long it took, its share of the batch.
+    """
+
+    drawing: Drawing
+    request: Request
+    unknown: tuple[Unknown, ...] = ()
+    cut: str = ""
+    seconds: float = 0.0
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture; black if it was flagged."""
+        return self.drawing.image
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the safety checker withholds the picture."""
+        return self.drawing.flagged
+
+    def png(self) -> bytes:
+        """Pack the picture with its settings as a file; slow enough to keep off an event loop."""
+        photo = {"strength": str(self.request.strength)} if self.request.photo else {}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "picture.png")
+            save_png(self.image, path, self.drawing.settings | photo)
+            return path.read_bytes()
+
+
+class Generator(Protocol):
+    """Whatever can draw requests: a pipeline here, a machine elsewhere, a painter in a test.
+
+    Attributes:
+        defaults: The settings that suit the model.
+        size: Pixels a side of its pictures; photos are made this size.
+    """
+
+    defaults: Defaults
+    size: int
+
+    def batch_key(self, request: Request) -> Hashable:
+        """Requests with equal keys may be drawn in one batch."""
+
+    def draw(
+        self, requests: Sequence[Request], *, on_step: OnStep, stopped: Stopped
+    ) -> Sequence[Result | None]:
+        """Draw a batch, each picture as if alone; None for a request that was stopped."""
+
+
+class PipelineGenerator:
+    """Draws with a pipeline of diffusers, and its safety checker always looks.
+
+    Args:
+        pipe: Stable Diffusion 1.x, which a notebook may go on using meanwhile.
+        preview_every_s: How long to wait from one picture on the way to the next.
+
+    Raises:
+        ValueError: The pipeline has no safety checker.
+    """
+
+    def __init__(
+        self, pipe: StableDiffusionPipeline, *, preview_every_s: float = PREVIEW_EVERY_S
+    ) -> None:
+        if pipe.safety_checker is None:
+            raise ValueError("a bot needs the safety checker; load the model with load_pipeline()")
+        # Copied are the parts that remember things, so that nobody else is disturbed.
+        parts = {name: deepcopy(getattr(pipe, name)) for name in ("scheduler", "tokenizer")}
+        self._text = StableDiffusionPipeline(**pipe.components | parts)
+        self._photo = StableDiffusionImg2ImgPipeline(**self._text.components)
+        for ours in (self._text, self._photo):
+            ours.set_progress_bar_config(disable=True)
+        self._preview_every_s = preview_every_s
+        self.model = str(pipe.name_or_path)
+        self.size = pipe.unet.config.sample_size * pipe.vae_scale_factor
+        name, *self._taught = self.model.split(LEARNED)
+        self._is_pocket = name in ("pocket", str(hub.POCKET_FOLDER))
+        self.defaults = Defaults(guidance_scale=POCKET_GUIDANCE) if self._is_pocket else Defaults()
+
+    def batch_key(self, request: Request) -> Hashable:
+        """What requests must have in common, since a pipeline takes one value for a batch."""
+        strength = None if request.photo is None else request.strength
+        return (request.num_inference_steps, request.guidance_scale, strength)
+
+    @torch.no_grad()
+    def draw(
+        self, requests: Sequence[Request], *, on_step: OnStep, stopped: Stopped
+    ) -> list[Result | None]:
+        """Draw requests of one batch key, and stop at the next step once all are stopped."""
+        started_s = time.perf_counter()
+        seeded = [_seeded(request) for request in requests]
+        latents = self._denoise(seeded, on_step, stopped)
+        # One by one: the decoder takes far more memory than the U-Net, and a batch no less time.
+        pictures = [
+            None if stopped(number) else develop(self._text, latents[number : number + 1])
+            for number in range(len(seeded))
+        ]
+        seconds = (time.perf_counter() - started_s) / len(seeded)
+        return [
+            picture and self._result(request, *picture, seconds)
+            for request, picture in zip(seeded, pictures, strict=True)
+        ]
+
+    def _denoise(self, requests: list[Request], on_step: OnStep, stopped: Stopped) -> Tensor:
+        """Walk from noise, or from photos, to latents."""
+        first, numbers = requests[0], range(len(requests))
+        last_preview_s = time.perf_counter()
+        previews_made = 0
+
+        def after_step(pipe: Any, index: int, _timestep: Any, tensors: dict) -> dict:
+            nonlocal last_preview_s, previews_made
+            previews = {}
+            going_on = [number for number in numbers if not stopped(number)]
+            pipe._interrupt = not going_on  # as diffusers documents it: the loop then runs empty
+            if going_on and time.perf_counter() - last_preview_s >= self._preview_every_s:
+                number = going_on[previews_made % len(going_on)]  # each in turn
+                image, flagged = develop(self._text, tensors["latents"][number : number + 1])
+                previews = {} if flagged else {number: image}
+                last_preview_s, previews_made = time.perf_counter(), previews_made + 1
+            on_step(index + 1, pipe.num_timesteps, previews)
+            return {}
+
+        pipe, start = self._start(requests)
+        return pipe(
+            prompt_embeds=embed(self._text, [request.prompt for request in requests]),
+            negative_prompt_embeds=embed(
+                self._text, [request.negative_prompt for request in requests]
+            ),
+            num_inference_steps=first.num_inference_steps,
+            guidance_scale=first.guidance_scale,
+            generator=[_noise_of(request) for request in requests],
+            output_type="latent",
+            callback_on_step_end=after_step,
+            **start,
+        ).images
+
+    def _start(self, requests: list[Request]) -> tuple[Any, dict[str, Any]]:
+        """Choose the pipeline, and what it starts from besides noise."""
+        photos = [request.photo for request in requests if request.photo is not None]
+        if not photos:
+            return self._text, {}
+        images = [open_photo(photo, size=self.size, name="the photo") for photo in photos]
+        return self._photo, {"image": images, "strength": requests[0].strength}
+
+    def _result(
+        self, request: Request, image: Image.Image, flagged: bool, seconds: float
+    ) -> Result:
+        assert request.seed is not None
+        cut = cut_words(self._text.tokenizer, request.prompt)
+        read = request.prompt.removesuffix(cut)
+        unknown = unknown_words(read, taught=self._taught) if self._is_pocket else []
+        drawing = Drawing(
+            image=image,
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            seed=request.seed,
+            num_inference_steps=request.num_inference_steps,
+            guidance_scale=request.guidance_scale,
+            scheduler=type(self._text.scheduler).__name__,
+            model=self.model,
+            flagged=flagged,
+        )
+        return Result(drawing, request, tuple(unknown), cut, seconds)
+
+
+def _seeded(request: Request) -> Request:
+    """The same request with a seed, chosen here if it has none."""
+    if request.seed is not None:
+        return request
+    return replace(request, seed=secrets.randbelow(NEW_SEEDS))
+
+
+def _noise_of(request: Request) -> RandomGenerator:
+    """Where a picture's noise comes from: on the CPU, the same on every device."""
+    return RandomGenerator("cpu").manual_seed(request.seed)

@@ -1,0 +1,235 @@
+"""What a user asks for: a text with options such as `--steps 30`, read into a checked request.
+
+Options may stand anywhere in the text, in English or Spanish. What cannot be drawn is refused with
+a reason and its values, which whoever talks to the user puts into words.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sdlesson.settings import DEFAULT_STEPS, MAX_SEED
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_PROMPT_CHARS = 1000
+MAX_STEPS = 50  # others are waiting too
+MAX_GUIDANCE = 20.0
+MIN_STRENGTH, MAX_STRENGTH = 0.1, 1.0
+MAX_SHOWN_CHARS = 20
+MIN_LIKENESS = 0.7
+
+JOINERS = "\u200c\u200d"  # invisible, but emoji such as the astronaut are made with them
+
+# Phones turn -- into a dash. A dash with a space after it, as in "a cat -- a dog", is no option.
+_OPTION = re.compile(r"(?<!\S)(-{2,}|[—–―])([^\W\d_][\w-]*)\s*[=:]?\s*")
+_NUMBER = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?")
+
+
+class Reason(StrEnum):
+    """Why a request is refused, and in brackets the values that come with it."""
+
+    EMPTY = "empty"
+    TOO_LONG = "too_long"  # (chars, limit)
+    UNKNOWN_OPTION = "unknown_option"  # (option, near), where near may be ""
+    NO_VALUE = "no_value"  # (option)
+    BAD_VALUE = "bad_value"  # (option, value, low, high, whole)
+    NEEDS_PHOTO = "needs_photo"  # (option)
+    TOO_FEW_STEPS = "too_few_steps"  # (steps, strength, needed)
+
+
+class RequestError(ValueError):
+    """A request that cannot be drawn.
+
+    Attributes:
+        reason: Which of the reasons.
+        values: What the sentence for the user needs to name; options come as "--steps".
+    """
+
+    def __init__(self, reason: Reason, **values: Any) -> None:
+        details = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        super().__init__(f"the request is refused: {reason} ({details})")
+        self.reason = reason
+        self.values = values
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option: the field of a request that it sets, its names, and its range if a number."""
+
+    field: str
+    names: tuple[str, ...]
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+
+    @property
+    def name(self) -> str:
+        """How it is shown to users."""
+        return f"--{self.names[0]}"
+
+    def allows(self, value: float) -> bool:
+        """Whether a number is in the range."""
+        return self.low <= value <= self.high and (not self.whole or value == int(value))
+
+    def refuse(self, value: object) -> RequestError:
+        """Make the error that says what came and what is allowed."""
+        shown = str(value)[:MAX_SHOWN_CHARS]
+        limits = {"low": self.low, "high": self.high, "whole": self.whole}
+        return RequestError(Reason.BAD_VALUE, option=self.name, value=shown, **limits)
+
+
+NEGATIVE = Option(
+    "negative_prompt", ("no", "not", "without", "negative", "negative-prompt", "sin", "negativo")
+)
+STRENGTH = Option("strength", ("strength", "fuerza"), MIN_STRENGTH, MAX_STRENGTH)
+NUMBERS = (
+    Option("num_inference_steps", ("steps", "step", "pasos"), 1, MAX_STEPS, whole=True),
+    Option("guidance_scale", ("guidance", "cfg", "scale", "guia", "guía"), 0, MAX_GUIDANCE),
+    Option("seed", ("seed", "semilla"), 0, MAX_SEED, whole=True),
+    STRENGTH,
+)
+OPTIONS = {name: option for option in (NEGATIVE, *NUMBERS) for name in option.names}
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a request has where its text says nothing: a user's own settings, or the model's."""
+
+    num_inference_steps: int = DEFAULT_STEPS
+    guidance_scale: float = 7.5
+    strength: float = 0.6
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that decides a picture, but for the model; one with a value off its range is not made.
+
+    Attributes:
+        seed: None lets the generator choose one.
+        photo: A picture to start from instead of noise.
+        strength: How much of the photo to redo, from `MIN_STRENGTH` to 1.0, all of it.
+
+    Raises:
+        RequestError: A setting is outside its range, or the prompt is empty or too long.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    num_inference_steps: int = DEFAULT_STEPS
+    guidance_scale: float = 7.5
+    seed: int | None = None
+    photo: Image.Image | None = None
+    strength: float = 0.6
+
+    def __post_init__(self) -> None:
+        for text in (self.prompt, self.negative_prompt):
+            if len(text) > MAX_PROMPT_CHARS:
+                raise RequestError(Reason.TOO_LONG, chars=len(text), limit=MAX_PROMPT_CHARS)
+        if not _says_something(self.prompt):
+            raise RequestError(Reason.EMPTY)
+        for option in NUMBERS:
+            value = getattr(self, option.field)
+            if value is not None and not option.allows(value):
+                raise option.refuse(value)
+        if self.steps_to_take < 1:
+            needed = math.ceil(1 / self.strength)
+            facts = {"steps": self.num_inference_steps, "strength": self.strength}
+            raise RequestError(Reason.TOO_FEW_STEPS, **facts, needed=needed)
+
+    @property
+    def steps_to_take(self) -> int:
+        """How many steps are really taken: with a photo, only the share that is redone."""
+        if self.photo is None:
+            return self.num_inference_steps
+        return int(self.num_inference_steps * self.strength)
+
+
+def parse_request(text: str, defaults: Defaults, *, photo: Image.Image | None = None) -> Request:
+    """Read a prompt and its options, such as "a cat --steps 30 --no hat".
+
+    Args:
+        text: As the user wrote it, without the command; any characters.
+        defaults: For what it does not say.
+        photo: A picture to start from.
+
+    Raises:
+        RequestError: Nothing is left to draw, or an option is unknown or has no sensible value.
+    """
+    prompt, found = _read_options(clean(text))
+    if photo is None and STRENGTH.field in found:
+        raise RequestError(Reason.NEEDS_PHOTO, option=STRENGTH.name)
+    return Request(prompt, photo=photo, **vars(defaults) | found)
+
+
+def clean(text: str) -> str:
+    """Put a text on one line, without characters that are invisible or turn the reading order."""
+    normal = unicodedata.normalize("NFC", text)
+    return " ".join("".join(_visible(letter) for letter in normal).split())
+
+
+def _visible(letter: str) -> str:
+    category = unicodedata.category(letter)
+    if category == "Cc":
+        return " "  # a line break parts words
+    return "" if category.startswith("C") and letter not in JOINERS else letter
+
+
+def _says_something(text: str) -> bool:
+    return any(unicodedata.category(letter)[0] in "LNSP" for letter in text)
+
+
+def _read_options(text: str) -> tuple[str, dict[str, Any]]:
+    """Split a clean text into the prompt and the fields that its options set."""
+    matches = [match for match in _OPTION.finditer(text) if _is_meant(match)]
+    ends = [match.start() for match in matches[1:]] + [len(text)]
+    prompt = [text[: matches[0].start()] if matches else text]
+    found: dict[str, Any] = {}
+    for match, end in zip(matches, ends, strict=False):
+        option, value = _known(match), text[match.end() : end].strip()
+        if not value:
+            raise RequestError(Reason.NO_VALUE, option=option.name)
+        if option is NEGATIVE:
+            found[option.field] = ", ".join(filter(None, [found.get(option.field), value]))
+        else:
+            number, _, rest = value.partition(" ")
+            found[option.field] = _number(option, number)
+            prompt.append(rest)
+    return " ".join(" ".join(prompt).split()), found
+
+
+def _is_meant(match: re.Match[str]) -> bool:
+    """Whether this is an option: after two hyphens always, after a dash if the name is like one."""
+    return match[1].startswith("--") or match[2].casefold() in OPTIONS or bool(_near(match[2]))
+
+
+def _known(match: re.Match[str]) -> Option:
+    name = match[2].casefold().replace("_", "-")
+    if name not in OPTIONS:
+        shown = f"--{match[2][:MAX_SHOWN_CHARS]}"
+        raise RequestError(Reason.UNKNOWN_OPTION, option=shown, near=_near(name))
+    return OPTIONS[name]
+
+
+def _near(name: str) -> str:
+    """Find the option that was perhaps meant."""
+    near = get_close_matches(name.casefold()[:MAX_SHOWN_CHARS], OPTIONS, 1, MIN_LIKENESS)
+    return f"--{near[0]}" if near else ""
+
+
+def _number(option: Option, written: str) -> int | float:
+    """Read a number with a point or, as in Spanish, a comma."""
+    bare = written.rstrip(".,;").replace(",", ".")
+    if not _NUMBER.fullmatch(bare):
+        raise option.refuse(written)
+    number = float(bare) if "." in bare else int(bare)  # a float would round a large seed
+    if not option.allows(number):
+        raise option.refuse(written)
+    return int(number) if option.whole else float(number)

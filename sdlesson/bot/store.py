@@ -1,0 +1,95 @@
+"""What the bot remembers of its users: in memory here, and a seam for a store that lasts."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from sdlesson.bot.requests import Defaults, Request
+
+MAX_REQUESTS = 1000
+MAX_UPDATES = 10_000
+TOKEN_BYTES = 8
+
+
+@dataclass(frozen=True)
+class User:
+    """What is kept of one user.
+
+    Attributes:
+        language: The one chosen, "en" or "es"; None follows Telegram's.
+        defaults: The settings chosen; None takes the model's.
+        consented: Whether the user has agreed to what is stored.
+    """
+
+    language: str | None = None
+    defaults: Defaults | None = None
+    consented: bool = False
+
+
+class Remembered(NamedTuple):
+    """A request that the buttons under its picture refer to, and whose it is."""
+
+    user_id: int
+    request: Request
+
+
+class Store(Protocol):
+    """What the bot needs to remember, wherever it is kept."""
+
+    def user(self, user_id: int) -> User:
+        """Look up what is kept of a user; a new user for someone unknown."""
+
+    def save_user(self, user_id: int, user: User) -> None:
+        """Keep this of a user, instead of what was kept before."""
+
+    def remember(self, user_id: int, request: Request) -> str:
+        """Keep a request and return its token, short enough for a button."""
+
+    def recall(self, token: str) -> Remembered | None:
+        """Find a request by its token; None if it is not, or no longer, known."""
+
+    def is_new(self, update_id: int) -> bool:
+        """Whether an update comes for the first time; from then on it is known."""
+
+
+class MemoryStore:
+    """A store that forgets with the process, and the oldest entries when it is full."""
+
+    def __init__(self) -> None:
+        self._users: dict[int, User] = {}
+        self._requests: dict[str, Remembered] = {}
+        self._updates: dict[int, None] = {}
+
+    def user(self, user_id: int) -> User:
+        """Look up what is kept of a user."""
+        return self._users.get(user_id, User())
+
+    def save_user(self, user_id: int, user: User) -> None:
+        """Keep this of a user."""
+        self._users[user_id] = user
+
+    def remember(self, user_id: int, request: Request) -> str:
+        """Keep a request, and return a token that nobody can guess."""
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        self._requests[token] = Remembered(user_id, request)
+        _keep_newest(self._requests, MAX_REQUESTS)
+        return token
+
+    def recall(self, token: str) -> Remembered | None:
+        """Find a request by its token."""
+        return self._requests.get(token)
+
+    def is_new(self, update_id: int) -> bool:
+        """Whether an update comes for the first time."""
+        if update_id in self._updates:
+            return False
+        self._updates[update_id] = None
+        _keep_newest(self._updates, MAX_UPDATES)
+        return True
+
+
+def _keep_newest(entries: dict, limit: int) -> None:
+    if len(entries) > limit:
+        del entries[next(iter(entries))]  # a dict keeps the order of arrival

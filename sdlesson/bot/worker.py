@@ -1,0 +1,226 @@
+"""The worker: takes batches from the queue and has them drawn, one batch at a time.
+
+Drawing happens in one thread of its own, so that the event loop stays free to answer users. All
+else happens in the event loop: nothing but `cancel_asked` is looked at from the drawing thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from sdlesson.bot.estimates import Estimates
+from sdlesson.bot.jobs import Job, State
+from sdlesson.bot.queue import FairQueue
+from sdlesson.bot.requests import Request
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from sdlesson.bot.generator import Generator, Result
+
+MAX_BATCH = 4
+MAX_RECENT = 8
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Draws what waits in a queue; all methods are for the event loop that `start` ran in.
+
+    Args:
+        generator: What draws.
+        queue: Where jobs wait.
+        max_batch: How many pictures to draw at once.
+
+    Attributes:
+        running: The jobs of the batch under way.
+        tally: How many jobs came to which end.
+        recent: The latest jobs that ended, oldest first.
+        estimates: What was learned about how long it takes.
+    """
+
+    def __init__(
+        self, generator: Generator, queue: FairQueue | None = None, *, max_batch: int = MAX_BATCH
+    ) -> None:
+        self.generator, self.max_batch = generator, max_batch
+        self.queue = FairQueue() if queue is None else queue
+        self.running: list[Job] = []
+        self.tally: Counter[State] = Counter()
+        self.recent: deque[Job] = deque(maxlen=MAX_RECENT)
+        self.estimates = Estimates()
+        self._something_waits = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to draw, in a task of the running loop; a second call changes nothing."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def stop(self) -> None:
+        """Cancel what waits, stop what runs at its next step, and return once all has ended."""
+        self._stopping = True
+        for job in [*self.queue.order(), *self.running]:
+            self.cancel(job)
+        self._something_waits.set()
+        if self._task is not None:
+            await self._task
+
+    def submit(self, user_id: int, request: Request) -> Job:
+        """Put a request into the queue and return its job.
+
+        Raises:
+            TooManyJobsError: The user has as many waiting as one may.
+            QueueFullError: The queue is full.
+            RuntimeError: The worker has been stopped.
+        """
+        if self._stopping:
+            raise RuntimeError("this worker has been stopped and takes no more; start a new one")
+        job = Job(user_id, request, self.generator.batch_key(request))
+        self.queue.put(job)
+        job.promised_s = self.seconds_left(job)
+        self._something_waits.set()
+        _log.info("job %s of user %s waits at position %s", job.id, user_id, len(self.queue))
+        return job
+
+    def cancel(self, job: Job) -> bool:
+        """End a waiting job at once and a running one at its next step; False if it has ended."""
+        if self.queue.cancel(job):
+            self._end(job, State.CANCELLED)
+            return True
+        if job.state is State.RUNNING:
+            job.cancel_asked = True
+        return job.cancel_asked and not job.state.is_end
+
+    def jobs_of(self, user_id: int) -> list[Job]:
+        """List the jobs of a user that have not ended: running ones, then waiting ones."""
+        running = [job for job in self.running if job.user_id == user_id and not job.state.is_end]
+        return running + self.queue.jobs_of(user_id)
+
+    def seconds_left(self, job: Job) -> float | None:
+        """Estimate when a job will have ended; None while nothing has been measured."""
+        if job.state.is_end:
+            return 0.0
+        seconds = self._running_s()
+        if job.state is State.RUNNING or seconds is None:
+            return seconds
+        for batch in self.queue.plan(self.max_batch):
+            batch_s = self.estimates.seconds(len(batch), batch[0].steps)
+            if batch_s is None:
+                return None
+            seconds += batch_s
+            if job in batch:
+                break
+        return seconds
+
+    def _running_s(self) -> float | None:
+        """Estimate what is left of the batch under way."""
+        if not self.running:
+            return 0.0
+        job = self.running[0]
+        return self.estimates.seconds(len(self.running), max(0, job.steps - job.step))
+
+    async def _work(self) -> None:
+        """Draw batch after batch until the worker is stopped."""
+        with ThreadPoolExecutor(1, thread_name_prefix="sdlesson-draw") as executor:
+            while not self._stopping:
+                self.running = self.queue.take(self.max_batch)
+                if self.running:
+                    await self._draw_batch(self.running, executor)
+                else:
+                    self._something_waits.clear()
+                    await self._something_waits.wait()
+
+    async def _draw_batch(self, batch: list[Job], executor: ThreadPoolExecutor) -> None:
+        """Draw a batch; if that fails, each job alone, so that only the guilty one fails."""
+        for job in batch:
+            job.move(State.RUNNING)
+        try:
+            await self._draw(batch, executor)
+        except Exception as error:
+            if len(batch) == 1:
+                self._fail(batch[0], error)
+                return
+            _log.warning("batch %s failed, its jobs are drawn alone", _ids(batch), exc_info=True)
+            for job in batch:
+                await self._draw_alone(job, executor)
+        finally:
+            self.running = []
+
+    async def _draw_alone(self, job: Job, executor: ThreadPoolExecutor) -> None:
+        """Draw one job of a batch that failed."""
+        if job.state.is_end:
+            return
+        self.running = [job]
+        try:
+            await self._draw([job], executor)
+        except Exception as error:
+            self._fail(job, error)
+
+    async def _draw(self, batch: list[Job], executor: ThreadPoolExecutor) -> None:
+        """Have a batch drawn in the thread, and end its jobs with what comes out."""
+        loop, started_s = asyncio.get_running_loop(), time.monotonic()
+
+        def on_step(step: int, steps: int, previews: dict[int, Image.Image]) -> None:
+            loop.call_soon_threadsafe(self._note_step, batch, step, steps, previews)
+
+        def draw() -> Sequence[Result | None]:
+            return self.generator.draw(
+                [job.request for job in batch],
+                on_step=on_step,
+                stopped=lambda number: batch[number].cancel_asked,
+            )
+
+        results = await loop.run_in_executor(executor, draw)
+        if not any(job.cancel_asked for job in batch):
+            self.estimates.learn(len(batch), batch[0].steps, time.monotonic() - started_s)
+        for job, result in zip(batch, results, strict=True):
+            self._finish(job, result)
+
+    def _note_step(
+        self, batch: list[Job], step: int, steps: int, previews: dict[int, Image.Image]
+    ) -> None:
+        """Take down how far a batch is, and end those of its jobs that are to stop."""
+        for number, job in enumerate(batch):
+            if job.state.is_end:
+                continue
+            job.step, job.steps = step, steps
+            job.preview = previews.get(number, job.preview)
+            if job.cancel_asked:
+                self._end(job, State.CANCELLED)
+
+    def _finish(self, job: Job, result: Result | None) -> None:
+        """End a job whose batch has been drawn."""
+        if job.state.is_end:
+            return
+        if job.cancel_asked or result is None:
+            self._end(job, State.CANCELLED)
+            return
+        job.result = result
+        self._end(job, State.FLAGGED if result.flagged else State.DONE)
+        if job.promised_s is not None:
+            self.estimates.errors_s.append(time.monotonic() - job.created_s - job.promised_s)
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        """End a job that the generator could not draw; the traceback goes to the log."""
+        if job.state.is_end:
+            return
+        job.error = error
+        _log.error("job %s failed", job.id, exc_info=error)
+        self._end(job, State.FAILED)
+
+    def _end(self, job: Job, state: State) -> None:
+        job.move(state)
+        self.tally[state] += 1
+        self.recent.append(job)
+        _log.info("job %s of user %s is %s", job.id, job.user_id, state)
+
+
+def _ids(batch: list[Job]) -> str:
+    return ", ".join(job.id for job in batch)

@@ -1,0 +1,61 @@
+"""A generator without a model: one plain colour for each seed, at the pace that a test needs."""
+
+import time
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+from PIL import Image
+
+from sdlesson.bot.generator import OnStep, Result, Stopped
+from sdlesson.bot.requests import Defaults, Request
+from sdlesson.drawing import Drawing
+
+FAILING, FLAGGED = "explode", "volcano"  # in a prompt
+
+
+class Painter:
+    """Draws at once or as slowly as asked, fails on one word and flags another."""
+
+    def __init__(self, step_s: float = 0.0, size: int = 32) -> None:
+        self.defaults, self.size, self.step_s = Defaults(num_inference_steps=5), size, step_s
+        self.batches: list[list[str]] = []
+
+    def batch_key(self, request: Request) -> Hashable:
+        return (request.num_inference_steps, request.photo is None)
+
+    def draw(
+        self, requests: Sequence[Request], *, on_step: OnStep, stopped: Stopped
+    ) -> list[Result | None]:
+        self.batches.append([request.prompt for request in requests])
+        numbers, steps = range(len(requests)), requests[0].steps_to_take
+        for step in range(1, steps + 1):
+            time.sleep(self.step_s)
+            if any(FAILING in request.prompt for request in requests):
+                raise RuntimeError("the paint exploded")
+            on_step(step, steps, {0: self._paint(requests[0])})
+            if all(stopped(number) for number in numbers):
+                break
+        results = [self._result(request) for request in requests]
+        return [
+            None if stopped(number) else result
+            for number, result in zip(numbers, results, strict=True)
+        ]
+
+    def _paint(self, request: Request) -> Image.Image:
+        seed = request.seed or 0
+        colour = (seed % 256, seed // 256 % 256, len(request.prompt) % 256)
+        return Image.new("RGB", (self.size, self.size), colour)
+
+    def _result(self, request: Request) -> Result:
+        drawing = Drawing(
+            image=self._paint(request),
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            seed=request.seed or 0,
+            num_inference_steps=request.num_inference_steps,
+            guidance_scale=request.guidance_scale,
+            scheduler="Painter",
+            model="painter",
+            flagged=FLAGGED in request.prompt,
+        )
+        return Result(drawing, replace(request, seed=request.seed or 0))
