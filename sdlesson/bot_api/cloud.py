@@ -1,0 +1,185 @@
+"""What Telegram's servers keep for one bot: its users, their chats, messages, files and updates."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from dataclasses import dataclass, field
+
+from sdlesson.bot_api.errors import ApiError, Json, bad_request
+from sdlesson.bot_api.files import Files
+from sdlesson.bot_api.formatting import find_commands
+from sdlesson.bot_api.updates import Updates
+
+ACTION_S = 5  # how long "typing" is shown
+QUERY_TIMEOUT_S = 15  # how long a press waits for its answer
+FIRST_USER_ID = 7_000_001
+BOT_NAME, BOT_USERNAME = "Course bot", "course_stand_in_bot"
+
+
+@dataclass
+class Chat:
+    """A user's chat with the bot.
+
+    Attributes:
+        messages: What the user sees now, by message id, in the order of writing.
+        is_started: The user wrote first, as a bot must not.
+        action: What the bot was last said to be doing, such as "typing", until `action_until`.
+        notice: What the bot last answered a press with.
+        revision: Counts the changes, so that a page knows when to look.
+    """
+
+    user: Json
+    messages: dict[int, Json] = field(default_factory=dict)
+    is_started: bool = False
+    is_blocked: bool = False
+    action: str = ""
+    action_until: float = 0.0
+    notice: Json = field(default_factory=dict)
+    revision: int = 1
+
+    @property
+    def json(self) -> Json:
+        """The chat as messages name it."""
+        return {"id": self.user["id"], "type": "private", "first_name": self.user["first_name"]}
+
+    def message(self, message_id: int, purpose: str) -> Json:
+        """A message that is there.
+
+        Raises:
+            ApiError: It is not there; the purpose is such as "message to edit".
+        """
+        if message_id not in self.messages:
+            raise bad_request(f"{purpose} not found")
+        return self.messages[message_id]
+
+
+@dataclass
+class Query:
+    """A press of a button, which waits for the bot's answer."""
+
+    chat: Chat
+    pressed_at: float = field(default_factory=time.monotonic)
+
+
+class Cloud:
+    """Everything that is known; not to be used from two threads at once."""
+
+    def __init__(self, token: str) -> None:
+        self.bot: Json = {
+            "id": int(token.partition(":")[0]),
+            "is_bot": True,
+            "first_name": BOT_NAME,
+            "username": BOT_USERNAME,
+        }
+        self.chats: dict[int, Chat] = {}
+        self.files = Files()
+        self.updates = Updates()
+        self.queries: dict[str, Query] = {}
+        self.commands: dict[tuple[str, str], list[Json]] = {}  # by scope and language
+        self.webhook_url = ""
+        self._user_ids = itertools.count(FIRST_USER_ID)
+        self._message_ids = itertools.count(1)
+
+    def chat(self, chat_id: int) -> Chat:
+        """A chat that the bot may write to.
+
+        Raises:
+            ApiError: There is none, its user never wrote, or has blocked the bot.
+        """
+        if chat_id not in self.chats:
+            raise bad_request("chat not found")
+        chat = self.chats[chat_id]
+        if chat.is_blocked:
+            raise ApiError(403, "Forbidden: bot was blocked by the user")
+        if not chat.is_started:
+            raise ApiError(403, "Forbidden: bot can't initiate conversation with a user")
+        return chat
+
+    def add_message(self, chat: Chat, sender: Json, content: Json, reply_to: int | None) -> Json:
+        """Put a message at the end of a chat."""
+        message: Json = {
+            "message_id": next(self._message_ids),
+            "from": sender,
+            "chat": chat.json,
+            "date": int(time.time()),
+        }
+        if reply_to is not None:
+            replied = chat.message(reply_to, "message to be replied")
+            message["reply_to_message"] = {
+                key: value for key, value in replied.items() if key != "reply_to_message"
+            }
+        message |= content
+        chat.messages[message["message_id"]] = message
+        chat.revision += 1
+        return message
+
+    # What users do.
+
+    def add_user(self, name: str, language_code: str, user_id: int | None = None) -> Chat:
+        """Let somebody in who has not written yet."""
+        user_id = next(self._user_ids) if user_id is None else user_id
+        user = {"id": user_id, "is_bot": False, "first_name": name, "language_code": language_code}
+        self.chats[user_id] = Chat(user)
+        return self.chats[user_id]
+
+    def receive(self, chat: Chat, content: Json, reply_to: int | None = None) -> Json:
+        """A user writes: text, or a photo or file with a caption."""
+        for text, entities in (("text", "entities"), ("caption", "caption_entities")):
+            found = find_commands(content.get(text, ""))
+            if found:
+                content = {**content, entities: found}
+        chat.is_started = True
+        if chat.is_blocked:
+            self.set_blocked(chat, is_blocked=False)
+        message = self.add_message(chat, chat.user, content, reply_to)
+        self.updates.add("message", message)
+        return message
+
+    def press(self, chat: Chat, message_id: int, data: str) -> str:
+        """A user presses a button, or a changed app pretends so; returns the query's id."""
+        gone = {"chat": chat.json, "message_id": message_id, "date": 0}
+        query_id = str(secrets.randbits(62))
+        self.queries[query_id] = Query(chat)
+        chat.notice = {}
+        chat.revision += 1
+        query = {
+            "id": query_id,
+            "from": chat.user,
+            "message": chat.messages.get(message_id, gone),
+            "chat_instance": str(chat.user["id"]),
+            "data": data,
+        }
+        self.updates.add("callback_query", query)
+        return query_id
+
+    def set_blocked(self, chat: Chat, *, is_blocked: bool) -> None:
+        """A user blocks the bot, or lets it write again."""
+        if chat.is_blocked == is_blocked:
+            return
+        chat.is_blocked = is_blocked
+        chat.revision += 1
+        before, after = ("member", "kicked") if is_blocked else ("kicked", "member")
+        change = {
+            "chat": chat.json,
+            "from": chat.user,
+            "date": int(time.time()),
+            "old_chat_member": self._membership(before),
+            "new_chat_member": self._membership(after),
+        }
+        self.updates.add("my_chat_member", change)
+
+    def delete(self, chat: Chat, message_id: int) -> None:
+        """A message goes, whoever deletes it.
+
+        Raises:
+            ApiError: It is not there.
+        """
+        chat.message(message_id, "message to delete")
+        del chat.messages[message_id]
+        chat.revision += 1
+
+    def _membership(self, status: str) -> Json:
+        until = {"until_date": 0} if status == "kicked" else {}
+        return {"user": self.bot, "status": status, **until}

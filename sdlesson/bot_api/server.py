@@ -1,0 +1,230 @@
+"""A Bot API server on localhost, for bots without a token, a network or a phone."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import io
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Self, TypeVar
+
+from PIL import Image
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+from sdlesson.bot_api.cloud import Cloud
+from sdlesson.bot_api.errors import Json
+from sdlesson.bot_api.faults import Fault, Faults
+from sdlesson.bot_api.people import Person
+from sdlesson.bot_api.web import MAX_BODY_BYTES, ApiHandler, Call, FileHandler
+
+HOST = "127.0.0.1"
+MAX_CALLS = 50_000  # in the log of calls
+ANSWER_TIMEOUT_S = 30
+
+Answer = TypeVar("Answer")
+
+
+class BotApiServer:
+    """Answers a bot as Telegram would, and lets a program or a page be its users.
+
+    It runs in a thread of its own. Only this machine reaches it. `with BotApiServer() as server:`
+    starts and stops it; it may be started again, and keeps its port and all that was said.
+
+    Args:
+        port: Where to listen; 0 for any free port.
+        token: The bot's token; None for a new made-up one, which Telegram does not know.
+
+    Attributes:
+        token: The token that the bot has to use.
+    """
+
+    def __init__(self, port: int = 0, *, token: str | None = None) -> None:
+        self.token = _made_up_token() if token is None else _checked(token)
+        self.cloud = Cloud(self.token)
+        self.faults = Faults()
+        self._port = port
+        self._calls: deque[Call] = deque(maxlen=MAX_CALLS)
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over: asyncio.Event | None = None
+
+    def __repr__(self) -> str:
+        place = self.url if self._thread else "not started"
+        return f"BotApiServer({place})"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        """Begin to answer; without effect if it does already.
+
+        Raises:
+            OSError: Something else listens on that port.
+        """
+        if self._thread:
+            return self
+        sockets = bind_sockets(self._port, HOST)
+        self._port = sockets[0].getsockname()[1]
+        ready = threading.Event()
+        arguments = (sockets, ready)
+        self._thread = threading.Thread(
+            target=self._serve, args=arguments, name="bot-api", daemon=True
+        )
+        self._thread.start()
+        ready.wait()
+        return self
+
+    def stop(self) -> None:
+        """Close every connection and stop answering; without effect if it has stopped."""
+        thread, loop, over = self._thread, self._loop, self._over
+        if thread is None or loop is None or over is None:
+            return
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        self._thread = None
+
+    # Where the bot and people find it.
+
+    @property
+    def url(self) -> str:
+        """The address of the server."""
+        if not self._port:
+            raise RuntimeError("the server has no address yet; call start() first")
+        return f"http://{HOST}:{self._port}"
+
+    @property
+    def base_url(self) -> str:
+        """What python-telegram-bot takes as `base_url`."""
+        return f"{self.url}/bot"
+
+    @property
+    def base_file_url(self) -> str:
+        """What python-telegram-bot takes as `base_file_url`."""
+        return f"{self.url}/file/bot"
+
+    @property
+    def chat_url(self) -> str:
+        """The page on which to talk to the bot."""
+        return f"{self.url}/"
+
+    # What happens there.
+
+    def user(self, name: str, language_code: str = "en", id: int | None = None) -> Person:
+        """Let somebody in; the bot hears of a person when that person writes first."""
+        return self.run(lambda cloud: Person(self, cloud.add_user(name, language_code, id)))
+
+    def messages(self, chat_id: int) -> list[Json]:
+        """What the user of a chat sees now, oldest first, as the Bot API describes messages."""
+        return self.run(lambda cloud: copy.deepcopy(list(cloud.chats[chat_id].messages.values())))
+
+    def picture(self, message: Json) -> Image.Image:
+        """The picture that a message shows, at its largest."""
+        file_id = (message.get("photo") or [message["document"]])[-1]["file_id"]
+        return Image.open(io.BytesIO(self.run(lambda cloud: cloud.files.file(file_id).data)))
+
+    @property
+    def updates(self) -> list[Json]:
+        """Every update that was made for the bot so far, delivered or not."""
+        return self.run(lambda cloud: copy.deepcopy(cloud.updates.made))
+
+    def replay(self, update: Json) -> None:
+        """Deliver an update once as it is, even one that the bot has confirmed."""
+        self.run(lambda cloud: cloud.updates.replay(update))
+
+    def fail(
+        self,
+        method: str,
+        *,
+        status: int = 200,
+        description: str = "",
+        retry_after: int | None = None,
+        times: int = 1,
+        drop: bool = False,
+        delay_s: float = 0.0,
+        after: bool = False,
+        chat_id: int | None = None,
+    ) -> None:
+        """Let the next calls of a method fail, as `Fault` says.
+
+        Raises:
+            ValueError: No call could fail like that.
+        """
+        fault = Fault(
+            method, status, description, retry_after, times, drop, delay_s, after, chat_id
+        )
+        self.run(lambda cloud: self.faults.add(fault))
+
+    def heal(self) -> None:
+        """Let nothing fail any more."""
+        self.run(lambda cloud: self.faults.clear())
+
+    @property
+    def requests(self) -> list[Call]:
+        """The calls of the bot, oldest first."""
+        return self.run(lambda cloud: list(self._calls))
+
+    def log(self, call: Call) -> None:
+        """Remember a call of the bot."""
+        self._calls.append(call)
+
+    def run(self, action: Callable[[Cloud], Answer]) -> Answer:
+        """Do something with what is kept, between two calls of the bot; from any thread."""
+        if self._thread is None or threading.current_thread() is self._thread:
+            return action(self.cloud)
+
+        async def act() -> Answer:
+            return action(self.cloud)
+
+        loop = self._loop
+        assert loop is not None
+        return asyncio.run_coroutine_threadsafe(act(), loop).result(ANSWER_TIMEOUT_S)
+
+    def _serve(self, sockets: list, ready: threading.Event) -> None:
+        # Not asyncio.run, which nest_asyncio replaces by one for the main thread only.
+        self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._listen(sockets, ready))
+        finally:
+            self._loop.close()
+
+    async def _listen(self, sockets: list, ready: threading.Event) -> None:
+        self._over = asyncio.Event()
+        mine = {"server": self}
+        routes = [
+            (r"/bot([^/]+)/([^/]+)", ApiHandler, mine),
+            (r"/file/bot([^/]+)/(.+)", FileHandler, mine),
+        ]
+        # The default log holds addresses, and so the token.
+        application = Application(routes, log_function=lambda handler: None)
+        most = 2 * MAX_BODY_BYTES
+        http = HTTPServer(application, max_buffer_size=most, max_body_size=most)
+        http.add_sockets(sockets)
+        ready.set()
+        await self._over.wait()
+        http.stop()
+        await http.close_all_connections()
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def _made_up_token() -> str:
+    number = 1_000_000_000 + secrets.randbelow(1_000_000_000)
+    return f"{number}:AA{secrets.token_hex(17)[:33]}"
+
+
+def _checked(token: str) -> str:
+    number, _, rest = token.partition(":")
+    if not number.isdigit() or not rest:
+        raise ValueError("token must be digits, a colon and letters, such as 123456:ABC")
+    return token

@@ -1,0 +1,165 @@
+"""The Bot API over HTTP: reads a call, lets it fail where that is wanted, and writes the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tornado.web import RequestHandler
+
+from sdlesson.bot_api import messages, service
+from sdlesson.bot_api.errors import ApiError, Json, bad_request
+from sdlesson.bot_api.faults import Fault
+from sdlesson.bot_api.files import MAX_DOWNLOAD_BYTES, MAX_UPLOAD_BYTES, Upload
+from sdlesson.bot_api.parameters import Parameters
+
+if TYPE_CHECKING:
+    from sdlesson.bot_api.server import BotApiServer
+
+METHODS = service.METHODS | messages.METHODS
+BY_LOWER_NAME = {name.lower(): name for name in METHODS}
+MAX_BODY_BYTES = MAX_UPLOAD_BYTES + 2**20  # a multipart body is a little more than its file
+
+
+@dataclass
+class Call:
+    """One call of the bot, as it reached the server; the token is not kept.
+
+    Attributes:
+        method: Such as "sendMessage"; "file" for a download.
+        parameters: As they came, by name; uploads as their sizes in bytes.
+        at: When it came, by `time.monotonic()`.
+        answered_at: When the answer went, by the same clock; None as long as it has not.
+        status: Of the answer, as in HTTP; 0 where the connection was dropped.
+    """
+
+    method: str
+    parameters: dict[str, str]
+    uploads: dict[str, int]
+    at: float = field(default_factory=time.monotonic)
+    answered_at: float | None = None
+    status: int | None = None
+
+    @property
+    def chat_id(self) -> int | None:
+        """The chat that it is about, if it is about one."""
+        text = self.parameters.get("chat_id", "")
+        return int(text) if text.lstrip("-").isdigit() else None
+
+
+class Answering(RequestHandler):
+    """What both kinds of requests have in common."""
+
+    def initialize(self, server: BotApiServer) -> None:
+        """Take the server from the routes."""
+        self.server = server
+
+    async def _answer(self, token: str, method: str, call: Parameters) -> None:
+        """Do what is asked, and write the result or the error."""
+        sizes = {name: len(upload.data) for name, upload in call.uploads.items()}
+        entry = Call(method, call.values, sizes)
+        self.server.log(entry)
+        fault = self.server.faults.take(method, call.text("chat_id")) or Fault(method)
+        try:
+            result = await self._do(token, method, call) if fault.has_effect else b""
+            error = fault.error if fault.status != 200 else None
+        except ApiError as refusal:
+            result, error = b"", refusal
+        await asyncio.sleep(fault.delay_s)
+        entry.answered_at = time.monotonic()
+        entry.status = 0 if fault.drop else error.status if error else 200
+        if fault.drop:
+            self.detach().close()
+        elif error:
+            self._refuse(error)
+        else:
+            self.finish(result)
+
+    async def _do(self, token: str, method: str, call: Parameters) -> bytes:
+        raise NotImplementedError
+
+    def _check_token(self, token: str) -> None:
+        if token != self.server.token:
+            raise ApiError(401, "Unauthorized")
+
+    def _refuse(self, error: ApiError) -> None:
+        self.set_status(error.status)
+        if error.retry_after is not None:
+            self.set_header("Retry-After", str(error.retry_after))
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(error.answer))
+
+
+class ApiHandler(Answering):
+    """/bot<token>/<method>."""
+
+    async def get(self, token: str, method: str) -> None:
+        """Answer a call."""
+        await self.post(token, method)
+
+    async def post(self, token: str, method: str) -> None:
+        """Answer a call."""
+        try:
+            call = self._read()
+        except ApiError as error:
+            self._refuse(error)
+            return
+        await self._answer(token, BY_LOWER_NAME.get(method.lower(), method), call)
+
+    async def _do(self, token: str, method: str, call: Parameters) -> bytes:
+        self._check_token(token)
+        if method not in METHODS:
+            raise ApiError(404, "Not Found: method not found")
+        result = METHODS[method](self.server.cloud, call)
+        if inspect.isawaitable(result):
+            result = await result
+        self.set_header("Content-Type", "application/json")
+        return json.dumps({"ok": True, "result": result}).encode()
+
+    def _read(self) -> Parameters:
+        request = self.request
+        if len(request.body) > MAX_BODY_BYTES:
+            raise ApiError(413, "Request Entity Too Large")
+        try:
+            values = {name: given[-1].decode() for name, given in request.arguments.items()}
+            if request.headers.get("Content-Type", "").startswith("application/json"):
+                values |= _strings(json.loads(request.body or b"{}"))
+        except UnicodeDecodeError as error:
+            raise bad_request("strings must be encoded in UTF-8") from error
+        except ValueError as error:
+            raise bad_request("can't parse request JSON object") from error
+        uploads = {
+            name: Upload(file.body, file.filename, file.content_type)
+            for name, files in request.files.items()
+            for file in files
+        }
+        return Parameters(values, uploads)
+
+
+class FileHandler(Answering):
+    """/file/bot<token>/<path>."""
+
+    async def get(self, token: str, path: str) -> None:
+        """Answer with a file."""
+        await self._answer(token, "file", Parameters({"path": path}))
+
+    async def _do(self, token: str, method: str, call: Parameters) -> bytes:
+        self._check_token(token)
+        kept = self.server.cloud.files.at(call.text("path"))
+        if len(kept.data) > MAX_DOWNLOAD_BYTES:
+            raise bad_request("file is too big")
+        self.set_header("Content-Type", "application/octet-stream")
+        return kept.data
+
+
+def _strings(body: Json) -> dict[str, str]:
+    """What a JSON body says, as a form would say it."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in body.items()
+        if value is not None
+    }
