@@ -28,6 +28,7 @@ DECLARED = {
 ONLY_IN = {
     "telegram": {"bot"},
     "nest_asyncio": {"bot"},
+    "tornado": {"bot_api"},
     "matplotlib": {"figures"},
     "ipywidgets": {"widgets"},
 }
@@ -97,7 +98,7 @@ def test_the_installed_metadata_are_those_of_pyproject():
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
 def test_a_module_imports_only_what_is_declared_and_only_where_it_belongs(path):
     module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    declared = names(DECLARED[""] + (DECLARED["bot"] if module == "bot" else []))
+    declared = names(DECLARED[""] + (DECLARED["bot"] if module in ("bot", "bot_api") else []))
     imported = third_party_imports(path.read_text(encoding="utf-8"))
     for name in imported:
         assert module in ONLY_IN.get(name, {module}), f"{name} belongs in {ONLY_IN[name]}"
