@@ -119,6 +119,11 @@ class Files:
                 return kept
         raise ApiError(404, "Not Found")
 
+    def by_unique_id(self, unique_id: str) -> StoredFile | None:
+        """A file with that content, if there is one."""
+        found = (kept for kept in self._files.values() if kept.unique_id == unique_id)
+        return next(found, None)
+
     def _add_size(self, image: Image.Image, side: int) -> Json:
         copy = image.copy()
         copy.thumbnail((side, side))

@@ -27,6 +27,7 @@ TAGS = {
     "a": "text_link",
 }
 SHOWN_TAGS = {type_: tag for tag, type_ in reversed(TAGS.items()) if type_ != "text_link"}
+PAGE_LINKS = ("http://", "https://", "tg://")  # no scripts
 NAMED_CHARACTERS = ("&lt;", "&gt;", "&amp;", "&quot;")
 CHARACTER = re.compile(r"&(?:#[0-9]+|#x[0-9a-fA-F]+|[a-z]+);")
 TAG = re.compile(r"<(/?)([^\s>]*)([^>]*)(>?)")
@@ -36,6 +37,11 @@ COMMAND = re.compile(r"(?<![\w/<>])/[a-zA-Z0-9_]{1,64}(?:@[a-zA-Z0-9_]{3,32})?(?
 def utf16_length(text: str) -> int:
     """Count as Telegram does: most characters are one, an emoji is two or more."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def shown_text(message: Json) -> str:
+    """The text of a message, or the caption; "" where it has neither."""
+    return str(message.get("text", message.get("caption", "")))
 
 
 def find_commands(text: str) -> list[Json]:
@@ -128,7 +134,7 @@ def _decoded(character: re.Match[str]) -> str:
 
 
 def _page_tags(entity: Json) -> tuple[str, str]:
-    if entity["type"] == "text_link":
+    if entity["type"] == "text_link" and entity["url"].startswith(PAGE_LINKS):
         address = html.escape(entity["url"])
         return f'<a href="{address}" target="_blank" rel="noopener">', "</a>"
     tag = SHOWN_TAGS.get(entity["type"], "span")

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from sdlesson.bot_api.cloud import Chat, Cloud
 from sdlesson.bot_api.errors import ApiError, Json
 from sdlesson.bot_api.files import JPEG_QUALITY, PHOTO_SIDES_PX, Upload
+from sdlesson.bot_api.formatting import shown_text
 from sdlesson.bot_api.parameters import MAX_CAPTION_CHARACTERS, MAX_TEXT_CHARACTERS
 
 if TYPE_CHECKING:
@@ -141,11 +142,6 @@ class Person:
                 texts = [shown_text(message) for message in seen]
                 raise TimeoutError(f"{wanted!r} did not come in {timeout_s} s; seen: {texts}")
             time.sleep(LOOK_EVERY_S)
-
-
-def shown_text(message: Json) -> str:
-    """The text of a message, or the caption."""
-    return message.get("text", message.get("caption", ""))
 
 
 def written(text: str, *, has_media: bool) -> Json:

@@ -17,6 +17,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from sdlesson.bot_api.cloud import Cloud
+from sdlesson.bot_api.control import ControlHandler, PageHandler
 from sdlesson.bot_api.errors import Json
 from sdlesson.bot_api.faults import Fault, Faults
 from sdlesson.bot_api.people import Person
@@ -199,9 +200,11 @@ class BotApiServer:
     async def _listen(self, sockets: list, ready: threading.Event) -> None:
         self._over = asyncio.Event()
         mine = {"server": self}
-        routes = [
+        routes: list[tuple] = [
             (r"/bot([^/]+)/([^/]+)", ApiHandler, mine),
             (r"/file/bot([^/]+)/(.+)", FileHandler, mine),
+            (r"/control/(.+)", ControlHandler, mine),
+            (r"/(|chat\.css|chat\.js)", PageHandler),
         ]
         # The default log holds addresses, and so the token.
         application = Application(routes, log_function=lambda handler: None)

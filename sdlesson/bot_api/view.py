@@ -1,0 +1,70 @@
+"""What a chat looks like to its user, for the chat page and for the panel in a notebook."""
+
+from __future__ import annotations
+
+import time
+
+from sdlesson.bot_api.cloud import Chat, Cloud
+from sdlesson.bot_api.errors import Json
+from sdlesson.bot_api.formatting import shown_text, to_html
+
+
+def person_view(chat: Chat) -> Json:
+    """A user, as a page names them."""
+    user = chat.user
+    names = {"id": user["id"], "name": user["first_name"], "language_code": user["language_code"]}
+    return names | {"is_blocked": chat.is_blocked}
+
+
+def chat_view(cloud: Cloud, chat: Chat, known_revision: int) -> Json:
+    """All that a page shows; the messages only if there is news since the revision it knows."""
+    view: Json = {
+        "revision": chat.revision,
+        "bot": {"name": cloud.bot["first_name"], "username": cloud.bot["username"]},
+        "is_running": cloud.updates.is_polled,
+        "is_blocked": chat.is_blocked,
+        "action": chat.action if chat.action_until > time.monotonic() else "",
+    }
+    if chat.revision != known_revision:
+        view["notice"] = chat.notice
+        view["commands"] = _commands(cloud, chat.user["language_code"])
+        view["messages"] = [_message_view(message) for message in chat.messages.values()]
+    return view
+
+
+def _message_view(message: Json) -> Json:
+    entities = message.get("entities") or message.get("caption_entities") or []
+    photo, document = message.get("photo"), message.get("document")
+    return {
+        "id": message["message_id"],
+        "is_from_bot": message["from"]["is_bot"],
+        "date": message["date"],
+        "is_edited": "edit_date" in message,
+        "html": to_html(shown_text(message), entities),
+        "replied_html": _replied(message.get("reply_to_message")),
+        "photo": _file(photo[-1]) if photo else None,
+        "document": _file(document) if document else None,
+        "buttons": message.get("reply_markup", {}).get("inline_keyboard", []),
+    }
+
+
+def _replied(message: Json | None) -> str:
+    if message is None:
+        return ""
+    return to_html(shown_text(message) or "…", [])
+
+
+def _file(described: Json) -> Json:
+    kept = {"path": f"control/files/{described['file_unique_id']}", "bytes": described["file_size"]}
+    shown = ("width", "height", "file_name")
+    return kept | {name: described[name] for name in shown if name in described}
+
+
+def _commands(cloud: Cloud, language_code: str) -> list[Json]:
+    """The menu in the user's language, or in the one without a name."""
+    by_language = {
+        language: commands
+        for (scope, language), commands in cloud.commands.items()
+        if "default" in scope or "all_private_chats" in scope
+    }
+    return by_language.get(language_code) or by_language.get("", [])
