@@ -90,15 +90,32 @@ def ask_hub(found: Found) -> Answer:
     return Answer(None, _trouble(response.status_code))
 
 
-def _from_colab() -> Found | None:
+def colab_secret(name: str) -> str:
+    """Read a secret of the notebook's owner in Colab; "" elsewhere, and where there is none."""
     if not in_colab():
-        return None
+        return ""
     try:
         from google.colab import userdata  # type: ignore[import-not-found]
 
-        token = clean_token(userdata.get(TOKEN_VARIABLES[0]))
+        return clean_token(userdata.get(name))
     except Exception:  # absent, access denied, timed out: classes that only Colab has
-        return None
+        return ""
+
+
+def ask_hidden(question: str) -> str:
+    """Ask for a token without showing it; "" where nobody is there to answer."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    in_terminal = sys.stdin is not None and sys.stdin.isatty()
+    if not (in_terminal or hasattr(shell, "kernel")):
+        return ""
+    try:
+        return getpass.getpass(question)  # through its module, where a kernel puts its own
+    except (EOFError, NotImplementedError):  # the latter in a kernel that runs by itself
+        return ""
+
+
+def _from_colab() -> Found | None:
+    token = colab_secret(TOKEN_VARIABLES[0])
     called = say("the token in Colab's secret HF_TOKEN", "el token del secreto HF_TOKEN de Colab")
     return Found(token, called) if token else None
 
@@ -131,19 +148,12 @@ def _log_in_by_hand() -> str | None:
 
 
 def _ask_reader() -> str:
-    """Ask for a token without showing it; "" where nobody is there to answer."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    in_terminal = sys.stdin is not None and sys.stdin.isatty()
-    if not (in_terminal or hasattr(shell, "kernel")):
-        return ""
-    question = say(
-        f"Paste a token from {TOKENS_PAGE}, or press Enter to go on without one: ",
-        f"Pega un token de {TOKENS_PAGE} o pulsa Intro para seguir sin él: ",
+    return ask_hidden(
+        say(
+            f"Paste a token from {TOKENS_PAGE}, or press Enter to go on without one: ",
+            f"Pega un token de {TOKENS_PAGE} o pulsa Intro para seguir sin él: ",
+        )
     )
-    try:
-        return getpass.getpass(question)  # through its module, where a kernel puts its own
-    except (EOFError, NotImplementedError):  # the latter in a kernel that runs by itself
-        return ""
 
 
 def _store(token: str) -> None:

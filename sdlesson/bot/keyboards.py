@@ -1,0 +1,77 @@
+"""The buttons below the bot's messages. Each carries "verb:argument", which buttons.py reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from telegram import InlineKeyboardButton as Button
+from telegram import InlineKeyboardMarkup as Keyboard
+
+from sdlesson.bot import texts
+from sdlesson.bot.jobs import Job
+from sdlesson.bot.requests import MAX_STEPS, Defaults, Request
+from sdlesson.bot.words import Words
+from sdlesson.language import LANGUAGES
+
+
+def agree(words: Words) -> Keyboard:
+    """Below the welcome."""
+    return Keyboard([[Button(words(texts.AGREE), callback_data="agree:")]])
+
+
+def below_picture(words: Words, token: str, request: Request) -> Keyboard:
+    """What one can do with a picture, whose request is remembered under the token."""
+    more = [Button(words(texts.MORE_STEPS), callback_data=f"steps:{token}")]
+    return Keyboard(
+        [
+            [
+                Button(words(texts.OTHER_SEED), callback_data=f"seed:{token}"),
+                *(more if request.num_inference_steps < MAX_STEPS else []),
+            ],
+            [
+                Button(words(texts.VARIATION), callback_data=f"vary:{token}"),
+                Button(words(texts.SETTINGS), callback_data="settings:"),
+            ],
+        ]
+    )
+
+
+def ask_again(words: Words, token: str) -> Keyboard:
+    """Below the news that a picture may not have arrived."""
+    return Keyboard([[Button(words(texts.ASK_AGAIN), callback_data=f"again:{token}")]])
+
+
+def cancel(words: Words, jobs: Sequence[Job], *, numbered: bool = False) -> Keyboard:
+    """One button for each job."""
+    numbers = [f" {number}" if numbered else "" for number in range(1, len(jobs) + 1)]
+    return Keyboard(
+        [
+            [Button(words(texts.CANCEL) + number, callback_data=f"cancel:{job.id}")]
+            for number, job in zip(numbers, jobs, strict=True)
+        ]
+    )
+
+
+def settings(words: Words, defaults: Defaults, *, as_file: bool) -> Keyboard:
+    """One row for each setting: a little less, a little more."""
+    labels = {
+        "steps": words(texts.STEPS, steps=defaults.num_inference_steps),
+        "guidance": words(texts.GUIDANCE, guidance=float(defaults.guidance_scale)),
+        "strength": words(texts.STRENGTH, strength=float(defaults.strength)),
+    }
+    rows = [
+        [
+            Button(f"➖ {label}", callback_data=f"set:{name}-"),
+            Button(f"{label} ➕", callback_data=f"set:{name}+"),
+        ]
+        for name, label in labels.items()
+    ]
+    state = words(texts.ON if as_file else texts.OFF)
+    file_button = Button(words(texts.AS_FILE, state=state), callback_data="set:file")
+    return Keyboard([*rows, [file_button]])
+
+
+def languages() -> Keyboard:
+    """One button for each language, in its own words."""
+    row = [Button(name, callback_data=f"language:{code}") for code, name in LANGUAGES.items()]
+    return Keyboard([row])

@@ -1,0 +1,88 @@
+"""What a bot logs: kept in memory for the panel, and without the token, which is in every URL."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+LOGGERS = ("sdlesson.bot", "telegram")
+MAX_ERRORS = 5
+CHATTERING = ("httpx", "httpcore")  # their INFO lines are the URLs, and the token is in each
+MAX_LINES = 500
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+# A bot's token, wherever it stands: in a URL after "bot", in quotes, alone.
+TOKEN_SHAPE = re.compile(r"\d{6,}:[A-Za-z0-9_-]{30,}")
+HIDDEN = "<TOKEN>"
+
+
+def redact(text: str) -> str:
+    """Return a text with every bot token in it replaced."""
+    return TOKEN_SHAPE.sub(HIDDEN, text)
+
+
+class RingBuffer(logging.Handler):
+    """Keeps the latest log lines: what a thread prints lands below whichever cell ran last.
+
+    Attributes:
+        lines: As they would stand in a file.
+        errors: The messages of those that are errors, and what the runner adds.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.setFormatter(logging.Formatter(FORMAT, "%H:%M:%S"))
+        self.lines: deque[str] = deque(maxlen=MAX_LINES)
+        self.errors: deque[str] = deque(maxlen=MAX_ERRORS)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one record."""
+        self.lines.append(self.format(record))
+        if record.levelno >= logging.ERROR:
+            self.errors.append(record.getMessage())
+
+    def open(self) -> None:
+        """Collect from now on, and hide tokens in whatever anything in this process logs."""
+        if not isinstance(logging.getLogRecordFactory(), _Redacting):
+            logging.setLogRecordFactory(_Redacting(logging.getLogRecordFactory()))
+        for name in CHATTERING:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(LOGGERS[0]).setLevel(logging.INFO)
+        for name in LOGGERS:
+            logging.getLogger(name).addHandler(self)
+            logging.getLogger(name).propagate = False  # or it would end below a cell after all
+
+    def close(self) -> None:
+        """Collect no more; what is kept stays."""
+        for name in LOGGERS:
+            logging.getLogger(name).removeHandler(self)
+            logging.getLogger(name).propagate = True
+        super().close()
+
+
+class _Redacting:
+    """Makes records without tokens: a filter on the root would not see what others log."""
+
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self._make = make
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = self._make(*args, **kwargs)
+        message = _message(record)
+        if TOKEN_SHAPE.search(message):
+            record.msg, record.args = redact(message), ()
+        if record.exc_info:
+            trace = logging.Formatter().formatException(record.exc_info)
+            if TOKEN_SHAPE.search(trace):
+                record.exc_info, record.exc_text = None, redact(trace)  # which formatters print
+        return record
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # a message that does not fit its arguments; logging reports it itself
+        return f"{record.msg} {record.args}"

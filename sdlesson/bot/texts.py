@@ -1,0 +1,217 @@
+"""All that the bot says, in both languages; `Words` in words.py fills in the values.
+
+The texts are HTML as Telegram reads it. A value in braces is escaped when it is filled in.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sdlesson.bot.requests import Reason
+
+
+class Text(NamedTuple):
+    """The same in both languages."""
+
+    en: str
+    es: str
+
+
+# What the bot is.
+
+WELCOME = Text(
+    "<b>I draw pictures from your words</b>, with the model {model}. Write me what you want to "
+    "see, or send a photo and say in its caption what it should become.\n\n"
+    "<b>What I keep</b> until the bot is stopped: your language, your settings, your latest "
+    "requests and the photos in them. Whoever runs this bot can see your pictures and your words, "
+    "so leave out what is private. A safety checker looks at every picture, and I withhold what "
+    "it flags.\n\nIs that all right with you?",
+    "<b>Dibujo imágenes a partir de tus palabras</b> con el modelo {model}. Escríbeme qué quieres "
+    "ver, o mándame una foto y di al pie en qué debe convertirse.\n\n"
+    "<b>Qué guardo</b> hasta que el bot se detenga: tu idioma, tus ajustes, tus últimas "
+    "peticiones y sus fotos. Quien maneja este bot puede ver tus imágenes y lo que escribes, así "
+    "que no pongas nada privado. Un filtro de seguridad revisa cada imagen, y no te mando las que "
+    "marca.\n\n¿Te parece bien?",
+)
+AGREE = Text("All right, let's draw", "De acuerdo, a dibujar")
+AGREED = Text(
+    "Good. Write me what to draw, such as <code>a robot on the beach</code>; /help says what "
+    "else I can do.",
+    "Bien. Escríbeme qué dibujar, por ejemplo <code>un robot en la playa</code>; en /help está "
+    "todo lo demás que sé hacer.",
+)
+HELP = Text(
+    "Write what to draw, or use /draw (/generate does the same):\n"
+    "<code>/draw a cat in the snow --steps 30 --guidance 9 --seed 7 --no hat</code>\n\n"
+    "<code>--steps</code> how many times noise is removed, up to {most} (yours: {steps})\n"
+    "<code>--guidance</code> how closely to follow your words (yours: {guidance})\n"
+    "<code>--seed</code> the same seed draws the same picture\n"
+    "<code>--no</code> what to keep out\n"
+    "<code>--strength</code> how much of a photo to redo (yours: {strength})\n\n"
+    "Send a photo with a caption, and I redraw it as the caption says.\n\n"
+    "/queue your pictures on the way\n/cancel give them up\n"
+    "/settings what you usually want\n/language English or Spanish",
+    "Escribe qué dibujar, o usa /draw (/generate hace lo mismo):\n"
+    "<code>/draw un gato en la nieve --pasos 30 --guia 9 --semilla 7 --sin sombrero</code>\n\n"
+    "<code>--pasos</code> cuántas veces se quita ruido, hasta {most} (los tuyos: {steps})\n"
+    "<code>--guia</code> cuánto ceñirme a tus palabras (la tuya: {guidance})\n"
+    "<code>--semilla</code> la misma semilla dibuja la misma imagen\n"
+    "<code>--sin</code> lo que no debe salir\n"
+    "<code>--fuerza</code> cuánto rehacer de una foto (la tuya: {strength})\n\n"
+    "Mándame una foto con unas palabras al pie y la redibujo como digan.\n\n"
+    "/queue tus imágenes en camino\n/cancel renunciar a ellas\n"
+    "/settings lo que sueles querer\n/language español o inglés",
+)
+COMMANDS = {
+    "draw": Text("draw a picture", "dibujar una imagen"),
+    "queue": Text("your pictures on the way", "tus imágenes en camino"),
+    "cancel": Text("give them up", "renunciar a ellas"),
+    "settings": Text("what you usually want", "lo que sueles querer"),
+    "language": Text("English or Spanish", "español o inglés"),
+    "help": Text("what I can do", "qué sé hacer"),
+}
+
+# What is not drawn, and what would be.
+
+REFUSALS = {
+    Reason.EMPTY: Text(
+        "There is nothing to draw in that. Write what you want to see, such as "
+        "<code>a cat on the beach</code>.",
+        "Ahí no hay nada que dibujar. Escribe qué quieres ver, por ejemplo "
+        "<code>un gato en la playa</code>.",
+    ),
+    Reason.TOO_LONG: Text(
+        "That is {chars} characters, and I take {limit}. Say it in fewer words.",
+        "Son {chars} caracteres y admito {limit}. Dilo con menos palabras.",
+    ),
+    Reason.UNKNOWN_OPTION: Text(
+        "I do not know the option {option}. /help names those there are.",
+        "No conozco la opción {option}. En /help están las que hay.",
+    ),
+    Reason.NO_VALUE: Text(
+        "Something is missing after {option}. /help shows an example.",
+        "Falta algo después de {option}. En /help hay un ejemplo.",
+    ),
+    Reason.BAD_VALUE: Text(
+        "{option} takes a number from {low} to {high}, and “{value}” is not one.",
+        "{option} admite un número de {low} a {high}, y «{value}» no lo es.",
+    ),
+    Reason.NEEDS_PHOTO: Text(
+        "{option} says how much of a photo to redo: send a photo, and write this as its caption.",
+        "{option} dice cuánto rehacer de una foto: manda una foto y escribe esto al pie.",
+    ),
+    Reason.TOO_FEW_STEPS: Text(
+        "With strength {strength}, {steps} steps leave nothing to do. Take at least {needed}.",
+        "Con fuerza {strength}, {steps} pasos no dejan nada que hacer. Pon al menos {needed}.",
+    ),
+}
+WHOLE_NUMBER = Text(
+    "{option} takes a whole number from {low} to {high}, and “{value}” is not one.",
+    "{option} admite un número entero de {low} a {high}, y «{value}» no lo es.",
+)
+DID_YOU_MEAN = Text(
+    "I do not know the option {option}. Did you mean {near}?",
+    "No conozco la opción {option}. ¿Querías decir {near}?",
+)
+TOO_MANY_JOBS = Text(
+    "You have {limit} pictures waiting already. Ask again when one is done, or /cancel them.",
+    "Ya tienes {limit} imágenes en espera. Vuelve a pedir cuando acabe una, o usa /cancel.",
+)
+QUEUE_FULL = Text(
+    "{limit} pictures are waiting, and no more fit. Try again in a few minutes.",
+    "Hay {limit} imágenes en espera y no caben más. Prueba dentro de unos minutos.",
+)
+NO_SUCH_COMMAND = Text(
+    "I do not know that command. /help names those there are.",
+    "No conozco esa orden. En /help están las que hay.",
+)
+OTHER_MEDIA = Text(
+    "I only take text, and photos with a caption.",
+    "Solo entiendo texto y fotos con unas palabras al pie.",
+)
+NO_CAPTION = Text(
+    "A good start. Send the photo again with a caption that says what it should become, such as "
+    "<code>a teddy bear in the snow</code>.",
+    "Buen comienzo. Manda la foto otra vez y di al pie en qué debe convertirse, por ejemplo "
+    "<code>un osito en la nieve</code>.",
+)
+BAD_PHOTO = Text(
+    "I cannot read that picture. Send a JPEG, PNG or WebP of at least {least} pixels a side, "
+    "below 20 MB.",
+    "No puedo leer esa imagen. Manda un JPEG, PNG o WebP de al menos {least} píxeles por lado y "
+    "menos de 20 MB.",
+)
+GONE_BUTTON = Text(
+    "That button no longer works. Ask for the picture again.",
+    "Ese botón ya no funciona. Vuelve a pedir la imagen.",
+)
+NOT_YOURS = Text("That belongs to somebody else.", "Eso es de otra persona.")
+WENT_WRONG = Text(
+    "Something went wrong on my side, and I am sorry. If you report it, name <code>{id}</code>.",
+    "Algo ha fallado por mi parte, lo siento. Si avisas, indica <code>{id}</code>.",
+)
+
+# How a picture stands.
+
+WAITING = Text("In the queue: {ahead} before you", "En la cola: {ahead} por delante")
+NEXT = Text("In the queue: you are next", "En la cola: te toca enseguida")
+DRAWING = Text("Drawing {bar} {step} of {steps}", "Dibujando {bar} {step} de {steps}")
+SECONDS_LEFT = Text(" · about {seconds} s", " · unos {seconds} s")
+MINUTES_LEFT = Text(" · about {minutes} min", " · unos {minutes} min")
+CANCEL = Text("✖ Cancel", "✖ Cancelar")
+CANCELLED = Text("Cancelled: {prompt}", "Cancelada: {prompt}")
+STOPPED = Text(
+    "The bot was stopped before it drew this: {prompt}",
+    "El bot se detuvo antes de dibujar esto: {prompt}",
+)
+FLAGGED = Text(
+    "The safety checker flagged this picture, so I withhold it: {prompt}\n"
+    "It often errs: try another seed or other words.",
+    "El filtro de seguridad ha marcado esta imagen y no te la mando: {prompt}\n"
+    "Se equivoca a menudo: prueba otra semilla u otras palabras.",
+)
+UNCONFIRMED = Text(
+    "Telegram did not confirm that your picture arrived. If you do not see it, ask for it again; "
+    "the same seed draws the same picture.",
+    "Telegram no ha confirmado que tu imagen llegara. Si no la ves, pídela otra vez; la misma "
+    "semilla dibuja la misma imagen.",
+)
+ASK_AGAIN = Text("↻ Draw it again", "↻ Dibujarla otra vez")
+NOTHING_WAITS = Text("You have no pictures on the way.", "No tienes imágenes en camino.")
+ON_THE_WAY = Text("Your pictures on the way:", "Tus imágenes en camino:")
+
+# Below a picture.
+
+PROMPT = Text("<b>{prompt}</b>", "<b>{prompt}</b>")
+KEPT_OUT = Text("without: {words}", "sin: {words}")
+SEED = Text("seed <code>{seed}</code>", "semilla <code>{seed}</code>")
+STEPS = Text("{steps} steps", "{steps} pasos")
+GUIDANCE = Text("guidance {guidance}", "guía {guidance}")
+STRENGTH = Text("strength {strength}", "fuerza {strength}")
+UNKNOWN_WORDS = Text(
+    "I guessed, because I do not know: {words}", "He improvisado, porque no conozco: {words}"
+)
+TRY_INSTEAD = Text("{word} (try {near})", "{word} (prueba {near})")
+CUT_WORDS = Text(
+    "Too long for the model, which did not read: {words}",
+    "Demasiado largo para el modelo, que no ha leído: {words}",
+)
+OTHER_SEED = Text("🎲 Another seed", "🎲 Otra semilla")
+MORE_STEPS = Text("➕ More steps", "➕ Más pasos")
+VARIATION = Text("✨ Variation", "✨ Variación")
+SETTINGS = Text("⚙ Settings", "⚙ Ajustes")
+
+# Settings and language.
+
+YOUR_SETTINGS = Text(
+    "What you usually want; a request may say otherwise.",
+    "Lo que sueles querer; una petición puede decir otra cosa.",
+)
+AS_FILE = Text(
+    "Pictures as files that keep their settings: {state}",
+    "Imágenes como archivos que guardan sus ajustes: {state}",
+)
+ON = Text("on", "sí")
+OFF = Text("off", "no")
+WHICH_LANGUAGE = Text("In which language shall I speak?", "¿En qué idioma te hablo?")
+LANGUAGE_SET = Text("From now on, in English.", "A partir de ahora, en español.")

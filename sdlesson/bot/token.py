@@ -1,0 +1,54 @@
+"""Find the token that BotFather gave, and never show it: whoever has it is the bot."""
+
+from __future__ import annotations
+
+import os
+
+from sdlesson.account import Found, ask_hidden, clean_token, colab_secret
+from sdlesson.bot.logs import TOKEN_SHAPE
+from sdlesson.language import say
+
+TOKEN_VARIABLE = "TELEGRAM_BOT_TOKEN"
+
+
+def find_token() -> str | None:
+    """Look for a bot's token, for those who have one; no lesson needs it.
+
+    It is Colab's secret TELEGRAM_BOT_TOKEN, or the variable of that name in the environment, or
+    what you paste at a hidden prompt. One sentence says which, or what is wrong with it.
+
+    Returns:
+        The token; None without one, and then the bot talks to a server on this machine.
+    """
+    found = _first_found()
+    if found is None:
+        print(say("No token: a bot will run on localhost.", "Sin token: el bot irá en localhost."))
+        return None
+    if not TOKEN_SHAPE.fullmatch(found.token):
+        print(
+            say(
+                f"{found.called} is not a bot's token, which looks like 123456789:AbC... and is "
+                "made of 46 signs or so; copy it again from @BotFather",
+                f"{found.called} no es el token de un bot, que se parece a 123456789:AbC... y "
+                "tiene unos 46 signos; vuelve a copiarlo de @BotFather",
+            )
+        )
+        return None
+    print(say(f"Found a token: {found.called}.", f"Hay un token: {found.called}."))
+    return found.token
+
+
+def _first_found() -> Found | None:
+    """Return what the first place has that has anything."""
+    secret = say(f"Colab's secret {TOKEN_VARIABLE}", f"el secreto {TOKEN_VARIABLE} de Colab")
+    variable = say(f"the variable {TOKEN_VARIABLE}", f"la variable {TOKEN_VARIABLE}")
+    if token := colab_secret(TOKEN_VARIABLE):
+        return Found(token, secret)
+    if token := clean_token(os.environ.get(TOKEN_VARIABLE)):
+        return Found(token, variable)
+    question = say(
+        "Paste the token from @BotFather, or press Enter to go on without one: ",
+        "Pega el token de @BotFather o pulsa Intro para seguir sin él: ",
+    )
+    token = clean_token(ask_hidden(question))
+    return Found(token, say("what you pasted", "lo que has pegado")) if token else None
