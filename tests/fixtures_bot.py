@@ -16,6 +16,8 @@ FAILING, FLAGGED = "explode", "volcano"  # in a prompt
 class Painter:
     """Draws at once or as slowly as asked, fails on one word and flags another."""
 
+    model = "painter"
+
     def __init__(self, step_s: float = 0.0, size: int = 32) -> None:
         self.defaults, self.size, self.step_s = Defaults(num_inference_steps=5), size, step_s
         self.batches: list[list[str]] = []
@@ -55,7 +57,7 @@ class Painter:
             num_inference_steps=request.num_inference_steps,
             guidance_scale=request.guidance_scale,
             scheduler="Painter",
-            model="painter",
+            model=self.model,
             flagged=FLAGGED in request.prompt,
         )
         return Result(drawing, replace(request, seed=request.seed or 0))

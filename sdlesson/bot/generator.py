@@ -14,7 +14,6 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from PIL import Image
-from torch import Generator as RandomGenerator
 from torch import Tensor
 
 from sdlesson import hub
@@ -64,12 +63,17 @@ class Result:
         """Whether the safety checker withholds the picture."""
         return self.drawing.flagged
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """Everything but the pictures, as text for a file."""
+        photo = {"strength": str(self.request.strength)} if self.request.photo else {}
+        return self.drawing.settings | photo
+
     def png(self) -> bytes:
         """Pack the picture with its settings as a file; slow enough to keep off an event loop."""
-        photo = {"strength": str(self.request.strength)} if self.request.photo else {}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "picture.png")
-            save_png(self.image, path, self.drawing.settings | photo)
+            save_png(self.image, path, self.settings)
             return path.read_bytes()
 
 
@@ -77,10 +81,12 @@ class Generator(Protocol):
     """Whatever can draw requests: a pipeline here, a machine elsewhere, a painter in a test.
 
     Attributes:
+        model: What it is called.
         defaults: The settings that suit the model.
         size: Pixels a side of its pictures; photos are made this size.
     """
 
+    model: str
     defaults: Defaults
     size: int
 
@@ -147,35 +153,17 @@ class PipelineGenerator:
         ]
 
     def _denoise(self, requests: list[Request], on_step: OnStep, stopped: Stopped) -> Tensor:
-        """Walk from noise, or from photos, to latents."""
-        first, numbers = requests[0], range(len(requests))
-        last_preview_s = time.perf_counter()
-        previews_made = 0
-
-        def after_step(pipe: Any, index: int, _timestep: Any, tensors: dict) -> dict:
-            nonlocal last_preview_s, previews_made
-            previews = {}
-            going_on = [number for number in numbers if not stopped(number)]
-            pipe._interrupt = not going_on  # as diffusers documents it: the loop then runs empty
-            if going_on and time.perf_counter() - last_preview_s >= self._preview_every_s:
-                number = going_on[previews_made % len(going_on)]  # each in turn
-                image, flagged = develop(self._text, tensors["latents"][number : number + 1])
-                previews = {} if flagged else {number: image}
-                last_preview_s, previews_made = time.perf_counter(), previews_made + 1
-            on_step(index + 1, pipe.num_timesteps, previews)
-            return {}
-
+        """Walk from noise, or from photos, to latents, (B, 4, H/8, W/8)."""
+        first = requests[0]
         pipe, start = self._start(requests)
         return pipe(
-            prompt_embeds=embed(self._text, [request.prompt for request in requests]),
-            negative_prompt_embeds=embed(
-                self._text, [request.negative_prompt for request in requests]
-            ),
+            prompt_embeds=embed(pipe, [request.prompt for request in requests]),
+            negative_prompt_embeds=embed(pipe, [request.negative_prompt for request in requests]),
             num_inference_steps=first.num_inference_steps,
             guidance_scale=first.guidance_scale,
-            generator=[_noise_of(request) for request in requests],
+            generator=[_noise_source(request) for request in requests],
             output_type="latent",
-            callback_on_step_end=after_step,
+            callback_on_step_end=_Watch(len(requests), on_step, stopped, self._preview_every_s),
             **start,
         ).images
 
@@ -190,22 +178,56 @@ class PipelineGenerator:
     def _result(
         self, request: Request, image: Image.Image, flagged: bool, seconds: float
     ) -> Result:
-        assert request.seed is not None
-        cut = cut_words(self._text.tokenizer, request.prompt)
-        read = request.prompt.removesuffix(cut)
-        unknown = unknown_words(read, taught=self._taught) if self._is_pocket else []
         drawing = Drawing(
             image=image,
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
-            seed=request.seed,
+            seed=_seed_of(request),
             num_inference_steps=request.num_inference_steps,
             guidance_scale=request.guidance_scale,
             scheduler=type(self._text.scheduler).__name__,
             model=self.model,
             flagged=flagged,
         )
+        cut = cut_words(self._text.tokenizer, request.prompt)
+        unknown = self._unknown(request.prompt.removesuffix(cut))
         return Result(drawing, request, tuple(unknown), cut, seconds)
+
+    def _unknown(self, text: str) -> list[Unknown]:
+        """List the words outside the pocket model's world; of other models nobody knows them."""
+        if not self._is_pocket:
+            return []
+        adapters = [name for names in self._text.get_list_adapters().values() for name in names]
+        return unknown_words(text, taught=[*self._taught, *adapters])
+
+
+class _Watch:
+    """Called by diffusers after each step: stops it, or shows how far it is."""
+
+    def __init__(
+        self, count: int, on_step: OnStep, stopped: Stopped, preview_every_s: float
+    ) -> None:
+        self._count, self._on_step, self._stopped = count, on_step, stopped
+        self._preview_every_s, self._last_preview_s = preview_every_s, time.perf_counter()
+        self._previews = 0
+
+    def __call__(
+        self, pipe: Any, index: int, _timestep: Any, tensors: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        going_on = [number for number in range(self._count) if not self._stopped(number)]
+        pipe._interrupt = not going_on  # the way diffusers documents: what is left does no work
+        previews = self._preview(pipe, tensors["latents"], going_on)
+        self._on_step(index + 1, pipe.num_timesteps, previews)
+        return {}
+
+    def _preview(self, pipe: Any, latents: Tensor, going_on: list[int]) -> dict[int, Image.Image]:
+        """Show one picture on the way, each of the batch in turn, if it is time and it may be."""
+        if not going_on or time.perf_counter() - self._last_preview_s < self._preview_every_s:
+            return {}
+        number = going_on[self._previews % len(going_on)]
+        image, flagged = develop(pipe, latents[number : number + 1])
+        self._previews, self._last_preview_s = self._previews + 1, time.perf_counter()
+        return {} if flagged else {number: image}
 
 
 def _seeded(request: Request) -> Request:
@@ -215,6 +237,12 @@ def _seeded(request: Request) -> Request:
     return replace(request, seed=secrets.randbelow(NEW_SEEDS))
 
 
-def _noise_of(request: Request) -> RandomGenerator:
-    """Where a picture's noise comes from: on the CPU, the same on every device."""
-    return RandomGenerator("cpu").manual_seed(request.seed)
+def _noise_source(request: Request) -> torch.Generator:
+    """Where a picture's noise comes from: on the CPU, so it is the same for every device."""
+    return torch.Generator("cpu").manual_seed(_seed_of(request))
+
+
+def _seed_of(request: Request) -> int:
+    if request.seed is None:
+        raise ValueError("this request has no seed yet; `_seeded` gives it one")
+    return request.seed

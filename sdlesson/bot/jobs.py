@@ -53,7 +53,7 @@ class Job:
         cancel_asked: Whether a running job is to stop at its next step.
         preview: The latest picture on the way, while it runs.
         result: What was drawn, once it is done or flagged.
-        error: Why it failed; for the log, not for the user.
+        error: Why it failed, or that the bot was stopped; for the log, not for the user.
         promised_s: How long it was to take when it was submitted, if that could be said.
         created_s, started_s, ended_s: On the clock of `time.monotonic`.
     """

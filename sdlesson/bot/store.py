@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sdlesson.bot.requests import Defaults, Request
 
-MAX_REQUESTS = 1000
+MAX_REQUESTS = 200  # with photos of 512 x 512 pixels, 160 MB
 MAX_UPDATES = 10_000
 TOKEN_BYTES = 8
 
@@ -21,11 +21,13 @@ class User:
         language: The one chosen, "en" or "es"; None follows Telegram's.
         defaults: The settings chosen; None takes the model's.
         consented: Whether the user has agreed to what is stored.
+        as_file: Whether pictures come as files, which keep their settings.
     """
 
     language: str | None = None
     defaults: Defaults | None = None
     consented: bool = False
+    as_file: bool = False
 
 
 class Remembered(NamedTuple):
@@ -90,6 +92,6 @@ class MemoryStore:
         return True
 
 
-def _keep_newest(entries: dict, limit: int) -> None:
+def _keep_newest(entries: dict[Any, Any], limit: int) -> None:
     if len(entries) > limit:
         del entries[next(iter(entries))]  # a dict keeps the order of arrival

@@ -30,6 +30,13 @@ MAX_RECENT = 8
 _log = logging.getLogger(__name__)
 
 
+class StoppedError(RuntimeError):
+    """The worker has been stopped; a job that it cancelled carries this as its error."""
+
+    def __init__(self) -> None:
+        super().__init__("this worker has been stopped and draws no more; start a new one")
+
+
 class Worker:
     """Draws what waits in a queue; all methods are for the event loop that `start` ran in.
 
@@ -67,7 +74,8 @@ class Worker:
         """Cancel what waits, stop what runs at its next step, and return once all has ended."""
         self._stopping = True
         for job in [*self.queue.order(), *self.running]:
-            self.cancel(job)
+            if self.cancel(job):
+                job.error = StoppedError()
         self._something_waits.set()
         if self._task is not None:
             await self._task
@@ -78,15 +86,15 @@ class Worker:
         Raises:
             TooManyJobsError: The user has as many waiting as one may.
             QueueFullError: The queue is full.
-            RuntimeError: The worker has been stopped.
+            StoppedError: The worker has been stopped.
         """
         if self._stopping:
-            raise RuntimeError("this worker has been stopped and takes no more; start a new one")
+            raise StoppedError
         job = Job(user_id, request, self.generator.batch_key(request))
         self.queue.put(job)
         job.promised_s = self.seconds_left(job)
         self._something_waits.set()
-        _log.info("job %s of user %s waits at position %s", job.id, user_id, len(self.queue))
+        _log.info("job %s of user %s waits, %s in all", job.id, user_id, len(self.queue))
         return job
 
     def cancel(self, job: Job) -> bool:
@@ -121,16 +129,16 @@ class Worker:
 
     def _running_s(self) -> float | None:
         """Estimate what is left of the batch under way."""
-        if not self.running:
-            return 0.0
-        job = self.running[0]
-        return self.estimates.seconds(len(self.running), max(0, job.steps - job.step))
+        left = [max(0, job.steps - job.step) for job in self.running if not job.state.is_end]
+        return self.estimates.seconds(len(self.running), max(left)) if left else 0.0
 
     async def _work(self) -> None:
         """Draw batch after batch until the worker is stopped."""
         with ThreadPoolExecutor(1, thread_name_prefix="sdlesson-draw") as executor:
             while not self._stopping:
                 self.running = self.queue.take(self.max_batch)
+                for job in self.running:
+                    job.move(State.RUNNING)
                 if self.running:
                     await self._draw_batch(self.running, executor)
                 else:
@@ -139,29 +147,19 @@ class Worker:
 
     async def _draw_batch(self, batch: list[Job], executor: ThreadPoolExecutor) -> None:
         """Draw a batch; if that fails, each job alone, so that only the guilty one fails."""
-        for job in batch:
-            job.move(State.RUNNING)
         try:
             await self._draw(batch, executor)
-        except Exception as error:
-            if len(batch) == 1:
-                self._fail(batch[0], error)
-                return
-            _log.warning("batch %s failed, its jobs are drawn alone", _ids(batch), exc_info=True)
-            for job in batch:
-                await self._draw_alone(job, executor)
-        finally:
-            self.running = []
-
-    async def _draw_alone(self, job: Job, executor: ThreadPoolExecutor) -> None:
-        """Draw one job of a batch that failed."""
-        if job.state.is_end:
             return
-        self.running = [job]
-        try:
-            await self._draw([job], executor)
         except Exception as error:
-            self._fail(job, error)
+            failure = error
+        if len(batch) == 1:
+            self._fail(batch[0], failure)
+            return
+        _log.warning("batch %s failed, so each is drawn alone", _ids(batch), exc_info=failure)
+        del failure  # its traceback holds the memory that the batch took
+        for job in batch:
+            if not job.state.is_end:
+                await self._draw_batch([job], executor)
 
     async def _draw(self, batch: list[Job], executor: ThreadPoolExecutor) -> None:
         """Have a batch drawn in the thread, and end its jobs with what comes out."""
