@@ -25,7 +25,7 @@ const WORDS = {
 const PEOPLE = [{ name: "Ana", language_code: "es" }, { name: "Ben", language_code: "en" }];
 const LOOK_EVERY_MS = 500;
 const HIDDEN_LOOK_EVERY_MS = 3000;
-const TOAST_MS = 4000;
+const TOAST_MS = 3000;
 const PHOTO_PX = 1280; // as the apps of Telegram, which make photos small before they send them
 
 const at = (id) => document.getElementById(id);
