@@ -1,14 +1,18 @@
-"""The command line: `sdlesson draw` and `sdlesson doctor`."""
+"""The command line: `sdlesson draw`, `sdlesson bot` and `sdlesson doctor`."""
 
 import argparse
+import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from sdlesson.language import say, set_language
 
 EXAMPLE = 'sdlesson draw "an astronaut riding a horse on Mars" --out astronaut.png --seed 1'
 BAD_INPUT = 2
+LOOK_EVERY_S = 0.5
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
@@ -18,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         set_language("es")
     _quiet_libraries()
     options = _parser().parse_args(arguments)
-    run = {"draw": _draw, "doctor": _doctor}[options.command]
+    run = {"draw": _draw, "bot": _bot, "doctor": _doctor}[options.command]
     try:
         return run(options)
     except KeyboardInterrupt:
@@ -45,12 +49,22 @@ def _parser() -> argparse.ArgumentParser:
         help="how hard to push towards the prompt, 1 is off; default: %(default)s",
     )
     draw.add_argument("--negative", default="", metavar="TEXT", help="what to keep out")
-    draw.add_argument(
-        "--model",
-        metavar="NAME",
-        help="pocket, sd15, a Hub id (owner/name) or a folder; "
-        "default: $SDLESSON_MODEL, else sd15 on a CUDA GPU and pocket elsewhere",
+    bot = commands.add_parser("bot", help="run the Telegram bot until Ctrl-C")
+    bot.add_argument(
+        "--local",
+        action="store_true",
+        help="talk to a chat page on this machine instead of Telegram, with no token",
     )
+    bot.add_argument(
+        "--port", type=int, default=0, metavar="N", help="of that page; default: any that is free"
+    )
+    for command in (draw, bot):
+        command.add_argument(
+            "--model",
+            metavar="NAME",
+            help="pocket, sd15, a Hub id (owner/name) or a folder; "
+            "default: $SDLESSON_MODEL, else sd15 on a CUDA GPU and pocket elsewhere",
+        )
     commands.add_parser("doctor", help="say what is here, what is missing and how to mend it")
     return parser
 
@@ -81,6 +95,43 @@ def _draw(options: argparse.Namespace) -> int:
     saved = say(f"Saved {options.out}", f"Guardada en {options.out}")
     print(f"{saved} ({drawing.model}, {width} x {height}, {seed})")
     return 0
+
+
+def _bot(options: argparse.Namespace) -> int:
+    """Run the bot until Ctrl-C or SIGTERM, then stop it gracefully."""
+    try:
+        from sdlesson.bot import Bot, BotError, find_token
+        from sdlesson.bot_api import BotApiServer
+    except ModuleNotFoundError as error:
+        _tell(f"sdlesson: {error.name} is missing; run: pip install 'sdlesson[bot]'")
+        return BAD_INPUT
+    from sdlesson.downloads import ModelError
+    from sdlesson.pipelines import load_pipeline
+
+    logging.getLogger("sdlesson.bot").addHandler(logging.StreamHandler())
+    token = None if options.local else find_token()
+    try:
+        server = None if token else BotApiServer(options.port)
+        bot = Bot(load_pipeline(options.model), token=token, server=server)
+        is_over = _at_signals()
+        bot.start()
+    except (ValueError, ModelError, BotError, OSError) as error:
+        _tell(f"sdlesson: {error}")
+        return BAD_INPUT
+    print(say("Ctrl-C stops it.", "Ctrl-C lo detiene."), flush=True)
+    while bot.is_running and not is_over.wait(LOOK_EVERY_S):
+        pass  # on Windows, a wait without an end would not hear Ctrl-C
+    bot.stop()
+    print(say("The bot has stopped.", "El bot se ha detenido."))
+    return 0
+
+
+def _at_signals() -> threading.Event:
+    """Return what is set at Ctrl-C, or when the system asks the process to end."""
+    event = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: event.set())
+    return event
 
 
 def _doctor(options: argparse.Namespace) -> int:

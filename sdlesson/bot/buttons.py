@@ -15,7 +15,8 @@ from telegram.ext import ContextTypes
 from sdlesson.bot import texts
 from sdlesson.bot.desk import Desk
 from sdlesson.bot.incoming import fetch_picture
-from sdlesson.bot.requests import MAX_STEPS, NUMBERS, Defaults, Request
+from sdlesson.bot.options import MAX_STEPS, NUMBERS
+from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.status import Asker
 from sdlesson.bot.words import Words
 from sdlesson.language import LANGUAGES

@@ -10,28 +10,24 @@ from telegram import InlineKeyboardMarkup, Message, Update
 
 from sdlesson.bot import keyboards, texts
 from sdlesson.bot.delivery import Delivery, UnconfirmedError
-from sdlesson.bot.generator import Result
 from sdlesson.bot.jobs import Job, State
+from sdlesson.bot.options import RequestError
 from sdlesson.bot.queue import QueueFullError, TooManyJobsError
-from sdlesson.bot.requests import Defaults, Request, RequestError
+from sdlesson.bot.requests import Defaults, Request
+from sdlesson.bot.results import Result
 from sdlesson.bot.status import Asker, Status
 from sdlesson.bot.store import Store
 from sdlesson.bot.words import MAX_CAPTION_PART, Words, language_of, shorten
-from sdlesson.bot.worker import Worker
+from sdlesson.bot.worker import StoppedError, Worker
 
 log = logging.getLogger(__name__)
 
 
 class Desk:
-    """Gives requests to the worker, and what it draws to those who asked.
-
-    Attributes:
-        closing: Set before the worker stops, so that users are told why their pictures end.
-    """
+    """Gives requests to the worker, and what it draws to those who asked."""
 
     def __init__(self, worker: Worker, store: Store, delivery: Delivery) -> None:
         self.worker, self.store, self.delivery = worker, store, delivery
-        self.closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def asker(self, update: Update) -> Asker:
@@ -121,8 +117,9 @@ class Desk:
         if job.state is State.DONE and job.result:
             await self._send(asker, job.result)
             return
+        is_stopped = isinstance(job.error, StoppedError)
         ends = {
-            State.CANCELLED: texts.STOPPED if self.closing else texts.CANCELLED,
+            State.CANCELLED: texts.STOPPED if is_stopped else texts.CANCELLED,
             State.FAILED: texts.WENT_WRONG,
             State.FLAGGED: texts.FLAGGED,
         }

@@ -23,7 +23,8 @@ from sdlesson.bot.buttons import Buttons
 from sdlesson.bot.desk import Desk
 from sdlesson.bot.incoming import DRAW_COMMANDS, fetch_picture, wish
 from sdlesson.bot.jobs import ID_BYTES
-from sdlesson.bot.requests import MAX_STEPS, parse_request
+from sdlesson.bot.options import MAX_STEPS
+from sdlesson.bot.requests import parse_request
 from sdlesson.bot.status import describe
 from sdlesson.bot.words import MAX_CAPTION_PART, shorten
 from sdlesson.photos import MAX_ENLARGEMENT

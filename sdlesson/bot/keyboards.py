@@ -9,7 +9,8 @@ from telegram import InlineKeyboardMarkup as Keyboard
 
 from sdlesson.bot import texts
 from sdlesson.bot.jobs import Job
-from sdlesson.bot.requests import MAX_STEPS, Defaults, Request
+from sdlesson.bot.options import MAX_STEPS
+from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.words import Words
 from sdlesson.language import LANGUAGES
 

@@ -39,7 +39,8 @@ from sdlesson.language import say
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-    from sdlesson.bot.generator import Generator, Result
+    from sdlesson.bot.generator import Generator
+    from sdlesson.bot.results import Result
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +66,8 @@ class Snapshot:
         name: Such as "@my_bot"; "" before the server has said it.
         server: "Telegram" or "localhost".
         queued, drawing, done, failed: How many jobs.
-        pictures: The latest, oldest first, each with its prompt.
-        errors: The latest, in the reader's language.
+        pictures: The latest first, each with its prompt.
+        errors: The latest first, as sentences.
     """
 
     running: bool
@@ -172,7 +173,7 @@ class Bot:
     def snapshot(self) -> Snapshot:
         """What there is to see of it now; may be called from any thread."""
         worker = self._worker
-        recent = list(worker.recent) if worker else []
+        recent = list(worker.recent)[::-1] if worker else []
         tally = worker.tally if worker else Counter[State]()
         return Snapshot(
             running=self.is_running,
@@ -185,7 +186,7 @@ class Bot:
             pictures=[
                 (result.image, result.request.prompt) for result in map(_picture, recent) if result
             ],
-            errors=list(self._log.errors),
+            errors=list(self._log.errors)[::-1],
         )
 
     @property
@@ -296,11 +297,9 @@ class Bot:
 
 async def _close(application: App, worker: Worker) -> None:
     """Hear no more, end the jobs, tell users, and hang up; each within its time."""
-    desk = application.bot_data["desk"]
-    desk.closing = True
     await _stop_polling(application)
     await worker.stop()
-    await desk.close(FAREWELL_S)
+    await application.bot_data["desk"].close(FAREWELL_S)
     if application.running:
         with suppress(TimeoutError):  # a handler may wait for its turn to speak, for minutes
             await asyncio.wait_for(application.stop(), FAREWELL_S)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sdlesson.bot.requests import Reason
+from sdlesson.bot.options import Reason
 
 
 class Text(NamedTuple):

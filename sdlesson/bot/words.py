@@ -6,13 +6,14 @@ import html
 from typing import TYPE_CHECKING
 
 from sdlesson.bot import texts
-from sdlesson.bot.requests import NEGATIVE, STRENGTH, Reason, Request, RequestError
+from sdlesson.bot.options import NEGATIVE, STRENGTH, Reason, RequestError
+from sdlesson.bot.requests import Request
 from sdlesson.bot.texts import Text
 from sdlesson.language import LANGUAGES
 from sdlesson.prompts import Unknown
 
 if TYPE_CHECKING:
-    from sdlesson.bot.generator import Result
+    from sdlesson.bot.results import Result
 
 MAX_CAPTION_PROMPT = 480  # a caption's 1,024 characters hold this and three shorter parts
 MAX_CAPTION_PART = 120
