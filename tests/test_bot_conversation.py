@@ -32,9 +32,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def labels(message: dict) -> list[str]:
-    return [
-        button["text"] for row in message["reply_markup"]["inline_keyboard"] for button in row
-    ]
+    return [button["text"] for row in message["reply_markup"]["inline_keyboard"] for button in row]
 
 
 def test_nothing_is_drawn_for_who_has_not_agreed(talk: Talk) -> None:

@@ -218,7 +218,7 @@ class Bot:
         except Exception:
             log.exception("the bot stopped by itself")
         finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(_end_tasks())
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()
             self._log.close()
@@ -304,6 +304,14 @@ async def _close(application: App, worker: Worker) -> None:
         with suppress(TimeoutError):  # a handler may wait for its turn to speak, for minutes
             await asyncio.wait_for(application.stop(), FAREWELL_S)
     await application.shutdown()
+
+
+async def _end_tasks() -> None:
+    """Cancel what is still under way in this loop, such as a handler that waits for its turn."""
+    late = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
 
 
 async def _stop_polling(application: App) -> None:
