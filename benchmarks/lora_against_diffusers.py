@@ -166,6 +166,7 @@ class Bench:
             "word": SUBJECT_WORD,
             "class_noun": SUBJECT_CLASS,
             "rank": RANK,
+            "convolutions": False,  # the script trains the attention alone
             "steps": steps,
             "batch_size": BATCH,
             "learning_rate": RATE,

@@ -5,7 +5,7 @@ from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 
 from sdlesson.diffusion import draw_noise, embed
-from sdlesson.finetuning.adapters import TEXT_ENCODER_TARGETS, UNET_TARGETS
+from sdlesson.finetuning.adapters import ATTENTION, TEXT_ENCODER_TARGETS
 from sdlesson.finetuning.lora_format import write_lora
 
 
@@ -16,7 +16,7 @@ def add_lora(
     rank=4,
     alpha=4,
     text_encoder=False,
-    targets=UNET_TARGETS,
+    targets=ATTENTION,
     strength=0.1,
     seed=0,
     **config,
@@ -53,7 +53,7 @@ def unit_lora(path, rank=4):
         unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8)
     tensors = {}
     for name, module in unet.named_modules():
-        if name.endswith(UNET_TARGETS):
+        if name.endswith(ATTENTION):
             tensors[f"unet.{name}.lora_A.weight"] = torch.ones(rank, module.in_features)
             tensors[f"unet.{name}.lora_B.weight"] = torch.ones(module.out_features, rank)
     return write_lora(path, tensors, {"format": "pt"})

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,19 +30,16 @@ print("added", "torchao" in sys.modules)
 """
 
 
-def test_the_adapter_is_on_the_attention_layers_and_starts_without_effect(
-    tiny: StableDiffusionPipeline,
+@pytest.mark.parametrize("convolutions", [False, True])
+def test_the_adapter_is_on_the_layers_asked_for_and_starts_without_effect(
+    tiny: StableDiffusionPipeline, convolutions: bool
 ) -> None:
     latents, text = torch.randn(1, 4, 4, 4), torch.randn(1, 16, 32)
     before = tiny.unet(latents, 500, text).sample
-    prepare(tiny, make_settings(rank=2))
+    prepare(tiny, make_settings(rank=2, convolutions=convolutions))
     weights = trained_parameters(tiny)
-    assert {name.split(".lora_")[0].rsplit("attn", 1)[1][2:] for name in weights} == {
-        "to_q",
-        "to_k",
-        "to_v",
-        "to_out.0",
-    }
+    ends = {re.split(r"\.\d+\.|attn\d\.", name.split(".lora_")[0])[-1] for name in weights}
+    assert ends == {"to_q", "to_k", "to_v", "to_out.0"} | ({"conv2"} if convolutions else set())
     assert all(2 in weight.shape for weight in weights.values())
     torch.testing.assert_close(tiny.unet(latents, 500, text).sample, before)
     assert not any(weight.requires_grad for weight in tiny.vae.parameters())

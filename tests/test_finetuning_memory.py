@@ -31,7 +31,7 @@ from sdlesson.pipelines import load_pipeline
 from sdlesson.pocket.arithmetic import SD15_TEXT, SD15_UNET
 from sdlesson.runtime import GIB
 
-LORA = TrainingSettings("zwx", "robot", prior="none", batch_size=2)
+LORA = TrainingSettings("zwx", "robot", prior="none", batch_size=2, convolutions=False)
 FULL = replace(LORA, rank=None)
 TINY = {"height": 32, "width": 32}
 POCKET = {"height": 128, "width": 128}
@@ -42,6 +42,7 @@ VARIANTS = {
     "LoRA, checkpointing": replace(LORA, gradient_checkpointing=True),
     "LoRA, own prediction": replace(LORA, prior="own_prediction"),
     "LoRA, text encoder": replace(LORA, train_text_encoder=True),
+    "LoRA, convolutions": replace(LORA, convolutions=True),
     "LoRA, in parts": replace(LORA, gradient_accumulation=2),
     "full": FULL,
     "full, checkpointing": replace(FULL, gradient_checkpointing=True),

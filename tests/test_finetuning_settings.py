@@ -31,6 +31,16 @@ def test_a_rate_suits_the_method_and_the_size_of_the_model_unless_it_is_set() ->
     assert make_settings(learning_rate=0.5).for_model(8_740_000).peak_rate == 0.5
 
 
+def test_convolutions_are_for_small_models_unless_it_is_set() -> None:
+    settings = make_settings()
+    assert [settings.for_model(size).convolutions for size in (859_520_964, 8_740_000)] == [
+        False,
+        True,
+    ]
+    assert make_settings(convolutions=False).for_model(8_740_000).convolutions is False
+    assert make_settings(convolutions=True).for_model(859_520_964).convolutions is True
+
+
 def test_the_scale_is_alpha_over_rank_and_one_by_default() -> None:
     assert make_settings(rank=4, alpha=2.0).scale == 0.5
     assert make_settings(rank=8).scale == 1.0

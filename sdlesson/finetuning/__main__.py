@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_setting(parser: argparse.ArgumentParser, field: Field[Any]) -> None:
     """Make a setting an option of the same name and default."""
     option = f"--{field.name.replace('_', '-')}"
-    if field.type == "bool":
+    if str(field.type).startswith("bool"):
         parser.add_argument(option, action=argparse.BooleanOptionalAction, default=field.default)
     elif field.default is MISSING:
         parser.add_argument(option, required=True)

@@ -21,8 +21,10 @@ from torch import nn
 
 from sdlesson.finetuning.settings import TrainingSettings
 
-# The attention layers: where the picture reads the text, and itself.
-UNET_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+# Where the picture reads the text, and itself; and a convolution of each residual block, which
+# reaches the levels that have no attention.
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+CONVOLUTIONS = ("conv2",)
 TEXT_ENCODER_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
@@ -62,6 +64,11 @@ def trained_parameters(pipe: StableDiffusionPipeline) -> dict[str, nn.Parameter]
     }
 
 
+def unet_targets(settings: TrainingSettings) -> tuple[str, ...]:
+    """The layers of the U-Net that get a LoRA, by the ends of their names."""
+    return ATTENTION + CONVOLUTIONS if settings.convolutions else ATTENTION
+
+
 def prepare(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
     """Freeze a pipeline but for what is to be trained, and have that in float32.
 
@@ -76,7 +83,7 @@ def prepare(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
             module.requires_grad_(False)
     for name, part in trained_parts(pipe, settings).items():
         if settings.is_lora:
-            targets = UNET_TARGETS if name == "unet" else TEXT_ENCODER_TARGETS
+            targets = unet_targets(settings) if name == "unet" else TEXT_ENCODER_TARGETS
             _add_adapter(part, settings, list(targets))
         else:
             nn.Module.to(part, torch.float32).requires_grad_(True)

@@ -63,6 +63,7 @@ def estimate_memory(
     wastes come on top. Attention counts as CPUs and CUDA GPUs compute it, without a table of all
     pairs of positions. An Apple GPU may write that table, and take more.
     """
+    settings = settings.for_model(pipe.unet.num_parameters())
     step = run_dry(pipe, settings, height=height, width=width)
     optimizer = step.trained * state_bytes(settings, pipe.device)
     average = step.trained * FLOAT_BYTES if settings.ema_decay else 0

@@ -26,6 +26,8 @@ class TrainingSettings:
         class_noun: What kind of thing it is, in words the model knows, such as "robot".
         rank: Rank of the LoRA matrices, from 1; None trains all of the U-Net (full DreamBooth).
         alpha: The LoRA is scaled by alpha / rank; None is the rank, a scale of 1.
+        convolutions: Whether the LoRA is on a convolution of each residual block as well as on the
+            attention; None is yes for a small model, whose finest level has no attention.
         steps: Steps of the optimizer.
         batch_size: Pictures a step on all devices together; the prior's come on top.
         gradient_accumulation: Parts that a batch is worked through in, to save memory.
@@ -55,6 +57,7 @@ class TrainingSettings:
     class_noun: str
     rank: int | None = 4
     alpha: float | None = None
+    convolutions: bool | None = None
     steps: int = 400
     batch_size: int = 4
     gradient_accumulation: int = 1
@@ -128,11 +131,12 @@ class TrainingSettings:
         return LORA_LEARNING_RATE if self.is_lora else FULL_LEARNING_RATE
 
     def for_model(self, weights: int) -> TrainingSettings:
-        """The same, with a learning rate for a U-Net of so many weights where none is set."""
-        if self.learning_rate is not None or weights >= SMALL_MODEL_WEIGHTS:
-            return replace(self, learning_rate=self.peak_rate)
-        rate = SMALL_LORA_LEARNING_RATE if self.is_lora else SMALL_FULL_LEARNING_RATE
-        return replace(self, learning_rate=rate)
+        """The same, with what is left open chosen for a U-Net of so many weights."""
+        is_small, rate = weights < SMALL_MODEL_WEIGHTS, self.peak_rate
+        if is_small and self.learning_rate is None:
+            rate = SMALL_LORA_LEARNING_RATE if self.is_lora else SMALL_FULL_LEARNING_RATE
+        wide = is_small if self.convolutions is None else self.convolutions
+        return replace(self, learning_rate=rate, convolutions=wide)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, which does not depend on how many steps there will be."""
