@@ -604,6 +604,18 @@ def test_a_fault_can_be_for_one_chat_only(
         client.send_message(ben.id, "x")
 
 
+def test_a_bot_that_hangs_up_does_not_seem_to_run(server: BotApiServer, ana: Person) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(f"{server.base_url}{server.token}/getUpdates?timeout=30&offset=-1", timeout=0.2)
+    deadline = time.monotonic() + 5
+    while server.requests[-1].status is None:
+        assert time.monotonic() < deadline
+    assert server.requests[-1].status == 0
+    assert chat(server, ana)["is_running"]  # it may come back within seconds
+    server.run(lambda cloud: setattr(cloud.updates, "_polled_at", float("-inf")))
+    assert not chat(server, ana)["is_running"]
+
+
 @pytest.mark.parametrize("fault", [{"drop": True}, {"delay_s": 1.5}])
 def test_what_times_out_or_is_dropped_afterwards_has_arrived_all_the_same(
     server: BotApiServer, client: Client, ana: Person, fault: dict[str, Any]

@@ -154,7 +154,7 @@ def test_drawing_takes_no_more_than_its_share_of_the_time(
         clock[0] += cost
 
     monkeypatch.setattr(panels, "_show", show)
-    monkeypatch.setattr(panels, "_in_notebook", lambda: True)
+    monkeypatch.setattr(panels, "in_notebook", lambda: True)
     monkeypatch.setattr(panels.time, "perf_counter", lambda: clock[0])
     panel = TrainingPanel()
     for index in range(600):

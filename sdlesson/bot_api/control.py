@@ -47,6 +47,10 @@ class ControlHandler(RequestHandler):
         """Take the server from the routes."""
         self.server = server
 
+    def set_default_headers(self) -> None:
+        """Let no browser or proxy keep what will be different in a moment."""
+        self.set_header("Cache-Control", "no-store")
+
     def get(self, path: str) -> None:
         """Tell something."""
         self._answer("GET", path, {})

@@ -40,6 +40,7 @@ def _message_view(message: Json) -> Json:
         "is_from_bot": message["from"]["is_bot"],
         "date": message["date"],
         "is_edited": "edit_date" in message,
+        "text": shown_text(message),
         "html": to_html(shown_text(message), entities),
         "replied_html": _replied(message.get("reply_to_message")),
         "photo": _file(photo[-1]) if photo else None,

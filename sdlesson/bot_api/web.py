@@ -57,6 +57,14 @@ class Answering(RequestHandler):
     def initialize(self, server: BotApiServer) -> None:
         """Take the server from the routes."""
         self.server = server
+        self._poll: asyncio.Future[object] | None = None
+        self._is_gone = False
+
+    def on_connection_close(self) -> None:
+        """A bot that hangs up waits no more, and so does not seem to run."""
+        self._is_gone = True
+        if self._poll:
+            self._poll.cancel()
 
     async def _answer(self, token: str, method: str, call: Parameters) -> None:
         """Do what is asked, and write the result or the error."""
@@ -69,6 +77,11 @@ class Answering(RequestHandler):
             error = fault.error if fault.status != 200 else None
         except ApiError as refusal:
             result, error = b"", refusal
+        except asyncio.CancelledError:
+            if not self._is_gone:  # the server stops
+                raise
+            entry.status = 0
+            return
         await asyncio.sleep(fault.delay_s)
         entry.answered_at = time.monotonic()
         entry.status = 0 if fault.drop else error.status if error else 200
@@ -116,7 +129,8 @@ class ApiHandler(Answering):
             raise ApiError(404, "Not Found: method not found")
         result = METHODS[method](self.server.cloud, call)
         if inspect.isawaitable(result):
-            result = await result
+            self._poll = asyncio.ensure_future(result)
+            result = await self._poll
         self.set_header("Content-Type", "application/json")
         return json.dumps({"ok": True, "result": result}).encode()
 

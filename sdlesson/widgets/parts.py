@@ -1,10 +1,11 @@
-"""What the playground is made of: fields, buttons, and the cards of earlier pictures."""
+"""What the playground is made of, fields, buttons, cards; and what other widgets share with it."""
 
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from IPython.core.getipython import get_ipython
 from ipywidgets import (  # type: ignore[import-untyped]
     BoundedIntText,
     Box,
@@ -141,6 +142,11 @@ def dress(widget: Widget, style: str) -> Widget:
     """Give a widget its class in `playground.css`."""
     widget.add_class(style)
     return widget
+
+
+def in_notebook() -> bool:
+    """Whether outputs can be replaced: not in a terminal."""
+    return getattr(get_ipython(), "kernel", None) is not None
 
 
 def png(image: Pictures.Image) -> bytes:

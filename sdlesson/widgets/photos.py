@@ -51,7 +51,7 @@ class PhotoUpload(VBox):
         return list(good.values())
 
     def _take(self, value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
-        self._files |= _files(value)
+        self._files |= files_of(value)
         self._show()
 
     def _forget(self) -> None:
@@ -87,8 +87,8 @@ class PhotoUpload(VBox):
         self.thumbnails.layout.display = None if good else "none"
 
 
-def _files(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
-    """Names and contents: ipywidgets 7 gives a dict by name, ipywidgets 8 a tuple."""
+def files_of(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """Names and contents of what was chosen: ipywidgets 7 gives a dict, ipywidgets 8 a tuple."""
     if isinstance(value, Mapping):
         return {name: bytes(file["content"]) for name, file in value.items()}
     return {file["name"]: bytes(file["content"]) for file in value}

@@ -10,13 +10,13 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 from PIL import Image
 
 from sdlesson.figures import Chart, curves
 from sdlesson.images import image_grid
 from sdlesson.language import say
+from sdlesson.widgets.parts import in_notebook
 
 DRAWING_SHARE = 0.015  # of a training's time, the most that drawing the curve may take
 FIRST_DRAWING_S = 0.1  # guessed; from then on, what the last took
@@ -148,23 +148,18 @@ class TrainingPanel:
         self._status = _show(data, self._status)
 
     def _draw(self) -> None:
-        if _in_notebook():
+        if in_notebook():
             self._picture = _show(self.chart(), self._picture)
 
 
 def _show(thing: Chart | dict[str, str], handle: DisplayHandle | None) -> DisplayHandle | None:
     """Show something below the running cell, or in the place of what the handle stands for."""
-    if not _in_notebook():
+    if not in_notebook():
         return None
     if handle is None:
         return display(thing, raw=isinstance(thing, dict), display_id=True)
     handle.update(thing, raw=isinstance(thing, dict))
     return handle
-
-
-def _in_notebook() -> bool:
-    """Whether outputs can be replaced: not in a terminal."""
-    return getattr(get_ipython(), "kernel", None) is not None
 
 
 def _spread(indices: Sequence[int], most: int) -> list[int]:

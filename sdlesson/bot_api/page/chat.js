@@ -10,7 +10,8 @@ const WORDS = {
     ready: "bot, running", off: "the bot is not running", lost: "no connection to the notebook",
     typing: "typing…", upload_photo: "sending a photo…", upload_document: "sending a file…",
     busy: "working…", edited: "edited", photo: "photo", file: "file", blocked: "You blocked the bot.",
-    empty: "No messages yet.",
+    empty: "No messages yet.", tooLong: "At most 1,024 characters beside a photo or a file.",
+    refused: "That could not be sent.",
   },
   es: {
     banner: "Un sustituto local, no es Telegram: nada sale de esta máquina.",
@@ -19,10 +20,12 @@ const WORDS = {
     ready: "bot, en marcha", off: "el bot no está en marcha", lost: "sin conexión con el cuaderno",
     typing: "escribiendo…", upload_photo: "enviando una foto…", upload_document: "enviando un archivo…",
     busy: "trabajando…", edited: "editado", photo: "foto", file: "archivo", blocked: "Has bloqueado el bot.",
-    empty: "Todavía no hay mensajes.",
+    empty: "Todavía no hay mensajes.", tooLong: "Como mucho 1024 caracteres junto a una foto o un archivo.",
+    refused: "No se ha podido enviar.",
   },
 };
 const PEOPLE = [{ name: "Ana", language_code: "es" }, { name: "Ben", language_code: "en" }];
+const MAX_CAPTION = 1024;
 const LOOK_EVERY_MS = 500;
 const HIDDEN_LOOK_EVERY_MS = 3000;
 const TOAST_MS = 3000;
@@ -242,13 +245,14 @@ function choosePerson(person) {
 async function say(body) {
   try {
     await ask(`chats/${me.id}/messages`, body);
-    await look();
-    goToEnd();
-    return true;
   } catch (error) {
-    showToast(error.message);
+    console.warn(error.message);
+    showToast(words().refused);
     return false;
   }
+  await look().catch(() => showState(false));
+  goToEnd();
+  return true;
 }
 
 async function press(message, button, key) {
@@ -257,7 +261,7 @@ async function press(message, button, key) {
     const data = button.callback_data;
     await ask(`chats/${me.id}/presses`, { message_id: message.id, button: data });
   } catch (error) {
-    showToast(error.message);
+    console.warn(error.message); // the button went while it was pressed
   }
   setTimeout(() => key.classList.remove("waiting"), 600);
 }
@@ -265,6 +269,7 @@ async function press(message, button, key) {
 async function submit() {
   const text = at("text").value.trim();
   if (!text && !attached) return;
+  if (attached && text.length > MAX_CAPTION) { showToast(words().tooLong); return; }
   const body = attached ? { text, ...await pack(attached) } : { text };
   if (!await say(body)) return;
   at("text").value = "";
