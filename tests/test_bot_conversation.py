@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from fixtures_bot import Painter
@@ -195,7 +196,7 @@ def test_a_status_tells_place_then_progress_with_a_preview_and_goes(slow_talk: T
         if call.method.startswith("edit") and call.chat_id == ana.id
     ]
     assert edits
-    assert all(later - earlier > 2.9 for earlier, later in zip(edits, edits[1:], strict=False))
+    assert all(later - earlier > 2.9 for earlier, later in pairwise(edits))
 
 
 def test_a_running_picture_and_a_waiting_one_are_cancelled_by_their_owner(slow_talk: Talk) -> None:

@@ -101,7 +101,7 @@ def test_odd_texts_are_answered_each_once(talk: Talk, part: int) -> None:
     chance = random.Random(part)
     person = talk.person()
     texts = ODD[part::10] + [made_up(chance) for _ in range(50 - len(ODD[part::10]))]
-    first = [person.says(text) for text in texts][0]["message_id"]
+    first, *_ = (person.says(text)["message_id"] for text in texts)
     wait_until(lambda: len(answers(person, after=first)) >= 50, 20)
     assert picture(person, "a cat after all that")
     assert len(answers(person, after=first)) == 51

@@ -49,7 +49,7 @@ RETRY_S = 3.0
 POLL_S = 10  # how long the server may keep a question for news open
 SILENCE_S = 60.0  # without an answer for so long, the polling is started again
 FAREWELL_S = 3.0  # for telling users, when the bot stops
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 1.0
 
 _current: Bot | None = None  # the bot of this kernel: two would take each other's updates
 
@@ -252,7 +252,7 @@ class Bot:
         """Wait until it is time to stop, and start a polling anew that has fallen silent."""
         line: Line = application.bot_data["line"]
         while not self._is_to_stop.is_set():
-            await asyncio.sleep(LOOK_EVERY_S)
+            await self._pause(LOOK_EVERY_S)
             if time.monotonic() - line.heard_s > SILENCE_S:
                 log.warning("no answer for %s s: polling again", SILENCE_S)
                 await _stop_polling(application)
@@ -282,8 +282,12 @@ class Bot:
             except TelegramError as error:
                 self._note(error)
             self._is_up.set()  # `start` waits no longer for it
-            await asyncio.sleep(RETRY_S)
+            await self._pause(RETRY_S)
         return False
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until it is time to stop."""
+        await asyncio.to_thread(self._is_to_stop.wait, seconds)
 
     def _note(self, error: TelegramError) -> None:
         """Say what keeps the bot from its users; it goes on trying."""
