@@ -1,5 +1,6 @@
 """A generator without a model: one plain colour for each seed, at the pace that a test needs."""
 
+import random
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
@@ -61,3 +62,90 @@ class Painter:
             flagged=FLAGGED in request.prompt,
         )
         return Result(drawing, replace(request, seed=request.seed or 0))
+
+
+FRAGMENTS = (
+    *(
+        "a cat",
+        "un perro en la playa",
+        "👩🏽‍🚀",
+        "🏴󠁧󠁢󠁥󠁮󠁧󠁿",
+        "猫",
+        "قطة",
+        "חתול",
+        "ﷺ",
+        "e\u0301" * 9,
+        "z̷̢̛" * 5,
+        "\u3164",
+    ),
+    *(
+        "\u202e",
+        "\u2066",
+        "\u200b",
+        "\u200d",
+        "\ufeff",
+        "\x00",
+        "\x1b[31m",
+        "\ud83d",
+        "\ue000",
+        "\u2028",
+    ),
+    *(
+        "--steps",
+        "—pasos",
+        "–cfg=",
+        "--guía",
+        "--seed:",
+        "--no",
+        "--sin",
+        "--fuerza",
+        "--",
+        "—",
+        "---",
+    ),
+    *("--stpes", "--ar 16:9", "--_", "--é", "--🐈", "--no-hat", "--STEPS", "-steps", "steps=3"),
+    *(
+        "30",
+        "0",
+        "-1",
+        "1e3",
+        "nan",
+        "inf",
+        "9" * 400,
+        "7,5",
+        "7.5.5",
+        "½",
+        "٣",
+        "२५",
+        "0x10",
+        "+7",
+        "1_0",
+    ),
+    *(
+        "<b>",
+        "</i>",
+        "&amp;",
+        "*_`[",
+        "{}",
+        "%s%n",
+        "$(reboot)",
+        "../../etc",
+        "'; --",
+        "\\",
+        '"',
+        "\n",
+        "\t",
+    ),
+)
+
+
+def odd_texts(count: int = 500, *, seed: int = 0, max_chars: int = 4096) -> list[str]:
+    """Texts that people and their phones send, and those that try to break a bot."""
+    whole = ["", " ", "--", "-- --", "a" * max_chars, "🐈" * max_chars, "--no " * (max_chars // 5)]
+    whole += ["-" * max_chars, "--a" * (max_chars // 3), "\u202e" * max_chars, *FRAGMENTS]
+    dice = random.Random(seed)
+    while len(whole) < count:
+        glue = dice.choice(("", " ", " ", " ", "\n"))
+        pieces = dice.choices(FRAGMENTS, k=dice.choice((2, 3, 5, 9, 200)))
+        whole.append(glue.join(pieces)[:max_chars])
+    return whole[:count]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -18,9 +16,9 @@ from torch import Tensor
 
 from sdlesson import hub
 from sdlesson.bot.requests import Defaults, Request
+from sdlesson.bot.results import Result
 from sdlesson.diffusion import embed
 from sdlesson.drawing import Drawing, develop
-from sdlesson.images import save_png
 from sdlesson.photos import open_photo
 from sdlesson.pipelines import LEARNED
 from sdlesson.prompts import Unknown, cut_words, unknown_words
@@ -33,48 +31,6 @@ POCKET_GUIDANCE = 5.0
 OnStep: TypeAlias = Callable[[int, int, dict[int, Image.Image]], object]
 # Whether the request of this number is to be drawn no further.
 Stopped: TypeAlias = Callable[[int], bool]
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """A picture, and all that is needed to draw it again.
-
-    Attributes:
-        drawing: The picture and its settings; black if it was flagged.
-        request: What was asked, with the seed that was used.
-        unknown: Words of the prompt that the model does not know.
-        cut: The end of the prompt, which the model did not read.
-        seconds: How long it took, its share of the batch.
-    """
-
-    drawing: Drawing
-    request: Request
-    unknown: tuple[Unknown, ...] = ()
-    cut: str = ""
-    seconds: float = 0.0
-
-    @property
-    def image(self) -> Image.Image:
-        """The picture; black if it was flagged."""
-        return self.drawing.image
-
-    @property
-    def flagged(self) -> bool:
-        """Whether the safety checker withholds the picture."""
-        return self.drawing.flagged
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """Everything but the pictures, as text for a file."""
-        photo = {"strength": str(self.request.strength)} if self.request.photo else {}
-        return self.drawing.settings | photo
-
-    def png(self) -> bytes:
-        """Pack the picture with its settings as a file; slow enough to keep off an event loop."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "picture.png")
-            save_png(self.image, path, self.settings)
-            return path.read_bytes()
 
 
 class Generator(Protocol):

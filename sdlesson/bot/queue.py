@@ -108,7 +108,10 @@ class FairQueue:
         Raises:
             ValueError: The job does not wait here.
         """
-        return self.order().index(job)
+        order = self.order()
+        if job not in order:
+            raise ValueError(f"job {job.id} does not wait here: it is {job.state}")
+        return order.index(job)
 
     def jobs_of(self, user_id: int) -> list[Job]:
         """List the waiting jobs of a user, the oldest first."""

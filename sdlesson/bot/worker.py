@@ -158,7 +158,9 @@ class Worker:
         _log.warning("batch %s failed, so each is drawn alone", _ids(batch), exc_info=failure)
         del failure  # its traceback holds the memory that the batch took
         for job in batch:
-            if not job.state.is_end:
+            if job.cancel_asked:
+                self._finish(job, None)
+            elif not job.state.is_end:
                 await self._draw_batch([job], executor)
 
     async def _draw(self, batch: list[Job], executor: ThreadPoolExecutor) -> None:
