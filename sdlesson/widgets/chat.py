@@ -41,6 +41,8 @@ MAX_MESSAGES = 12
 MAX_KEYS = 12
 PHOTO_PX = 160
 FOREIGN, OWN = "rgba(128,128,128,.16)", "rgba(76,168,88,.26)"  # on light and on dark pages
+# A column in reverse is scrolled to its end, where the newest message is, without any script.
+WINDOW = "display:flex;flex-direction:column-reverse;max-width:560px;max-height:520px;overflow:auto"
 
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # else Python prints tracebacks below some cell
@@ -195,8 +197,9 @@ class ChatPanel:
     def _bundle(self) -> dict[str, str]:
         bubbles = "".join(map(self._bubble, self._chat["messages"][-MAX_MESSAGES:]))
         note = html.escape(_title(self._chat, self.person.value))
-        style = "max-width:560px;display:flex;flex-direction:column;gap:6px;line-height:1.45"
-        shown = f'<div style="{style}"><small>{note}</small>{bubbles}</div>'
+        column = "display:flex;flex-direction:column;gap:6px;line-height:1.45;padding:4px"
+        inner = f'<div style="{column}">{bubbles}</div>'
+        shown = f'<small>{note}</small><div style="{WINDOW}">{inner}</div>'
         return {"text/plain": _plain(self._chat), "text/html": shown}
 
     def _bubble(self, message: dict[str, Any]) -> str:
