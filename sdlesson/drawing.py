@@ -11,10 +11,10 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from sdlesson import hub, images
+from sdlesson import images
 from sdlesson.diffusion import decode_latents
 from sdlesson.language import say
-from sdlesson.pipelines import LEARNED, load_pipeline
+from sdlesson.pipelines import LEARNED, is_pocket, load_pipeline
 from sdlesson.prompts import Unknown, cut_words, unknown_words
 from sdlesson.settings import (
     DEFAULT_STEPS,
@@ -153,23 +153,32 @@ def draw(
 
 def prompt_notes(pipe: StableDiffusionPipeline, prompt: str) -> Iterator[str]:
     """Say which words of a prompt the model does not know, and which it will not read."""
-    model, *taught = str(pipe.name_or_path).split(LEARNED)
-    adapters = [name for names in pipe.get_list_adapters().values() for name in names]
-    is_pocket = model in ("pocket", str(hub.POCKET_FOLDER))
-    unknown = unknown_words(prompt, taught=[*taught, *adapters]) if is_pocket else []
+    unknown, cut = unread(pipe, prompt)
     if unknown:
         words = ", ".join(_describe(word) for word in unknown)
         yield say(
             f"The pocket model does not know {words}; it will guess.",
             f"El modelo de bolsillo no conoce {words}; improvisará.",
         )
-    cut = cut_words(pipe.tokenizer, prompt)
     if cut:
         window = pipe.tokenizer.model_max_length
         yield say(
             f"The prompt is longer than the {window} tokens the model reads; it ignores: {cut}",
             f"El prompt pasa de los {window} tokens que lee el modelo; queda fuera: {cut}",
         )
+
+
+def unread(pipe: StableDiffusionPipeline, prompt: str) -> tuple[list[Unknown], str]:
+    """Find the words of a prompt that the model does not know, and the end that it will not read.
+
+    Only the pocket model's world is small enough for the first; for others the list is empty.
+    """
+    cut = cut_words(pipe.tokenizer, prompt)
+    if not is_pocket(pipe):
+        return [], cut
+    _, *taught = str(pipe.name_or_path).split(LEARNED)
+    adapters = [name for names in pipe.get_list_adapters().values() for name in names]
+    return unknown_words(prompt.removesuffix(cut), taught=[*taught, *adapters]), cut
 
 
 def flag_note() -> str:

@@ -54,6 +54,11 @@ def load_pipeline(
     return pipe.to(place)
 
 
+def is_pocket(pipe: StableDiffusionPipeline) -> bool:
+    """Say whether this is the pocket model, with or without words that it was taught."""
+    return str(pipe.name_or_path).split(LEARNED)[0] in ("pocket", str(hub.POCKET_FOLDER))
+
+
 def save_pipeline(pipe: StableDiffusionPipeline, folder: Path) -> None:
     """Save under names that every supported version loads, with the checksums of all files."""
     pipe.save_pretrained(folder, safe_serialization=True)

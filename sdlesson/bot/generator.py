@@ -14,14 +14,12 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from sdlesson import hub
 from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.results import Result
 from sdlesson.diffusion import embed
-from sdlesson.drawing import Drawing, develop
+from sdlesson.drawing import Drawing, develop, unread
 from sdlesson.photos import open_photo
-from sdlesson.pipelines import LEARNED
-from sdlesson.prompts import Unknown, cut_words, unknown_words
+from sdlesson.pipelines import is_pocket
 
 NEW_SEEDS = 1_000_000  # short enough to tell a friend
 PREVIEW_EVERY_S = 2.0  # the pocket model is done before; on a large one they cost a tenth of it
@@ -74,15 +72,14 @@ class PipelineGenerator:
         # Copied are the parts that remember things, so that nobody else is disturbed.
         parts = {name: deepcopy(getattr(pipe, name)) for name in ("scheduler", "tokenizer")}
         self._text = StableDiffusionPipeline(**pipe.components | parts)
+        self._text.register_to_config(_name_or_path=pipe.name_or_path)
         self._photo = StableDiffusionImg2ImgPipeline(**self._text.components)
         for ours in (self._text, self._photo):
             ours.set_progress_bar_config(disable=True)
         self._preview_every_s = preview_every_s
         self.model = str(pipe.name_or_path)
         self.size = pipe.unet.config.sample_size * pipe.vae_scale_factor
-        name, *self._taught = self.model.split(LEARNED)
-        self._is_pocket = name in ("pocket", str(hub.POCKET_FOLDER))
-        self.defaults = Defaults(guidance_scale=POCKET_GUIDANCE) if self._is_pocket else Defaults()
+        self.defaults = Defaults(guidance_scale=POCKET_GUIDANCE) if is_pocket(pipe) else Defaults()
 
     def batch_key(self, request: Request) -> Hashable:
         """What requests must have in common, since a pipeline takes one value for a batch."""
@@ -145,16 +142,8 @@ class PipelineGenerator:
             model=self.model,
             flagged=flagged,
         )
-        cut = cut_words(self._text.tokenizer, request.prompt)
-        unknown = self._unknown(request.prompt.removesuffix(cut))
+        unknown, cut = unread(self._text, request.prompt)
         return Result(drawing, request, tuple(unknown), cut, seconds)
-
-    def _unknown(self, text: str) -> list[Unknown]:
-        """List the words outside the pocket model's world; of other models nobody knows them."""
-        if not self._is_pocket:
-            return []
-        adapters = [name for names in self._text.get_list_adapters().values() for name in names]
-        return unknown_words(text, taught=[*self._taught, *adapters])
 
 
 class _Watch:
