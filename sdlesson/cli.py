@@ -103,7 +103,8 @@ def _bot(options: argparse.Namespace) -> int:
         from sdlesson.bot import Bot, BotError, find_token
         from sdlesson.bot_api import BotApiServer
     except ModuleNotFoundError as error:
-        _tell(f"sdlesson: {error.name} is missing; run: pip install 'sdlesson[bot]'")
+        missing = str(error.name).partition(".")[0]
+        _tell(f"sdlesson: {missing} is missing; run: pip install 'sdlesson[bot]'")
         return BAD_INPUT
     from sdlesson.downloads import ModelError
     from sdlesson.pipelines import load_pipeline

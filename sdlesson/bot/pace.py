@@ -44,11 +44,14 @@ class TokenBucket:
         self._tokens, self._counted_at = min(self.size, self._tokens + gained), now
         return max(0.0, 1.0 - self._tokens) / self.per_s
 
-    async def take(self) -> None:
-        """Wait for a token and take it."""
+    async def take(self, also: TokenBucket | None = None) -> None:
+        """Wait for a token, and then for one of another bucket, and take both at that moment."""
         async with self._turn:
             while (wait_s := self.wait_s()) > 0:
                 await asyncio.sleep(wait_s)
+            if also:
+                await also.take()
+                self.wait_s()  # which counts what came meanwhile
             self._tokens -= 1
 
     def pause(self, seconds: float) -> None:
@@ -95,9 +98,7 @@ class Pace(BaseRateLimiter[None]):
         is_message = edits or (endpoint.startswith("send") and endpoint != "sendChatAction")
         bucket = self._bucket(data["chat_id"]) if is_message and "chat_id" in data else None
         for tries_left in reversed(range(MAX_TRIES)):
-            if bucket:
-                await bucket.take()
-            await self._overall.take()
+            await (bucket.take(self._overall) if bucket else self._overall.take())
             try:
                 return await callback(*args, **kwargs)
             except RetryAfter as error:
