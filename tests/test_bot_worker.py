@@ -48,6 +48,7 @@ async def test_each_job_comes_to_the_end_it_should():
     assert worker.tally == {State.DONE: 2, State.FLAGGED: 1, State.FAILED: 1}
     assert [job.result is None for job in jobs] == [False, False, True, False]
     assert str(jobs[2].error) == "the paint exploded"
+    assert jobs[2].error.__traceback__ is None, "it would keep the latents of the failed picture"
     await worker.stop()
 
 

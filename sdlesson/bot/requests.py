@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from sdlesson.bot.options import (
     MAX_SHOWN_CHARS,
-    MAX_STEPS,  # noqa: F401
     NEGATIVE,
     NUMBERS,
     OPTIONS,

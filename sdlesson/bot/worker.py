@@ -1,7 +1,7 @@
 """The worker: takes batches from the queue and has them drawn, one batch at a time.
 
 Drawing happens in one thread of its own, so that the event loop stays free to answer users. All
-else happens in the event loop: nothing but `cancel_asked` is looked at from the drawing thread.
+else happens in the event loop: the thread only reads a job's `request` and `cancel_asked`.
 """
 
 from __future__ import annotations
@@ -211,8 +211,8 @@ class Worker:
         """End a job that the generator could not draw; the traceback goes to the log."""
         if job.state.is_end:
             return
-        job.error = error
         _log.error("job %s failed", job.id, exc_info=error)
+        job.error = error.with_traceback(None)  # which would hold what was in memory then
         self._end(job, State.FAILED)
 
     def _end(self, job: Job, state: State) -> None:
