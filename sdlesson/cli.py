@@ -109,12 +109,12 @@ def _bot(options: argparse.Namespace) -> int:
     from sdlesson.downloads import ModelError
     from sdlesson.pipelines import load_pipeline
 
-    logging.getLogger("sdlesson.bot").addHandler(logging.StreamHandler())
     token = None if options.local else find_token()
     try:
         server = None if token else BotApiServer(options.port)
         bot = Bot(load_pipeline(options.model), token=token, server=server)
         is_over = _at_signals()
+        logging.getLogger("sdlesson.bot").addHandler(logging.StreamHandler())
         bot.start()
     except (ValueError, ModelError, BotError, OSError) as error:
         _tell(f"sdlesson: {error}")

@@ -31,11 +31,11 @@ class Talk(NamedTuple):
 
 
 @contextmanager
-def talking(painter: Painter | None = None, kind: type[Bot] = Bot, **named: Any) -> Iterator[Talk]:
+def talking(painter: Painter | None = None, **named: Any) -> Iterator[Talk]:
     """Run a bot that draws with a painter; `named` goes to `Bot`."""
     painter = painter or Painter()
     with BotApiServer() as server:
-        bot = kind(painter, server=server, **{"rates": QUICK} | named).start()
+        bot = Bot(painter, server=server, **{"rates": QUICK} | named).start()
         try:
             yield Talk(bot, server, painter)
         finally:

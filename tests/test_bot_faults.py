@@ -16,7 +16,7 @@ UNCONFIRMED = "Telegram did not confirm"
 @pytest.fixture(autouse=True)
 def _short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bot that is told to wait for long stops all the same."""
-    monkeypatch.setattr("sdlesson.bot.runner.FAREWELL_S", 0.3)
+    monkeypatch.setattr("sdlesson.bot.life.FAREWELL_S", 0.3)
 
 
 @pytest.fixture

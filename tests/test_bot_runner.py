@@ -112,7 +112,7 @@ def test_a_stop_tells_users_and_takes_little_time() -> None:
 
 
 def test_a_stop_ends_even_while_telegram_makes_a_chat_wait(monkeypatch) -> None:
-    monkeypatch.setattr("sdlesson.bot.runner.FAREWELL_S", 0.3)
+    monkeypatch.setattr("sdlesson.bot.life.FAREWELL_S", 0.3)
     with talking() as talk:
         ana = talk.person()
         talk.server.fail("sendMessage", status=429, retry_after=200)
@@ -143,7 +143,7 @@ def test_a_token_and_a_server_are_too_much(server: BotApiServer) -> None:
 def test_without_a_network_it_says_so_and_keeps_trying(
     server: BotApiServer, bots: list[Bot], capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
-    monkeypatch.setattr("sdlesson.bot.runner.RETRY_S", 0.1)
+    monkeypatch.setattr("sdlesson.bot.life.RETRY_S", 0.1)
     server.fail("getMe", status=502, times=20)
     bot = Bot(Painter(), server=server, rates=QUICK)
     bots.append(bot)
@@ -165,8 +165,8 @@ def test_a_bot_that_has_never_reached_its_server_stops_all_the_same(
 
 
 def test_a_polling_that_has_fallen_silent_begins_again(monkeypatch) -> None:
-    monkeypatch.setattr("sdlesson.bot.runner.SILENCE_S", 0.5)
-    monkeypatch.setattr("sdlesson.bot.runner.FAREWELL_S", 0.3)
+    monkeypatch.setattr("sdlesson.bot.life.SILENCE_S", 0.5)
+    monkeypatch.setattr("sdlesson.bot.life.FAREWELL_S", 0.3)
     with talking(timeout_s=30) as talk:
         talk.server.fail("getUpdates", delay_s=20)  # nobody else's answers come meanwhile
         ana = talk.server.user("Ana")

@@ -29,7 +29,7 @@ class RingBuffer(logging.Handler):
 
     Attributes:
         lines: As they would stand in a file.
-        errors: The messages of those that are errors, and what the runner adds.
+        errors: The messages of those that are errors, and what is told besides.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,12 @@ class RingBuffer(logging.Handler):
         """Keep one record."""
         self.lines.append(self.format(record))
         if record.levelno >= logging.ERROR:
-            self.errors.append(record.getMessage())
+            self.tell(record.getMessage())
+
+    def tell(self, sentence: str) -> None:
+        """Keep a sentence on what is wrong, once for as long as it is the latest."""
+        if sentence not in list(self.errors)[-1:]:
+            self.errors.append(sentence)
 
     def open(self) -> None:
         """Collect from now on, and hide tokens in whatever anything in this process logs."""

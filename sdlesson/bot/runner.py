@@ -1,34 +1,22 @@
 """Run the bot beside a notebook: in a thread with an event loop of its own, started and stopped.
 
-Other ways hold the cell, or answer only while no other cell runs. An application belongs to the
-loop that it was started in, so that each start makes everything anew, in a fresh loop.
+Other ways hold the cell, or answer only while no other cell runs.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import threading
-import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from PIL import Image
-from telegram.error import Conflict, InvalidToken, TelegramError
 from telegram.ext import BaseHandler
 
-from sdlesson.bot.application import (
-    TIMEOUT_S,
-    UPDATES,
-    App,
-    Line,
-    build_application,
-    name_commands,
-)
-from sdlesson.bot.jobs import Job, State
+from sdlesson.bot.application import TIMEOUT_S, App, build_application
+from sdlesson.bot.jobs import State
+from sdlesson.bot.life import Life, away
 from sdlesson.bot.logs import RingBuffer
 from sdlesson.bot.pace import Rates
 from sdlesson.bot.store import MemoryStore, Store
@@ -40,16 +28,8 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
     from sdlesson.bot.generator import Generator
-    from sdlesson.bot.results import Result
-
-log = logging.getLogger(__name__)
 
 START_WAIT_S = 10.0
-RETRY_S = 3.0
-POLL_S = 10  # how long the server may keep a question for news open
-SILENCE_S = 60.0  # without an answer for so long, the polling is started again
-FAREWELL_S = 3.0  # for telling users, when the bot stops
-LOOK_EVERY_S = 1.0
 
 _current: Bot | None = None  # the bot of this kernel: two would take each other's updates
 
@@ -73,12 +53,12 @@ class Snapshot:
     running: bool
     name: str
     server: str
-    queued: int
-    drawing: int
-    done: int
-    failed: int
-    pictures: list[tuple[Image.Image, str]]
-    errors: list[str]
+    queued: int = 0
+    drawing: int = 0
+    done: int = 0
+    failed: int = 0
+    pictures: Sequence[tuple[Image.Image, str]] = ()
+    errors: Sequence[str] = ()
 
 
 class Bot:
@@ -87,14 +67,14 @@ class Bot:
     Args:
         pipe: What draws, a pipeline or another `Generator`; by default what `load_pipeline` loads.
         token: From BotFather; None talks to a server on this machine instead of Telegram.
-        server: That server, started; by default one that starts and stops with the bot.
+        server: That server; by default one that starts and stops with the bot.
         store: What remembers users; by default in memory, from one start to the next.
         rates: How fast the bot may speak.
         timeout_s: How long to wait for an answer of the server.
         handlers: Handlers of your own, which are asked before the bot's.
 
     Raises:
-        ValueError: There are a token and a server, of which only one is meant.
+        ValueError: There are a token and a server, of which only one can be meant.
     """
 
     def __init__(
@@ -110,20 +90,26 @@ class Bot:
     ) -> None:
         if token and server:
             raise ValueError("give a token, for Telegram, or a server, which has one; not both")
-        self._generator = _generator(pipe)
         self.server = None if token else server or BotApiServer()
         self._owns_server = not token and not server
-        self._token = self.server.token if self.server else str(token)
-        self._store = MemoryStore() if store is None else store
-        self._rates, self._timeout_s, self._handlers = rates, timeout_s, handlers
+        self._generator = _generator(pipe)
+        self._build = partial(
+            build_application,
+            self.server.token if self.server else str(token),
+            store=MemoryStore() if store is None else store,
+            rates=rates,
+            timeout_s=timeout_s,
+            handlers=handlers,
+        )
+        self._place = "localhost" if self.server else "Telegram"
+        self._kept = RingBuffer()
+        self._life: Life | None = None
         self._thread: threading.Thread | None = None
-        self._worker: Worker | None = None
-        self._log, self._name, self._failure = RingBuffer(), "", ""
-        self._is_up, self._is_to_stop = threading.Event(), threading.Event()
 
     def __repr__(self) -> str:
-        state = "running" if self.is_running else "stopped"
-        return f"Bot({self._name or 'no name yet'}, {self._place}, {state})"
+        seen = self.snapshot()
+        state = "running" if seen.running else "stopped"
+        return f"Bot({seen.name or 'no name yet'}, {seen.server}, {state})"
 
     def start(self) -> Self:
         """Run in the background, in place of the bot that this kernel ran before.
@@ -139,24 +125,23 @@ class Bot:
         _current = self
         if self.server:
             self.server.start()
-        self._failure = ""
-        self._is_up.clear()
-        self._is_to_stop.clear()
-        self._thread = threading.Thread(target=self._run, name="sdlesson-bot", daemon=True)
+        life = self._life = Life(
+            Worker(self._generator), self._application, self._kept, self._place
+        )
+        self._thread = threading.Thread(target=life.run, name="sdlesson-bot", daemon=True)
         self._thread.start()
-        self._is_up.wait(START_WAIT_S)
-        if self._failure:
+        life.is_up.wait(START_WAIT_S)
+        if life.failure:
             self.stop()
-            raise BotError(self._failure)
-        print(self._greeting())
+            raise BotError(life.failure)
+        print(self._greeting(life.name))
         return self
 
     def stop(self) -> None:
         """Tell users, end all jobs and stop; a second call changes nothing."""
-        if self._thread is not None:
-            self._is_to_stop.set()
+        if self._life and self._thread:
+            self._life.is_to_stop.set()
             self._thread.join()
-            self._thread = None
         if self.server and self._owns_server:
             self.server.stop()
 
@@ -168,161 +153,42 @@ class Bot:
     @property
     def log(self) -> list[str]:
         """The latest log lines, without the token."""
-        return list(self._log.lines)
+        return list(self._kept.lines)
 
     def snapshot(self) -> Snapshot:
         """What there is to see of it now; may be called from any thread."""
-        worker = self._worker
-        recent = list(worker.recent)[::-1] if worker else []
-        tally = worker.tally if worker else Counter[State]()
+        errors = list(self._kept.errors)[::-1]
+        if self._life is None:
+            return Snapshot(running=False, name="", server=self._place, errors=errors)
+        worker = self._life.worker
+        ended = [job for job in list(worker.recent)[::-1] if job.state is State.DONE]
         return Snapshot(
             running=self.is_running,
-            name=self._name,
+            name=self._life.name,
             server=self._place,
-            queued=len(worker.queue) if worker else 0,
-            drawing=len(worker.running) if worker else 0,
-            done=tally[State.DONE] + tally[State.FLAGGED],
-            failed=tally[State.FAILED],
-            pictures=[
-                (result.image, result.request.prompt) for result in map(_picture, recent) if result
-            ],
-            errors=list(self._log.errors)[::-1],
+            queued=len(worker.queue),
+            drawing=len(worker.running),
+            done=worker.tally[State.DONE] + worker.tally[State.FLAGGED],
+            failed=worker.tally[State.FAILED],
+            pictures=[(job.result.image, job.request.prompt) for job in ended if job.result],
+            errors=errors,
         )
 
-    @property
-    def _place(self) -> str:
-        return "localhost" if self.server else "Telegram"
+    def _application(self, worker: Worker) -> App:
+        return self._build(worker=worker, base_url=self.server.base_url if self.server else None)
 
-    def _greeting(self) -> str:
+    def _greeting(self, name: str) -> str:
         """Say where the bot can be talked to, and that this is not Telegram where it is not."""
-        if not self._name:
-            return self._log.errors[-1] if self._log.errors else _away(self._place)
+        if not name:
+            return away(self._place)
         if self.server is None:
-            page = f"https://t.me/{self._name[1:]}"
-            return say(
-                f"{self._name} is on Telegram: {page}", f"{self._name} está en Telegram: {page}"
-            )
+            page = f"https://t.me/{name[1:]}"
+            return say(f"{name} is on Telegram: {page}", f"{name} está en Telegram: {page}")
         page = self.server.chat_url
         return say(
-            f"{self._name} is on localhost, which is not Telegram. Its chat page: {page}",
-            f"{self._name} está en localhost, que no es Telegram. Su página de chat: {page}",
+            f"{name} is on localhost, which is not Telegram. Its chat page: {page}",
+            f"{name} está en localhost, que no es Telegram. Su página de chat: {page}",
         )
-
-    # In the thread.
-
-    def _run(self) -> None:
-        self._log.open()
-        loop = asyncio.new_event_loop()  # asyncio.run fails here after nest_asyncio.apply()
-        try:
-            loop.run_until_complete(self._live())
-        except Exception:
-            log.exception("the bot stopped by itself")
-        finally:
-            loop.run_until_complete(_end_tasks())
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
-            self._log.close()
-            self._is_up.set()
-
-    async def _live(self) -> None:
-        """Connect, talk until it is time to stop, and take leave."""
-        worker = self._worker = Worker(self._generator)
-        application = build_application(
-            self._token,
-            worker,
-            self._store,
-            base_url=self.server.base_url if self.server else None,
-            rates=self._rates,
-            timeout_s=self._timeout_s,
-            handlers=self._handlers,
-        )
-        if not await self._insist(application.initialize):
-            return
-        self._name = f"@{application.bot.username}"
-        try:
-            if await self._insist(lambda: self._poll(application)):
-                await application.start()
-                worker.start()
-                self._is_up.set()
-                await self._watch(application)
-        finally:
-            await _close(application, worker)
-
-    async def _watch(self, application: App) -> None:
-        """Wait until it is time to stop, and start a polling anew that has fallen silent."""
-        line: Line = application.bot_data["line"]
-        while not self._is_to_stop.is_set():
-            await self._pause(LOOK_EVERY_S)
-            if time.monotonic() - line.heard_s > SILENCE_S:
-                log.warning("no answer for %s s: polling again", SILENCE_S)
-                await _stop_polling(application)
-                if not await self._insist(lambda: self._poll(application)):
-                    return
-
-    async def _poll(self, application: App) -> None:
-        """Name the commands, and begin to ask for news."""
-        await name_commands(application)
-        application.bot_data["line"].heard_s = time.monotonic()
-        updater = application.updater
-        assert updater is not None
-        await updater.start_polling(
-            timeout=POLL_S, allowed_updates=UPDATES, error_callback=self._note
-        )
-
-    async def _insist(self, action: Callable[[], Awaitable[object]]) -> bool:
-        """Try until it works; False when the token is refused or it is time to stop."""
-        while not self._is_to_stop.is_set():
-            try:
-                await action()
-                return True
-            except InvalidToken:  # whose message holds the token
-                self._failure = _refused()
-                self._tell(self._failure)
-                return False
-            except TelegramError as error:
-                self._note(error)
-            self._is_up.set()  # `start` waits no longer for it
-            await self._pause(RETRY_S)
-        return False
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but no longer than until it is time to stop."""
-        await asyncio.to_thread(self._is_to_stop.wait, seconds)
-
-    def _note(self, error: TelegramError) -> None:
-        """Say what keeps the bot from its users; it goes on trying."""
-        log.warning("%s: %s", type(error).__name__, error)
-        self._tell(_conflict() if isinstance(error, Conflict) else _away(self._place))
-
-    def _tell(self, sentence: str) -> None:
-        if sentence not in list(self._log.errors)[-1:]:
-            self._log.errors.append(sentence)
-
-
-async def _close(application: App, worker: Worker) -> None:
-    """Hear no more, end the jobs, tell users, and hang up; each within its time."""
-    await _stop_polling(application)
-    await worker.stop()
-    await application.bot_data["desk"].close(FAREWELL_S)
-    if application.running:
-        with suppress(TimeoutError):  # a handler may wait for its turn to speak, for minutes
-            await asyncio.wait_for(application.stop(), FAREWELL_S)
-    await application.shutdown()
-
-
-async def _end_tasks() -> None:
-    """Cancel what is still under way in this loop, such as a handler that waits for its turn."""
-    late = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in late:
-        task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
-
-
-async def _stop_polling(application: App) -> None:
-    updater = application.updater
-    if updater is not None and updater.running:
-        with suppress(TelegramError, TimeoutError):  # its last question may go unanswered
-            await asyncio.wait_for(updater.stop(), FAREWELL_S)
 
 
 def _generator(pipe: StableDiffusionPipeline | Generator | None) -> Generator:
@@ -335,30 +201,3 @@ def _generator(pipe: StableDiffusionPipeline | Generator | None) -> Generator:
     if pipe is None or isinstance(pipe, DiffusionPipeline):
         return PipelineGenerator(pipe or load_pipeline())
     return pipe
-
-
-def _picture(job: Job) -> Result | None:
-    return job.result if job.state is State.DONE else None
-
-
-def _refused() -> str:
-    return say(
-        "Telegram refuses this token: it is mistyped or revoked. Copy it again from @BotFather, "
-        "who shows it after /token.",
-        "Telegram rechaza este token: está mal copiado o revocado. Vuelve a copiarlo de "
-        "@BotFather, que lo muestra con /token.",
-    )
-
-
-def _conflict() -> str:
-    return say(
-        "Another bot runs with this token, here or elsewhere. Stop it: this one keeps trying.",
-        "Hay otro bot con este token en marcha, aquí o en otro sitio. Detenlo: este no desiste.",
-    )
-
-
-def _away(place: str) -> str:
-    return say(
-        f"{place} cannot be reached. Check the network: the bot keeps trying.",
-        f"No se llega a {place}. Comprueba la red: el bot sigue probando.",
-    )
