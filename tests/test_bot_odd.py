@@ -95,7 +95,7 @@ def say(person: Person, text: str) -> int:
 @pytest.mark.parametrize("part", range(10))
 def test_odd_texts_are_answered_each_once(talk: Talk, part: int) -> None:
     person = talk.person()
-    texts = [text for text in ODD + odd_texts(600) if not text.startswith("/cancel")][part::10]
+    texts = [text for text in ODD + odd_texts(660) if not text.startswith("/cancel")][part::10]
     said = sum(say(person, text) for text in texts)
     assert said >= 50
     wait_until(lambda: len(answers(person)) >= said, 20)
@@ -175,8 +175,8 @@ def test_replayed_updates_do_nothing(talk: Talk) -> None:
     message = picture(person, "a cat")
     person.presses(message, "🎲 Another seed")
     person.waits_for(is_picture, after=message)
-    seen = len(person.messages)
+    seen = len(answers(person))
     for update in talk.server.updates[-4:]:
         talk.server.replay(update)
     assert answer(person, "/help")["message_id"]
-    assert len(person.messages) == seen + 2
+    assert len(answers(person)) == seen + 1
