@@ -63,4 +63,4 @@ def wait_until(is_so: Callable[[], object], timeout_s: float = 5) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
+        time.sleep(0.04)

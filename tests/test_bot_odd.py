@@ -97,7 +97,7 @@ def test_odd_texts_are_answered_each_once(talk: Talk, part: int) -> None:
     person = talk.person()
     texts = [text for text in ODD + odd_texts(660) if not text.startswith("/cancel")][part::10]
     said = sum(say(person, text) for text in texts)
-    assert said >= 50
+    assert said >= 45
     wait_until(lambda: len(answers(person)) >= said, 20)
     assert picture(person, "a cat after all that")
     assert len(answers(person)) == said + 1
