@@ -57,12 +57,11 @@ def colab_cell(lesson: Lesson) -> str:
     Without --no-deps pip would replace the torch and the transformers that Colab ships.
     """
     requirements = [f"sdlesson @ git+{repository()}", *lesson.colab_lacks]
-    quoted = " ".join(f'"{requirement}"' for requirement in requirements)
     lines = [
         "import sys",
         "",
         'if "google.colab" in sys.modules:  # Colab has torch; this adds only what it lacks',
-        f"    %pip install --quiet --no-deps {quoted}",
+        *(f'    %pip install --quiet --no-deps "{needed}"' for needed in requirements),
     ]
     if lesson.uses_widgets:
         lines += [

@@ -8,7 +8,6 @@ from fixtures_bot import Painter
 from fixtures_talk import Talk, answer, is_picture, picture, talking, wait_until
 from PIL import Image
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*attribute `retry_after`")  # the client's own
 TIMEOUT_S = 0.5
 UNCONFIRMED = "Telegram did not confirm"
 

@@ -10,8 +10,6 @@ from telegram.error import BadRequest, RetryAfter
 
 from sdlesson.bot.pace import MAX_BUCKETS, Pace, Rates, TokenBucket
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*attribute `retry_after`")  # the client's own
-
 
 async def times_of(bucket: TokenBucket, calls: int) -> list[float]:
     """When each of so many calls at once gets its token, in seconds from now."""

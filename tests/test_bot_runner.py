@@ -17,7 +17,6 @@ from sdlesson.bot import Bot, BotError, draw_for
 from sdlesson.bot_api import BotApiServer
 from sdlesson.language import set_language
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*attribute `retry_after`")  # the client's own
 MADE_UP = "1234567890:" + "A" * 35
 
 
