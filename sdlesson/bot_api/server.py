@@ -72,7 +72,7 @@ class BotApiServer:
         """
         if self._thread:
             return self
-        sockets = bind_sockets(self._port, HOST)
+        sockets = _bind(self._port)
         self._port = sockets[0].getsockname()[1]
         ready = threading.Event()
         arguments = (sockets, ready)
@@ -219,6 +219,15 @@ class BotApiServer:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def _bind(port: int) -> list:
+    try:
+        return bind_sockets(port, HOST)
+    except OSError as error:
+        raise OSError(
+            f"cannot listen on port {port} ({error.strerror}); choose another, or 0 for any"
+        ) from error
 
 
 def _made_up_token() -> str:
