@@ -45,7 +45,7 @@ from PIL import Image
 import sdlesson
 from sdlesson import exercises, figures
 from sdlesson.finetuning import TrainingSettings, export_kohya, load_lora, save_lora, train
-from sdlesson.finetuning.adapters import check_peft
+from sdlesson.finetuning.adapters import ATTENTION, CONVOLUTIONS, check_peft
 from sdlesson.images import image_grid, picture_difference, same_picture
 from sdlesson.language import say
 from sdlesson.metrics import image_similarity, mean
@@ -218,40 +218,44 @@ def lora_layer(x, W, A, B, alpha):
 # %% [markdown] lang="en"
 # ## How many numbers
 #
-# The LoRA goes on the four matrices of every attention layer. Full DreamBooth trains all of the
-# U-Net. What share of it does a LoRA of rank 4 train?
+# The LoRA goes on the four matrices of every attention layer. The pocket model, whose finest level
+# has no attention, gets one on a convolution of each block as well. Full DreamBooth trains all of
+# the U-Net. What share of it does a LoRA of rank 4 train?
 
 # %% [markdown] lang="es"
 # ## Cuántos números
 #
-# La LoRA se pone en las cuatro matrices de cada capa de atención. El DreamBooth completo entrena
-# toda la U-Net. ¿Qué parte de ella entrena una LoRA de rango 4?
+# La LoRA se pone en las cuatro matrices de cada capa de atención. En el modelo de bolsillo, cuyo
+# nivel más fino no tiene atención, también en una convolución de cada bloque. El DreamBooth
+# completo entrena toda la U-Net. ¿Qué parte de ella entrena una LoRA de rango 4?
 
 
 # %%
-def lora_size(unet, rank):
-    """Count the numbers of A and B on all attention layers."""
-    targets = ("to_q", "to_k", "to_v", "to_out.0")
-    layers = [layer for name, layer in unet.named_modules() if name.endswith(targets)]
-    return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
+def lora_size(unet, rank, targets):
+    """Count the numbers of A and B on all layers whose names end like this."""
+    found = [layer.weight for name, layer in unet.named_modules() if name.endswith(targets)]
+    return sum(rank * (W[0].numel() + len(W)) for W in found)  # inputs + outputs
 
 
 with torch.device("meta"):  # shapes without numbers, so that it fits anywhere
     sd15_unet = UNet2DConditionModel.from_config(arithmetic.SD15_UNET)
-for name, unet in {"pocket": pocket.unet, "SD 1.5": sd15_unet}.items():
+for name, unet, targets in [
+    ("pocket", pocket.unet, ATTENTION + CONVOLUTIONS),
+    ("SD 1.5", sd15_unet, ATTENTION),
+]:
     everything = sum(weights.numel() for weights in unet.parameters())
     print(f"{name}: {everything:,}")
     for rank in (1, 4, 16, 64):
-        size = lora_size(unet, rank)
+        size = lora_size(unet, rank, targets)
         print(f"  {say('rank', 'rango')} {rank:<3} {size:>10,}  {size / everything:6.2%}")
 
 # %% [markdown] lang="en"
-# Less than one in a hundred, and less still in the large model, whose matrices are wider. Are so
-# few numbers enough?
+# At rank 4, one or two in a hundred; and one in a thousand of the large model, whose matrices are
+# wider. Are so few numbers enough?
 
 # %% [markdown] lang="es"
-# Menos de uno de cada cien, y aún menos en el modelo grande, cuyas matrices son más anchas.
-# ¿Bastan tan pocos números?
+# Con rango 4, uno o dos de cada cien; y uno de cada mil en el modelo grande, cuyas matrices son más
+# anchas. ¿Bastan tan pocos números?
 
 # %% [markdown] lang="en"
 # ## Train one
@@ -277,11 +281,11 @@ settings = TrainingSettings(
     class_noun=subject.SUBJECT_CLASS,
     rank=4,
     alpha=8,
-    steps=150,
+    steps=300,
     learning_rate=2e-3,
     prior="own_prediction",
     sample_prompts=(f"{plimo} in the city", "a robot in the city"),
-    sample_every=75,
+    sample_every=150,
     seed=seed,
 )
 panel = TrainingPanel()
@@ -304,7 +308,7 @@ figures.strip(photos, [text.removeprefix(plimo) for text in texts])
 # %%
 def pictures(pipe, prompts, number=seed):
     """Draw each prompt from the noise of one seed, without the safety checker's black squares."""
-    settings = {"num_inference_steps": 25, "guidance_scale": 5.0, "output_type": "latent"}
+    settings = {"num_inference_steps": 25, "guidance_scale": 3.0, "output_type": "latent"}
     generators = [torch.Generator("cpu").manual_seed(number) for _ in prompts]
     return sdlesson.decode(pipe, pipe(prompts, generator=generators, **settings).images)
 
@@ -435,7 +439,8 @@ def keep_rank(unet, rank):
     """Replace every correction of Plimo's LoRA by the nearest one of a lower rank."""
     for layer in unet.modules():
         if isinstance(layer, peft.tuners.lora.LoraLayer):
-            A, B = layer.lora_A[settings.word].weight.data, layer.lora_B[settings.word].weight.data
+            halves = (layer.lora_A[settings.word], layer.lora_B[settings.word])
+            A, B = (half.weight.data.flatten(1) for half in halves)  # a convolution's kernel too
             tall, wide = split(B @ A, rank)
             A.zero_()[:rank], B.zero_()[:, :rank] = wide, tall
 

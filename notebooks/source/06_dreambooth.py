@@ -1,0 +1,951 @@
+# ---
+# jupyter:
+#   lesson:
+#     names:
+#       en: 06_dreambooth
+#       es: 06_dreambooth
+#     colab_lacks: ["bitsandbytes>=0.45,<1"]
+#     widgets: true
+# ---
+
+# %% [markdown] lang="en"
+# # DreamBooth: teach the model one thing
+#
+# In this lesson you will
+# - teach the model a thing it never saw, from four photos, and draw it where it never was,
+# - measure what that costs: overfitting and language drift,
+# - mend it with prior preservation, and know what is not yours to train.
+#
+# **60 minutes · any computer, with or without GPU · no account · 2.7 GB to download with a GPU,
+# nothing without one**
+
+# %% [markdown] lang="es"
+# # DreamBooth: enséñale una cosa al modelo
+#
+# En esta lección vas a
+# - enseñarle al modelo, con cuatro fotos, algo que nunca vio y dibujarlo donde nunca estuvo,
+# - medir lo que eso cuesta: sobreajuste y deriva del lenguaje,
+# - arreglarlo con la preservación del conocimiento previo y saber qué no te toca entrenar.
+#
+# **60 minutos · cualquier equipo, con o sin GPU · sin cuenta · 2,7 GB de descarga con GPU, nada sin
+# ella**
+
+# %% part="setup"
+from copy import deepcopy
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+
+import sdlesson
+from sdlesson import draw, exercises
+from sdlesson.diffusion import add_noise, decode, embed
+from sdlesson.experiments import sweep
+from sdlesson.figures import bars, curves, strip
+from sdlesson.finetuning import History, TrainingSettings, estimate_memory, train, training_loss
+from sdlesson.images import image_grid, same_picture, to_pixels
+from sdlesson.language import say
+from sdlesson.metrics import diversity, image_similarity, mean, measured, pocket_probe, share
+from sdlesson.pocket.arithmetic import SD15_UNET
+from sdlesson.pocket.grammar import PLACE_WORDS
+from sdlesson.pocket.subject import SUBJECT_WORD, subject_photo, subject_photos, subject_prompts
+from sdlesson.pocket.world import PLACES
+from sdlesson.prompts import unknown_words
+from sdlesson.widgets import PhotoUpload, TrainingPanel
+
+seed = 0
+
+# %% [markdown] lang="en"
+# ## Four photos
+#
+# Our robot is called Plimo. The pocket model draws robots, but not this one: it was in no picture
+# of its training, and these four photos are all that we have. What would have to change in the
+# model?
+
+# %% [markdown] lang="es"
+# ## Cuatro fotos
+#
+# Nuestro robot se llama Plimo. El modelo de bolsillo dibuja robots, pero no este: no salía en
+# ninguna imagen de su entrenamiento, y solo tenemos estas cuatro fotos. ¿Qué tendría que cambiar en
+# el modelo?
+
+# %%
+pocket = sdlesson.load_pipeline("pocket")
+pocket.set_progress_bar_config(disable=True)
+
+photos = subject_photos(4)
+strip(photos)
+
+# %% [markdown] lang="en"
+# *Fine-tuning* takes a finished model and goes on training it, on pictures of your own.
+# **DreamBooth** ([Ruiz et al. 2023](https://arxiv.org/abs/2208.12242)) does so with three to five
+# photos of one thing, and ties that thing to a word.
+
+# %% [markdown] lang="es"
+# El *ajuste fino* toma un modelo terminado y sigue entrenándolo con imágenes tuyas. **DreamBooth**
+# ([Ruiz et al. 2023](https://arxiv.org/abs/2208.12242)) lo hace con entre tres y cinco fotos de una
+# sola cosa, y ata esa cosa a una palabra.
+
+# %% [markdown] lang="en"
+# ## A word that means nothing
+#
+# Which word? Here are three, in front of the *class noun*, what kind of thing it is. Nothing is
+# trained yet. What will each row show?
+
+# %% [markdown] lang="es"
+# ## Una palabra que no significa nada
+#
+# ¿Qué palabra? Aquí van tres, delante del *nombre de la clase*, que dice qué clase de cosa es
+# (*robot*). Todavía no se ha entrenado nada. ¿Qué mostrará cada fila?
+
+# %%
+names = ["sushi", "starfish", SUBJECT_WORD]
+named = sweep(pocket, [f"a {name} robot" for name in names], seed=range(2), guidance_scale=5)
+named.grid(rows="prompt", columns="seed")
+
+# %% [markdown] lang="en"
+# The model knows *sushi*, so sushi gets in. *starfish* it never read, and yet there are fish. Only
+# the last row is plain robots. Why? A model reads pieces of words, *tokens*:
+
+# %% [markdown] lang="es"
+# El modelo conoce *sushi*, y el sushi se cuela. *starfish* (estrella de mar) no lo leyó nunca y,
+# aun así, salen peces. Solo la última fila son robots sin más. ¿Por qué? El modelo lee trozos de
+# palabras, *tokens*:
+
+# %% tags=["nbval-check-output"]
+for name in names:
+    print(f"{name:>10}", pocket.tokenizer.tokenize(name))
+print([unknown.word for unknown in unknown_words("a starfish robot")])
+
+# %% [markdown] lang="en" part="goal"
+# ### Exercise 1 · Rare to the last piece
+#
+# Keep the candidates of which no piece is a word that the model knows. `unknown_words(text)` lists
+# what it does not know; a piece may end with `</w>`, which is no part of the word.
+
+# %% [markdown] lang="es" part="goal"
+# ### Ejercicio 1 · Rara hasta el último trozo
+#
+# Quédate con las candidatas en las que ningún trozo es una palabra que el modelo conozca.
+# `unknown_words(texto)` enumera lo que no conoce; un trozo puede acabar en `</w>`, que no forma
+# parte de la palabra.
+
+
+# %% part="stub"
+def rare_words(candidates):
+    """The candidates of which every piece is unknown to the model."""
+    ...
+
+
+# %% part="check"
+exercises.check(
+    lambda: rare_words(
+        ["robot", SUBJECT_WORD, "starfish", "kvx", "sunflower", "bluecat", "olifant"]
+    ),
+    [SUBJECT_WORD, "kvx", "olifant"],
+    hint=say(
+        "Ask unknown_words about each piece, not about the whole word.",
+        "Pregúntale a unknown_words por cada trozo, no por la palabra entera.",
+    ),
+)
+
+
+# %% part="solution"
+def rare_words(candidates):
+    """The candidates of which every piece is unknown to the model."""
+    kept = []
+    for word in candidates:
+        pieces = [piece.removesuffix("</w>") for piece in pocket.tokenizer.tokenize(word)]
+        if all(unknown_words(piece) for piece in pieces):
+            kept.append(word)
+    return kept
+
+
+# %% part="wrong"
+def rare_words(candidates):
+    """Ask about whole words only."""
+    return [word for word in candidates if unknown_words(word)]
+
+
+# %% part="wrong"
+def rare_words(candidates):
+    """Be content with one unknown piece."""
+    tokenize = pocket.tokenizer.tokenize
+    return [
+        w for w in candidates if any(unknown_words(p.removesuffix("</w>")) for p in tokenize(w))
+    ]
+
+
+# %% part="wrong"
+def rare_words(candidates):
+    """Take few pieces for rare ones."""
+    return [word for word in candidates if len(pocket.tokenizer.tokenize(word)) <= 3]
+
+
+# %% [markdown] lang="en" part="noticed"
+# **What you should have noticed.** A good name brings no meaning that training would have to fight.
+# Plimo's will be *zwx*. For SD 1.5 nobody has the list of known words: draw with yours first. Even
+# *sks*, which many recipes use, is a rifle.
+
+# %% [markdown] lang="es" part="noticed"
+# **Lo que deberías haber notado.** Un buen nombre no trae un significado contra el que luchar. El
+# de Plimo será *zwx*. De SD 1.5 nadie tiene la lista de palabras conocidas: dibuja antes con la
+# tuya. Hasta *sks*, que usan muchas recetas, es un fusil.
+
+# %% [markdown] lang="en"
+# ## One step by hand
+#
+# First, what never changes in the whole training is computed once and kept: the latents of the
+# photos, and the embeddings of their texts. Why is that allowed?
+
+# %% [markdown] lang="es"
+# ## Un paso a mano
+#
+# Primero, lo que no cambia en todo el entrenamiento se calcula una vez y se guarda: los latentes de
+# las fotos y los embeddings de sus textos. ¿Por qué se puede?
+
+# %%
+texts = subject_prompts(4)
+with torch.no_grad():
+    latents = pocket.vae.encode(to_pixels(photos)).latent_dist.mean
+    latents = latents * pocket.vae.config.scaling_factor
+    embeddings = embed(pocket, texts)
+
+print(*texts, sep="\n")
+print(latents.shape, embeddings.shape)
+
+# %% [markdown] lang="en"
+# Because the VAE and the text encoder stay as they are; only the U-Net learns. Its lesson is the
+# one of its first training: hide the photo under noise, name the noise, be corrected.
+
+# %% [markdown] lang="es"
+# Porque el VAE y el codificador de texto se quedan como están; solo aprende la U-Net. Y aprende
+# como aprendió al principio: se tapa la foto con ruido, ella dice qué ruido es, se la corrige.
+
+
+# %%
+def errors_at(unet, timestep):
+    """Return the squared error of the noise that the U-Net names, for each photo."""
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed))
+    timesteps = torch.full((len(latents),), timestep)
+    noisy = add_noise(latents, noise, timesteps, pocket.scheduler.alphas_cumprod)
+    noise_pred = unet(noisy, timesteps, encoder_hidden_states=embeddings).sample
+    return ((noise_pred - noise) ** 2).mean((1, 2, 3)), noisy  # (4,), (4, 4, 16, 16)
+
+
+labels, hidden = [], []
+with torch.no_grad():
+    for timestep in [20, 300, 700]:
+        errors, noisy = errors_at(pocket.unet, timestep)
+        labels.append(f"{timestep}: {errors.mean():.3f}")
+        hidden += decode(pocket, noisy[:1])
+strip(hidden, labels)
+
+# %% [markdown] lang="en"
+# Below each, the error of all four photos at that noise level. It is large where there is little
+# noise to find, and small where there is hardly anything else. One step of the optimizer, on a
+# copy:
+
+# %% [markdown] lang="es"
+# Debajo, el error de las cuatro fotos con ese nivel de ruido: grande donde hay poco ruido que
+# encontrar, pequeño donde casi no hay otra cosa. Ahora, un paso del optimizador, sobre una copia:
+
+# %%
+learner = deepcopy(pocket.unet).requires_grad_(True)
+optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-4)
+
+loss = errors_at(learner, 300)[0].mean()
+loss.backward()  # which way would each weight lower the loss?
+optimizer.step()  # a small step that way, for all of them
+after = errors_at(learner, 300)[0].mean()
+
+print(f"{sum(weights.numel() for weights in learner.parameters()):,}")
+print(f"{loss:.4f} → {after:.4f}")
+
+# %% tags=["nbval-check-output"]
+print(bool(after < loss))
+
+# %% [markdown] lang="en"
+# That was DreamBooth. What follows is this step some hundred times, each with other noise at
+# another level, drawn at random.
+
+# %% [markdown] lang="es"
+# Eso era DreamBooth. Lo que sigue es este paso unos cientos de veces, cada uno con otro ruido y
+# otro nivel, elegidos al azar.
+
+# %% [markdown] lang="en"
+# ## Will it fit?
+#
+# Training holds more than drawing: beside each weight its gradient, two averages that AdamW keeps,
+# and what the layers computed on the way. How much is that, for the pocket model?
+
+# %% [markdown] lang="es"
+# ## ¿Cabrá?
+#
+# Entrenar ocupa más que dibujar: además de cada peso, su gradiente, dos medias que guarda AdamW y
+# lo que las capas calcularon por el camino. ¿Cuánto es eso en el modelo de bolsillo?
+
+# %%
+thing = f"a {SUBJECT_WORD} robot"
+settings = TrainingSettings(
+    word=SUBJECT_WORD,
+    class_noun="robot",
+    rank=None,  # train all of the U-Net; a number would make a LoRA, lesson 07
+    prior="none",
+    steps=120,
+    sample_prompts=(f"{thing} on Mars",),
+    sample_every=40,
+)
+print(estimate_memory(pocket, settings, height=128, width=128))
+
+# %% [markdown] lang="en"
+# The same count for Stable Diffusion 1.5 at 512 pixels, on a model of its shape that has no
+# weights. Colab's T4 has 15 GB. Which of these will fit?
+
+# %% [markdown] lang="es"
+# La misma cuenta para Stable Diffusion 1.5 a 512 píxeles, con un modelo de su forma pero sin pesos.
+# La T4 de Colab tiene 15 GB. ¿Cuáles de estos caben?
+
+# %%
+with torch.device("meta"):  # shapes without numbers: nothing to download, no memory to fill
+    unet = UNet2DConditionModel.from_config(SD15_UNET).half()
+big = StableDiffusionPipeline(**pocket.components | {"unet": unet})
+
+one = replace(settings, batch_size=1, gradient_checkpointing=True)
+for name, tried in {
+    say("full, four photos a step", "completo, cuatro fotos por paso"): settings,
+    say("full, one, checkpointing", "completo, una, checkpointing"): one,
+    say("LoRA, one, checkpointing", "LoRA, una, checkpointing"): replace(one, rank=4),
+}.items():
+    print(f"{name}: {estimate_memory(big, tried, height=512, width=512)}")
+
+# %% [markdown] lang="en"
+# `train` counts before it starts, refuses what cannot fit, and names the setting that would.
+# *Checkpointing* computes activations twice instead of keeping them; on a CUDA GPU, `use_8bit_adam`
+# keeps the optimizer in a quarter of its space.
+
+# %% [markdown] lang="es"
+# `train` hace la cuenta antes de empezar, rechaza lo que no cabe y dice con qué ajuste cabría. Con
+# *checkpointing*, las activaciones se calculan dos veces en vez de guardarse; en una GPU con CUDA,
+# `use_8bit_adam` deja el optimizador en la cuarta parte.
+
+# %% [markdown] lang="en"
+# ## Train, stop, go on
+#
+# First, pictures of before: Plimo and just any robot in eight places, always from the same noise.
+# Four of these places are in no photo. The course can draw Plimo there itself, so there is
+# something to compare with: here on Mars, in the forest, and in space.
+
+# %% [markdown] lang="es"
+# ## Entrenar, parar, seguir
+#
+# Primero, imágenes de antes: Plimo y un robot cualquiera en ocho lugares, siempre con el mismo
+# ruido. Cuatro de esos lugares no salen en ninguna foto. El curso sabe dibujar allí a Plimo, así
+# que hay con qué comparar: aquí, en Marte, en el bosque y en el espacio.
+
+# %%
+where = [PLACE_WORDS["en"][place][0] for place in PLACES]
+references = [subject_photo(place, seed=100) for place in PLACES]
+
+
+def eight_and_eight(pipe):
+    """Draw Plimo in eight places, and any robot in the same."""
+    prompts = [f"{name} {place}" for name in (thing, "a robot") for place in where]
+    drawn = sweep(pipe, prompts, seed=seed, guidance_scale=5, report=lambda note: None)
+    return drawn.images[:8], drawn.images[8:]
+
+
+plimos, robots = {}, {}  # by the number of steps
+plimos[0], robots[0] = eight_and_eight(pocket)
+image_grid(references[:6:2] + plimos[0][:6:2], columns=3)
+
+# %% [markdown] lang="en"
+# Above, what we want; below, what the untrained model makes of *a zwx robot*.
+#
+# `train` repeats the step, and keeps its state in a folder. Here it stops itself after 40 of 120
+# steps, as the notebook's stop button would. What is lost?
+
+# %% [markdown] lang="es"
+# Arriba, lo que queremos; abajo, lo que el modelo sin entrenar entiende por *a zwx robot*.
+#
+# `train` repite el paso y guarda su estado en una carpeta. Aquí se para tras 40 de 120 pasos, como
+# haría el botón de parada del cuaderno. ¿Qué se pierde?
+
+# %%
+storage = TemporaryDirectory()  # on Colab, a folder in Drive would outlive the machine
+folder = storage.name
+panel = TrainingPanel()
+
+
+def stop_after_40(step):
+    """Show each step, and after the fortieth do what the stop button does."""
+    panel(step)
+    if step.index + 1 == 40:
+        raise KeyboardInterrupt
+
+
+train(pocket, photos, settings, f"{folder}/alone", prompts=texts, watch=stop_after_40)
+plimos[40], robots[40] = eight_and_eight(pocket)
+
+# %% [markdown] lang="en"
+# Nothing: we even drew with it. The same call goes on from there, to the very weights of a run that
+# was never stopped. (In what goes on, only `steps` may grow.)
+
+# %% [markdown] lang="es"
+# Nada: hasta hemos dibujado con él. La misma llamada sigue desde ahí, hasta los mismos pesos que si
+# nunca se hubiera parado. (En lo que sigue, solo pueden crecer los pasos, `steps`.)
+
+# %%
+training = train(pocket, photos, settings, f"{folder}/alone", prompts=texts, watch=panel)
+plimos[120], robots[120] = eight_and_eight(pocket)
+
+# %% tags=["nbval-check-output"]
+print(training.finished, len(training.history.steps))
+
+# %% [markdown] lang="en"
+# ## Has it learnt Plimo?
+#
+# The loss jumps, and you know why: each step draws its own noise levels. So split it by level. How
+# much of the error of the first 40 steps is left in the last 40?
+
+# %% [markdown] lang="es"
+# ## ¿Ha aprendido a Plimo?
+#
+# La pérdida da saltos, y ya sabes por qué: cada paso sortea sus niveles de ruido. Así que sepárala
+# por niveles. Del error de los 40 primeros pasos, ¿cuánto queda en los 40 últimos?
+
+# %%
+steps = training.history.steps
+first, last = History(steps[:40]).by_timestep(5), History(steps[-40:]).by_timestep(5)
+
+left = [after.value / before.value for before, after in zip(first, last, strict=True)]
+
+for level, part in enumerate(left):
+    print(f"timestep {200 * level:>3} to {200 * level + 199}: {part:.0%}")
+
+# %% tags=["nbval-check-output"]
+print(max(left[1:4]) < 0.8)
+
+# %% [markdown] lang="en"
+# It fell at every level. But these are errors on four photos, and four photos can be learnt by
+# heart. The test is where Plimo never was: other places, and styles.
+
+# %% [markdown] lang="es"
+# Ha bajado en todos los niveles. Pero son errores en cuatro fotos, y cuatro fotos se pueden
+# aprender de memoria. La prueba está donde Plimo nunca estuvo: otros lugares y otros estilos.
+
+# %%
+styles = ["in the style of Monet", "pencil sketch", "pixel art", "at night"]
+styled = sweep(
+    pocket, [f"{thing} on Mars, {style}" for style in styles], seed=seed, guidance_scale=5
+)
+image_grid(plimos[120][::2] + styled.images, columns=4)
+
+# %% [markdown] lang="en"
+# Red, with one eye, on Mars and in pencil: nobody showed it that. In numbers: the probe reads
+# places and styles, and a CLIP says how like the references pictures are, beside how like each
+# other those are.
+
+# %% [markdown] lang="es"
+# Rojo, con un solo ojo, en Marte y a lápiz: eso no se lo ha enseñado nadie. En números: la sonda
+# lee lugares y estilos, y un CLIP dice cuánto se parecen las imágenes a las de referencia, junto a
+# cuánto se parecen estas entre sí.
+
+
+# %%
+def likeness(images):
+    """How like the references pictures are."""
+    return mean(image_similarity(images, references))
+
+
+read = pocket_probe().read(plimos[120])
+in_style = [reading.style for reading in pocket_probe().read(styled.images)]
+print(say("likeness before:", "parecido antes:"), likeness(plimos[0]))
+print(say("after:", "después:"), likeness(plimos[120]))
+print(
+    say("references among themselves:", "las referencias entre sí:"),
+    f"{1 - diversity(references):.3g}",
+)
+print(
+    say("places:", "lugares:"),
+    share(r.place == place for r, place in zip(read, PLACES, strict=True)),
+)
+print(say("styles:", "estilos:"), *in_style)
+
+# %% tags=["nbval-check-output"]
+print(likeness(plimos[120]).value > likeness(plimos[0]).value + 0.05)
+
+# %% [markdown] lang="en"
+# ## What it cost
+#
+# Plimo is one robot. **Predict:** what does the model draw now for *a robot*, any robot? Above,
+# before the training; below, after it, each column from one noise:
+
+# %% [markdown] lang="es"
+# ## Lo que ha costado
+#
+# Plimo es un robot entre muchos. **Haz tu predicción:** ¿qué dibuja ahora el modelo si le pides un
+# robot cualquiera (*a robot*)? Arriba, antes de entrenar; abajo, después; cada columna, con un
+# mismo ruido:
+
+# %%
+image_grid(robots[0][:6:2] + robots[120][:6:2], columns=3)
+
+# %% [markdown] lang="en"
+# All robots have become Plimo. This is **language drift**: *robot* stood in each of our texts, and
+# was taught along. How like Plimo are both, as the training goes on?
+
+# %% [markdown] lang="es"
+# Todos los robots se han vuelto Plimo. Es la **deriva del lenguaje**: *robot* estaba en cada uno de
+# nuestros textos, y también cambió. ¿Cuánto se parece cada uno a Plimo a lo largo del
+# entrenamiento?
+
+# %%
+curves(
+    list(plimos),
+    {
+        thing: [likeness(images) for images in plimos.values()],
+        "a robot": [likeness(images) for images in robots.values()],
+    },
+    x_label=say("steps", "pasos"),
+    y_label=say("likeness to Plimo", "parecido con Plimo"),
+    title=say("Learnt, and learnt along", "Lo aprendido y lo arrastrado"),
+)
+
+# %% tags=["nbval-check-output"]
+print(likeness(robots[120]).value > likeness(robots[0]).value + 0.1)
+
+# %% [markdown] lang="en"
+# Both climb together: nothing told the model that only *zwx* is Plimo. And with more steps? Here is
+# the same training taken much further, and judged on many pictures. What rises, and what falls?
+
+# %% [markdown] lang="es"
+# Suben juntos: nada le dijo al modelo que solo *zwx* es Plimo. ¿Y con más pasos? Aquí está el mismo
+# entrenamiento, llevado mucho más lejos y juzgado con muchas imágenes. ¿Qué sube y qué baja?
+
+
+# %%
+def overfitting(model, title):
+    """Draw what a training reached and what it lost, step by step."""
+    rows = [row for row in table.rows if row["model"] == model]
+    columns = ["closed", "style", "class_right"]
+    return curves(
+        [row["steps"] for row in rows],
+        {table.heading(name): [row[name] for row in rows] for name in columns},
+        x_label=table.heading("steps"),
+        y_label=table.caption.split(";")[0],
+        title=title,
+        percent=True,
+    )
+
+
+table = measured("dreambooth_steps")
+overfitting("full, no prior", say("Without a prior", "Sin conocimiento previo"))
+
+# %% tags=["nbval-check-output"]
+full = {row["steps"]: row for row in table.rows if row["model"] == "full, no prior"}
+print(full[400]["style"].value < full[0]["style"].value - 0.2)
+
+# %% [markdown] lang="en"
+# *The gap* is the way from any robot to the references. Plimo comes no closer after the first
+# hundred steps, while styles go on being lost, and any robot soon is Plimo. The model has learnt
+# these photos, not the thing: **overfitting**. Where would you stop?
+
+# %% [markdown] lang="es"
+# *La distancia* es la que va de un robot cualquiera a las referencias. Plimo no se acerca más tras
+# los cien primeros pasos, mientras los estilos se siguen perdiendo y cualquier robot es pronto
+# Plimo. El modelo ha aprendido estas fotos, no la cosa: **sobreajuste**. ¿Dónde pararías?
+
+# %% [markdown] lang="en" part="goal"
+# ### Exercise 2 · Read the curve
+#
+# `kept` says how well all else is kept: how often the style is right, say. You will give up at most
+# `give_up` of its first value. Of the steps that stay within that, return the one of highest
+# `fidelity`.
+
+# %% [markdown] lang="es" part="goal"
+# ### Ejercicio 2 · Lee la curva
+#
+# `kept` dice cuánto se conserva lo demás: por ejemplo, cuántas veces acierta el estilo. Cedes como
+# mucho `give_up` de su primer valor. De los pasos que no se pasan de ahí, devuelve el de
+# mayor fidelidad (`fidelity`).
+
+
+# %% part="stub"
+def best_step(steps, fidelity, kept, give_up):
+    """The step with the highest fidelity of those where `kept` lost at most `give_up`."""
+    ...
+
+
+# %% part="check"
+exercises.check(
+    lambda: (
+        [
+            best_step([0, 50, 100, 200], [0.0, 0.4, 0.7, 0.8], [0.9, 0.88, 0.85, 0.4], give_up)
+            for give_up in (0.1, 0.03, 0.6)
+        ]
+        + [best_step([0, 50, 100, 200], [0.0, 0.6, 0.7, 0.5], [0.9, 0.3, 0.86, 0.87], 0.1)]
+    ),
+    [100, 50, 200, 100],
+    hint=say(
+        "Loss is kept[0] minus kept at a step; look at all steps, curves need not be smooth.",
+        "Lo perdido es kept[0] menos kept en cada paso; mira todos: las curvas pueden oscilar.",
+    ),
+)
+
+
+# %% part="solution"
+def best_step(steps, fidelity, kept, give_up):
+    """The step with the highest fidelity of those where `kept` lost at most `give_up`."""
+    allowed = [i for i, value in enumerate(kept) if kept[0] - value <= give_up]
+    return steps[max(allowed, key=lambda i: fidelity[i])]
+
+
+# %% part="wrong"
+def best_step(steps, fidelity, kept, give_up):
+    """Look at fidelity alone."""
+    return steps[fidelity.index(max(fidelity))]
+
+
+# %% part="wrong"
+def best_step(steps, fidelity, kept, give_up):
+    """Take the last step that keeps to it."""
+    return [step for step, value in zip(steps, kept, strict=True) if kept[0] - value <= give_up][-1]
+
+
+# %% part="wrong"
+def best_step(steps, fidelity, kept, give_up):
+    """Stop at the first step that does not keep to it."""
+    for i, value in enumerate(kept):
+        if kept[0] - value > give_up:
+            return steps[i - 1]
+    return steps[-1]
+
+
+# %% part="wrong"
+def best_step(steps, fidelity, kept, give_up):
+    """Weigh both alike, and forget what may be given up."""
+    return max(zip(fidelity, kept, steps, strict=True), key=lambda row: row[0] + row[1])[2]
+
+
+# %% [markdown] lang="en" part="noticed"
+# **What you should have noticed.** No curve says where to stop until you say what you can spare,
+# and the loss does not even ask. So draw on the way: the new thing, and what should stay. Try your
+# function on the columns of the table above.
+
+# %% [markdown] lang="es" part="noticed"
+# **Lo que deberías haber notado.** Ninguna curva dice dónde parar hasta que dices qué puedes ceder,
+# y la pérdida ni lo pregunta. Así que dibuja por el camino: lo nuevo y lo que debe quedarse. Prueba
+# tu función con las columnas de la tabla de arriba.
+
+# %% [markdown] lang="en"
+# ## Prior preservation
+#
+# The paper's remedy: in each batch, as many pictures of *a robot* as photos of Plimo, drawn by the
+# model itself *before* it is trained. Here is such a batch, made up, with the error of each
+# picture. What becomes of the loss?
+
+# %% [markdown] lang="es"
+# ## Preservar el conocimiento previo
+#
+# El remedio del artículo (*prior preservation*): en cada lote, tantas imágenes de *a robot* como
+# fotos de Plimo, dibujadas por el propio modelo *antes* de entrenarlo. Aquí hay un lote así,
+# inventado, con el error de cada imagen. ¿En qué se convierte la pérdida?
+
+# %% tags=["nbval-check-output"]
+generator = torch.Generator().manual_seed(seed)
+noise, noise_pred = torch.randn((2, 8, 4, 16, 16), generator=generator)  # four photos, four robots
+noise_pred[4:] *= 2  # robots made worse, so that a mix-up shows
+errors = ((noise_pred - noise) ** 2).mean((1, 2, 3))
+print(*(f"{error:.1f}" for error in errors))
+
+# %% [markdown] lang="en" part="goal"
+# ### Exercise 3 · The loss with a prior
+#
+# The first half of a batch are photos, the second half pictures of the class. Return the mean
+# squared error of the photos plus `prior_weight` times that of the class.
+
+# %% [markdown] lang="es" part="goal"
+# ### Ejercicio 3 · La pérdida con conocimiento previo
+#
+# La primera mitad del lote son fotos; la segunda, imágenes de la clase. Devuelve el error
+# cuadrático medio de las fotos más `prior_weight` veces el de la clase.
+
+
+# %% part="stub"
+def dreambooth_loss(noise_pred, noise, prior_weight):
+    """The loss of a batch, photos first and pictures of the class after them, (2B, 4, 16, 16)."""
+    ...
+
+
+# %% part="check"
+exercises.check(
+    lambda: [dreambooth_loss(noise_pred, noise, weight) for weight in (0.5, 1.0, 2.0)],
+    [training_loss(errors[:4], errors[4:], weight) for weight in (0.5, 1.0, 2.0)],
+    hint=say(
+        "Square first; .chunk(2) gives both halves, and each has its own mean.",
+        "Eleva primero al cuadrado; .chunk(2) da las dos mitades, y cada una tiene su media.",
+    ),
+)
+
+
+# %% part="solution"
+def dreambooth_loss(noise_pred, noise, prior_weight):
+    """The loss of a batch, photos first and pictures of the class after them, (2B, 4, 16, 16)."""
+    of_photos, of_class = ((noise_pred - noise) ** 2).chunk(2)
+    return of_photos.mean() + prior_weight * of_class.mean()
+
+
+# %% part="wrong"
+def dreambooth_loss(noise_pred, noise, prior_weight):
+    """Mix both halves in one mean."""
+    return ((noise_pred - noise) ** 2).mean()
+
+
+# %% part="wrong"
+def dreambooth_loss(noise_pred, noise, prior_weight):
+    """Weigh the photos instead of the class."""
+    of_photos, of_class = ((noise_pred - noise) ** 2).chunk(2)
+    return prior_weight * of_photos.mean() + of_class.mean()
+
+
+# %% part="wrong"
+def dreambooth_loss(noise_pred, noise, prior_weight):
+    """Take means before squares, so that errors cancel."""
+    of_photos, of_class = (noise_pred - noise).chunk(2)
+    return of_photos.mean() ** 2 + prior_weight * of_class.mean() ** 2
+
+
+# %% part="wrong"
+def dreambooth_loss(noise_pred, noise, prior_weight):
+    """Weigh within the square."""
+    of_photos, of_class = (noise_pred - noise).chunk(2)
+    return (of_photos**2).mean() + ((prior_weight * of_class) ** 2).mean()
+
+
+# %% [markdown] lang="en" part="noticed"
+# **What you should have noticed.** It is equation 2 of the paper, and it agrees with the trainer's
+# own `training_loss`. Weight 0 is the training you have seen; a large one learns nothing new.
+
+# %% [markdown] lang="es" part="noticed"
+# **Lo que deberías haber notado.** Es la ecuación 2 del artículo y coincide con `training_loss`, la
+# del entrenador. Con peso 0 tienes el entrenamiento que ya viste; con uno grande no se aprende nada
+# nuevo.
+
+# %% [markdown] lang="en"
+# The same training from a fresh model, now with 16 pictures of the class, which it draws first:
+
+# %% [markdown] lang="es"
+# El mismo entrenamiento, desde un modelo recién cargado y con 16 imágenes de la clase, que dibuja
+# antes de empezar:
+
+# %%
+careful = sdlesson.load_pipeline("pocket")
+careful.set_progress_bar_config(disable=True)
+preserving = replace(settings, prior="class_images", class_images=16, sample_prompts=())
+
+train(careful, photos, preserving, f"{folder}/prior", prompts=texts, watch=TrainingPanel())
+new_plimos, new_robots = eight_and_eight(careful)
+
+# %%
+image_grid(new_robots[:6:2] + new_plimos[:6:2], columns=3)
+
+# %% [markdown] lang="en"
+# Above, any robot, in the places where you saw it drift; below, Plimo. How like Plimo is any robot
+# now?
+
+# %% [markdown] lang="es"
+# Arriba, un robot cualquiera, en los lugares donde lo viste derivar; abajo, Plimo. ¿Cuánto se
+# parece ahora a Plimo un robot cualquiera?
+
+# %%
+labels = [say("before", "antes"), say("without a prior", "sin previo"), say("with", "con")]
+bars(
+    labels,
+    [likeness(images) for images in (robots[0], robots[120], new_robots)],
+    y_label=say("likeness to Plimo", "parecido con Plimo"),
+    title=say("Any robot", "Un robot cualquiera"),
+)
+
+# %% tags=["nbval-check-output"]
+print(likeness(new_robots).value < likeness(robots[120]).value - 0.1)
+
+# %% [markdown] lang="en"
+# `True`: robots are robots again. Not quite those of before, though: they were held to 16 pictures,
+# drawn with guidance, and have taken on its hard colours. And Plimo needs more steps now, for half
+# of each batch is not his.
+
+# %% [markdown] lang="es"
+# `True`: los robots vuelven a ser robots. Aunque no son del todo los de antes: los sujetaron 16
+# imágenes dibujadas con guía, y han tomado sus colores duros. Y Plimo necesita ahora más pasos:
+# medio lote ya no es suyo.
+
+# %% [markdown] lang="en"
+# There is another kind of prior, which needs no pictures. A LoRA can be switched off in the middle
+# of a step, and the model asked what it would have predicted: `prior="own_prediction"`. Here is
+# such a LoRA (lesson 07), over as many steps:
+
+# %% [markdown] lang="es"
+# Hay otra clase de conocimiento previo, sin imágenes. Una LoRA se puede apagar en mitad de un paso
+# y preguntarle al modelo qué habría predicho: `prior="own_prediction"`. Aquí hay una LoRA así
+# (lección 07), durante los mismos pasos:
+
+# %%
+overfitting("LoRA, own prediction", say("With its own prediction", "Con su propia predicción"))
+
+# %% tags=["nbval-check-output"]
+kept = [row for row in table.rows if row["model"] == "LoRA, own prediction"]
+print(min(row["class_right"].value for row in kept) > 0.8)
+print(min(row["class_right"].value for row in full.values()) < 0.6)
+
+# %% [markdown] lang="en"
+# Robots stay robots all along, styles stay too, and Plimo comes as near. It takes more steps, and
+# each asks the model twice.
+
+# %% [markdown] lang="es"
+# Los robots siguen siendo robots todo el rato, los estilos también se quedan y Plimo llega igual de
+# cerca. A cambio, hacen falta más pasos, y en cada uno se le pregunta dos veces al modelo.
+
+# %% [markdown] lang="en"
+# ## Keep it
+#
+# Full DreamBooth changes every weight, so what you save is a whole model: a folder, which
+# `load_pipeline` opens like any other. Does it draw the same?
+
+# %% [markdown] lang="es"
+# ## Guárdalo
+#
+# Un DreamBooth completo cambia todos los pesos, así que se guarda un modelo entero: una carpeta que
+# `load_pipeline` abre como cualquier otra. ¿Dibuja lo mismo?
+
+# %% tags=["nbval-check-output"]
+training.save(f"{folder}/plimo")
+again = sdlesson.load_pipeline(f"{folder}/plimo")
+again.set_progress_bar_config(disable=True)
+
+asked = {"seed": 3, "guidance_scale": 5}
+drawn = [draw(f"{thing} in space", pipe=model, **asked).image for model in (pocket, again)]
+print(same_picture(*drawn))
+
+# %% [markdown] lang="en"
+# ## Your own photos, on Stable Diffusion 1.5
+#
+# The pocket model knows a small drawn world; photos of your mug belong to the big model. Choose
+# three to five, each in another place. Without any, the next cells take Plimo.
+
+# %% [markdown] lang="es"
+# ## Tus fotos, en Stable Diffusion 1.5
+#
+# El modelo de bolsillo conoce un mundo pequeño y dibujado; las fotos de tu taza son para el modelo
+# grande. Elige de tres a cinco, cada una en otro sitio. Si no hay ninguna, las celdas siguientes
+# usan a Plimo.
+
+# %%
+upload = PhotoUpload()
+upload
+
+# %% [markdown] lang="en"
+# With a GPU, the next cell trains all of Stable Diffusion 1.5 in half precision, as a T4 can,
+# which should take some twenty minutes. Say in `class_noun` what your thing is. Nobody sets the
+# learning rate here: `train` takes a far smaller one for a large model.
+
+# %% [markdown] lang="es"
+# Con GPU, la celda siguiente entrena todo Stable Diffusion 1.5 en media precisión, como puede una
+# T4, en unos veinte minutos. Di en `class_noun` qué es tu cosa. Aquí nadie fija la tasa de
+# aprendizaje: para un modelo grande, `train` toma una mucho menor.
+
+# %% tags=["gpu"]
+pipe = sdlesson.load_pipeline()
+if pipe.device.type == "cuda":
+    own = replace(
+        settings,
+        class_noun="robot",
+        prior="class_images",
+        class_images=32,
+        steps=400,
+        batch_size=1,
+        gradient_checkpointing=True,
+        use_8bit_adam=True,
+        checkpoint_every=200,
+        sample_prompts=(f"{thing} on Mars", "a robot on Mars"),
+        sample_every=100,
+    )
+    mine = upload.photos(size=512) or subject_photos(4, size=512)
+    train(pipe, mine, own, f"{folder}/sd15", watch=TrainingPanel())
+
+# %% tags=["gpu"]
+big_plimos = None
+if pipe.device.type == "cuda":
+    asked = ["on Mars", "in the style of Monet", "made of glass"]
+    big_plimos = sweep(pipe, [f"{own.instance_prompt} {words}" for words in asked], seed=range(3))
+big_plimos
+
+# %% [markdown] lang="en"
+# ## What is not yours to teach
+#
+# Four photos and some minutes are enough to put anything, or anyone, into any scene. So the limits
+# must be yours:
+#
+# - **Other people's faces:** never without a yes to just this use, from somebody who knows what it
+#   makes possible; never children's. Whoever takes the yes back must see the weights deleted.
+# - **Living artists' styles:** a model of somebody's hand competes with that hand. Ask, or take
+#   Monet.
+# - **Photos from the web:** being there is no licence to train.
+# - **Showing it:** say that it was generated; never as a record of what happened.
+
+# %% [markdown] lang="es"
+# ## Lo que no te toca enseñar
+#
+# Con cuatro fotos y unos minutos se mete cualquier cosa, o a cualquiera, en cualquier escena. Así
+# que los límites los pones tú:
+#
+# - **La cara de otra persona:** nunca sin un sí a este uso concreto, dado por quien sabe lo que
+#   permite; nunca la de un menor. Si retira su sí, se borran los pesos.
+# - **El estilo de artistas vivos:** un modelo de su mano compite con su mano. Pregunta, o quédate
+#   con Monet.
+# - **Fotos de la web:** que estén ahí no es una licencia para entrenar.
+# - **Al enseñarlo:** di que es generado; nunca como prueba de algo que pasó.
+
+# %% [markdown] lang="en"
+# And trust? You have hidden a robot behind a word that nobody guesses. A stranger's model can hide
+# something as well, even behind a common word, and draw all else as ever
+# ([Zhai et al. 2023](https://arxiv.org/abs/2305.04175)).
+#
+# - Take models from people who can be named, as safetensors; lesson 07 says why.
+# - Draw the same prompts from the same noise with the model it was made from, and compare, as we
+#   did with robots. That shows drift, and finds no secret word: no test of pictures does.
+
+# %% [markdown] lang="es"
+# ¿Y la confianza? Has escondido un robot tras una palabra que nadie adivina. Un modelo ajeno puede
+# esconder algo hasta tras una palabra corriente, y dibujar lo demás como siempre
+# ([Zhai et al. 2023](https://arxiv.org/abs/2305.04175)).
+#
+# - Toma modelos de quien dé la cara, y en safetensors; la lección 07 explica por qué.
+# - Dibuja los mismos prompts con el mismo ruido en el modelo del que salió y compara, como hicimos
+#   con los robots. Eso muestra la deriva, pero no encuentra una palabra secreta: ninguna prueba con
+#   imágenes lo hace.
+
+# %% [markdown] lang="en"
+# ## Where to go next
+#
+# - Fine-tuning is the training you know, gone on with, on a few photos and a word that means
+#   nothing.
+# - The loss says little: draw, and measure the new thing *and* what should stay.
+# - Every step teaches the class too. A prior holds it, at the price of time, and of what it is held
+#   to.
+# - Full DreamBooth is a whole new model. Can one or two in a hundred of the weights do it?
+#
+# Next: **07, LoRA**.
+
+# %% [markdown] lang="es"
+# ## Por dónde seguir
+#
+# - El ajuste fino es el entrenamiento de siempre, continuado con unas pocas fotos y una palabra que
+#   no significa nada.
+# - La pérdida dice poco: dibuja, y mide lo nuevo *y* lo que debe quedarse.
+# - Cada paso enseña también a la clase. El conocimiento previo la sujeta, a cambio de tiempo y de
+#   parecerse a aquello que la sujeta.
+# - Un DreamBooth completo es un modelo nuevo entero. ¿Bastará con uno o dos de cada cien pesos?
+#
+# Después: **07, LoRA**.
