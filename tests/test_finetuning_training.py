@@ -1,7 +1,7 @@
 import math
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +49,14 @@ def load(tiny_folder: Path) -> Callable[..., StableDiffusionPipeline]:
         return pipe
 
     return load
+
+
+@pytest.fixture(autouse=True)
+def interrupts_are_heard() -> Iterator[None]:
+    """Hear them even where a shell started this process to ignore them, in the background."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
 
 
 def interrupt_after(count: int) -> Callable[[Step], None]:
