@@ -558,6 +558,10 @@ def test_a_missing_table_or_column_is_answered_with_those_there_are(table, tmp_p
         table.column("subject")
 
 
+FEWER = {"dreambooth": 48, "dreambooth_steps": 48, "bot_batching": 64}
+"""Pictures a row, of tables that train or are timed for each row."""
+
+
 def test_no_committed_table_is_stale():
     names = sorted(path.stem for path in tables.MEASURED_FOLDER.glob("*.json"))
     stale = [name for name in names if metrics.measured(name).stale]
@@ -565,7 +569,7 @@ def test_no_committed_table_is_stale():
     for name in names:
         opened = metrics.measured(name)
         assert opened.name == name
-        assert opened.n >= 100
+        assert opened.n >= FEWER.get(name, 100)
         assert opened._repr_html_()
 
 

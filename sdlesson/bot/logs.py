@@ -37,6 +37,7 @@ class RingBuffer(logging.Handler):
         self.setFormatter(logging.Formatter(FORMAT, "%H:%M:%S"))
         self.lines: deque[str] = deque(maxlen=MAX_LINES)
         self.errors: deque[str] = deque(maxlen=MAX_ERRORS)
+        self._levels: dict[str, int] = {}  # as they were before
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one record."""
@@ -53,15 +54,18 @@ class RingBuffer(logging.Handler):
         """Collect from now on, and hide tokens in whatever anything in this process logs."""
         if not isinstance(logging.getLogRecordFactory(), _Redacting):
             logging.setLogRecordFactory(_Redacting(logging.getLogRecordFactory()))
-        for name in CHATTERING:
-            logging.getLogger(name).setLevel(logging.WARNING)
-        logging.getLogger(LOGGERS[0]).setLevel(logging.INFO)
+        levels = dict.fromkeys(CHATTERING, logging.WARNING) | {LOGGERS[0]: logging.INFO}
+        self._levels = {name: logging.getLogger(name).level for name in levels}
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         for name in LOGGERS:
             logging.getLogger(name).addHandler(self)
             logging.getLogger(name).propagate = False  # or it would end below a cell after all
 
     def close(self) -> None:
-        """Collect no more; what is kept stays."""
+        """Collect no more, and leave all loggers as they were; what is kept stays."""
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
         for name in LOGGERS:
             logging.getLogger(name).removeHandler(self)
             logging.getLogger(name).propagate = True
