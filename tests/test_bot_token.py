@@ -207,3 +207,14 @@ def test_what_is_no_token_is_named_but_not_shown(
     said = capsys.readouterr().out
     assert "is not a bot's token" in said
     assert not re.search(rf"(?<!\w){re.escape(mistake)}(?!\w)", said)
+
+
+def test_when_it_is_closed_all_loggers_are_as_they_were() -> None:
+    names = ("httpx", "httpcore", "telegram", "sdlesson.bot")
+    before = [(logging.getLogger(name).level, logging.getLogger(name).propagate) for name in names]
+    buffer = RingBuffer()
+    buffer.open()
+    assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
+    buffer.close()
+    after = [(logging.getLogger(name).level, logging.getLogger(name).propagate) for name in names]
+    assert after == before
