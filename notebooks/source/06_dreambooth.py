@@ -819,13 +819,15 @@ print(min(row["class_right"].value for row in full.values()) < 0.6)
 # Un DreamBooth completo cambia todos los pesos, así que se guarda un modelo entero: una carpeta que
 # `load_pipeline` abre como cualquier otra. ¿Dibuja lo mismo?
 
-# %% tags=["nbval-check-output"]
+# %%
 training.save(f"{folder}/plimo")
 again = sdlesson.load_pipeline(f"{folder}/plimo")
 again.set_progress_bar_config(disable=True)
 
 asked = {"seed": 3, "guidance_scale": 5}
 drawn = [draw(f"{thing} in space", pipe=model, **asked).image for model in (pocket, again)]
+
+# %% tags=["nbval-check-output"]
 print(same_picture(*drawn))
 
 # %% [markdown] lang="en"
