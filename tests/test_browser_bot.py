@@ -83,6 +83,7 @@ def test_a_student_starts_the_bot_talks_to_it_cancels_and_stops(
     for scale in (3, 4, 5):  # which do not fit in one batch
         write(chat, say(f"a house --steps 50 --cfg {scale}", f"casa --pasos 50 --cfg {scale}"))
     write(chat, "/cancel")
+    expect(chat.locator(".mine", has_text="--cfg")).to_have_count(3)
     cancelled = chat.locator(".message:not(.mine)", has_text=say("Cancelled", "Cancelada"))
     expect(cancelled.first).to_be_visible(timeout=PATIENCE_MS)
     chat.screenshot(path=screenshots / f"bot_chat_{language}.png")

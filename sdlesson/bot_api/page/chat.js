@@ -270,10 +270,15 @@ async function submit() {
   const text = at("text").value.trim();
   if (!text && !attached) return;
   if (attached && text.length > MAX_CAPTION) { showToast(words().tooLong); return; }
-  const body = attached ? { text, ...await pack(attached) } : { text };
-  if (!await say(body)) return;
-  at("text").value = "";
-  attached = null;
+  const file = attached;
+  fill("", null); // at once, so that the next message can be written while this one is sent
+  const isSent = await say(file ? { text, ...await pack(file) } : { text });
+  if (!isSent && !at("text").value && !attached) fill(text, file);
+}
+
+function fill(text, file) {
+  at("text").value = text;
+  attached = file;
   showAttached();
   fitText();
 }
