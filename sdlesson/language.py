@@ -5,9 +5,18 @@ Exceptions and logs stay in English, so that they can be searched for.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 LANGUAGES = {"en": "English", "es": "español"}
 
 _language = "en"
+
+
+class Text(NamedTuple):
+    """The same in both languages."""
+
+    en: str
+    es: str
 
 
 def set_language(code: str) -> None:

@@ -12,16 +12,9 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from sdlesson.language import say
+from sdlesson.language import Text, say
 from sdlesson.prompts import cut_words, guess_language, without_accents
 from sdlesson.settings import check_prompt
-
-
-class Text(NamedTuple):
-    """The same in both languages."""
-
-    en: str
-    es: str
 
 
 class Rule(NamedTuple):

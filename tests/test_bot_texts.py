@@ -11,10 +11,9 @@ from sdlesson.bot import texts
 from sdlesson.bot.options import OPTIONS, Reason, RequestError
 from sdlesson.bot.requests import Defaults, Request, parse_request
 from sdlesson.bot.results import Result
-from sdlesson.bot.texts import Text
 from sdlesson.bot.words import SPANISH_OPTIONS, Words, language_of, shorten
 from sdlesson.bot_api.formatting import parse_html
-from sdlesson.language import LANGUAGES
+from sdlesson.language import LANGUAGES, Text
 from sdlesson.prompts import Unknown
 
 MAX_CAPTION = 1024

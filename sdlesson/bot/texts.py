@@ -5,17 +5,8 @@ The texts are HTML as Telegram reads it. A value in braces is escaped when it is
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from sdlesson.bot.options import Reason
-
-
-class Text(NamedTuple):
-    """The same in both languages."""
-
-    en: str
-    es: str
-
+from sdlesson.language import Text
 
 # What the bot is.
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from sdlesson.bot import texts
 from sdlesson.bot.options import NEGATIVE, STRENGTH, Reason, RequestError
 from sdlesson.bot.requests import Request
-from sdlesson.bot.texts import Text
-from sdlesson.language import LANGUAGES
+from sdlesson.language import LANGUAGES, Text
 from sdlesson.prompts import Unknown
 
 if TYPE_CHECKING:
