@@ -157,8 +157,8 @@ def test_the_token_is_in_no_log_and_no_repr(
     server: BotApiServer, ana: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # the client's own log names the address
-    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    for name in ("httpx", "httpcore"):  # the client's own log names the address
+        caplog.set_level(logging.WARNING, name)
     server.fail("sendMessage", status=502)
     call(server, "sendMessage", chat_id=ana.id, text="x")
     call(server, "nonsense")

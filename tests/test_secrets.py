@@ -81,14 +81,17 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     monkeypatch.setattr("huggingface_hub.constants.HF_DEBUG", True)
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    loggers = [logging.getLogger(name) for name in (None, "huggingface_hub")]
+    heard = [logging.getLogger(name) for name in (None, "huggingface_hub")]
+    loggers = [*heard, *(logging.getLogger(name) for name in ("httpx", "httpcore"))]
     levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    for logger in heard:
         logger.addHandler(handler)
+    for logger in loggers:
         logger.setLevel(logging.DEBUG)
     yield stream
-    for logger, level in zip(loggers, levels, strict=True):
+    for logger in heard:
         logger.removeHandler(handler)
+    for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
 
 
