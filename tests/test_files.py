@@ -1,5 +1,9 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from fixtures_finetuning import largest_file
 
@@ -29,3 +33,22 @@ def test_what_fails_leaves_the_file_that_was_there(tmp_path: Path) -> None:
         write_a_megabyte(partial)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_and_a_living_ones_stays(
+    tmp_path: Path,
+) -> None:
+    path, writer = tmp_path / "scenes [1].npy", "import os; print(os.getpid())"
+    done = subprocess.run(
+        [sys.executable, "-c", writer], capture_output=True, text=True, check=True
+    )
+    dead, living = int(done.stdout), os.getppid()
+    assert psutil.pid_exists(living)
+    left, kept = (tmp_path / f".{path.name}.{number}.part" for number in (dead, living))
+    for partial in (left, kept, tmp_path / ".other.npy.1.part", tmp_path / f".{path.name}.x.part"):
+        partial.touch()
+    with whole(path) as partial:
+        partial.touch()
+    assert not left.exists()
+    assert len(list(tmp_path.iterdir())) == 4  # the file, and the three that are not its leftovers
+    assert kept.exists()
