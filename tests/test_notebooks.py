@@ -323,7 +323,8 @@ def test_colab_installs_only_what_it_lacks(path):
     installs = [line for line in cell.splitlines() if "pip install" in line]
     assert all("--no-deps" in line for line in installs)
     assert all(line.startswith("    ") for line in installs), "must hang under the test for Colab"
-    names = {Requirement(line.split('"')[1]).name for line in installs}
+    quoted = [text for line in installs for text in re.findall(r'"([^"]+)"', line)]
+    names = {Requirement(text).name for text in quoted}
     assert "sdlesson" in names
     assert not names & (COLAB_SHIPS.keys() | COLAB_SHIPS_UNVERSIONED)
 
