@@ -7,7 +7,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
-from sdlesson.bot_api.errors import ApiError, Json, bad_request
+from sdlesson.bot_api.errors import BLOCKED, ApiError, Json, bad_request
 from sdlesson.bot_api.files import Files
 from sdlesson.bot_api.formatting import find_commands
 from sdlesson.bot_api.updates import Updates
@@ -92,7 +92,7 @@ class Cloud:
             raise bad_request("chat not found")
         chat = self.chats[chat_id]
         if chat.is_blocked:
-            raise ApiError(403, "Forbidden: bot was blocked by the user")
+            raise ApiError(403, BLOCKED)
         if not chat.is_started:
             raise ApiError(403, "Forbidden: bot can't initiate conversation with a user")
         return chat

@@ -6,6 +6,12 @@ from typing import Any
 
 Json = dict[str, Any]
 
+BLOCKED = "Forbidden: bot was blocked by the user"
+CONFLICT = (
+    "Conflict: terminated by other getUpdates request; "
+    "make sure that only one bot instance is running"
+)
+
 
 class ApiError(Exception):
     """A call that is refused, with the status and the words that Telegram has for it.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sdlesson.bot_api.errors import ApiError
+from sdlesson.bot_api.errors import BLOCKED, CONFLICT, ApiError
 
 DESCRIPTIONS = {
-    403: "Forbidden: bot was blocked by the user",
-    409: "Conflict: terminated by other getUpdates request; make sure that only one bot instance "
-    "is running",
+    403: BLOCKED,
+    409: CONFLICT,
     429: "Too Many Requests: retry after {retry_after}",
     500: "Internal Server Error",
     502: "Bad Gateway",

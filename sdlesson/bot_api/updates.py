@@ -6,16 +6,12 @@ import asyncio
 import time
 from collections.abc import Collection
 
-from sdlesson.bot_api.errors import ApiError, Json
+from sdlesson.bot_api.errors import CONFLICT, ApiError, Json
 
 FIRST_UPDATE_ID = 500_000_001
 MAX_AT_ONCE = 100
 MAX_TIMEOUT_S = 50
 ALIVE_S = 5  # a bot that polled within this time is taken to be running
-CONFLICT = (
-    "Conflict: terminated by other getUpdates request; "
-    "make sure that only one bot instance is running"
-)
 WEBHOOK_CONFLICT = (
     "Conflict: can't use getUpdates method while webhook is active; "
     "use deleteWebhook to delete the webhook first"
