@@ -233,10 +233,14 @@ class _Client:
         self._server = server
         # What is set for other servers, such as a proxy, does not hold for this machine.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._person_ids: dict[str, int] = {}
 
     def person_id(self, name: str) -> int:
         """The number of a person, who is let in if need be."""
-        return int(self.ask("people", {"name": name, "language_code": PEOPLE[name]})["id"])
+        if name not in self._person_ids:
+            person = self.ask("people", {"name": name, "language_code": PEOPLE[name]})
+            self._person_ids[name] = int(person["id"])
+        return self._person_ids[name]
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask for something, or do it.
