@@ -71,6 +71,12 @@ def test_the_curve_is_written(tmp_path, monkeypatch):
         assert float(row["twice"]) == pytest.approx(2 * float(row["loss"]))
 
 
+def test_levels_where_noise_prevails_count_more_than_min_snr_says_and_no_more_than_six_times():
+    snr = torch.tensor([20.0, 5.0, 1.0, 0.25, 0.0625, 1e-4])
+    expected = torch.tensor([0.25, 1.0, 1.0, 2.0, 4.0, 6.0])
+    torch.testing.assert_close(denoiser.loss_weights(snr), expected)
+
+
 def test_training_captions_are_sometimes_empty_and_in_both_languages():
     chance = random.Random(0)
     captions = [denoiser.training_caption(i, 0, chance) for i in range(2_000)]

@@ -15,11 +15,12 @@ from sdlesson.pocket.loop import Recipe, fit
 from sdlesson.pocket.scenes import scene_at
 from sdlesson.pocket.tokenizer import WINDOW_TOKENS
 
-RECIPE = Recipe(steps=7_200, batch=48, learning_rate=1e-3, warmup=300, ema_decay=0.999)
+RECIPE = Recipe(steps=12_000, batch=64, learning_rate=1e-3, warmup=300, ema_decay=0.999)
 TEXT_WIDTH = 160
 CAPTION_DROPOUT = 0.1
 """How often a caption is replaced by the empty text: what guidance is measured against."""
 MIN_SNR_GAMMA = 5.0
+MAX_BOOST = 6.0
 
 
 def new_scheduler() -> DDIMScheduler:
@@ -89,7 +90,7 @@ def train_denoiser(
     recipe: Recipe = RECIPE,
     scene_seed: int = 0,
 ) -> Denoiser:
-    """Noise prediction with min-SNR weights (Hang et al. 2023, eq. 8, arXiv:2303.09556).
+    """Noise prediction, each level of noise weighed by `loss_weights`.
 
     Args:
         latents: Means and standard deviations of the scenes' latents, unscaled, (N, 4, 16, 16).
@@ -102,7 +103,7 @@ def train_denoiser(
     scheduler = new_scheduler()
     alphas_cumprod = scheduler.alphas_cumprod
     snr = alphas_cumprod / (1 - alphas_cumprod)
-    weights = (snr.clamp(max=MIN_SNR_GAMMA) / snr).to(device)
+    weights = loss_weights(snr).to(device)
     means, stds = latents
 
     def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -122,6 +123,16 @@ def train_denoiser(
         return loss, {"mse": errors.mean().item()}
 
     return fit("denoiser", model, step_loss, recipe, folder)
+
+
+def loss_weights(snr: Tensor) -> Tensor:
+    """What an error in the noise predicted at each signal-to-noise ratio counts.
+
+    Min-SNR (Hang et al. 2023, eq. 8, arXiv:2303.09556), times 1 / sqrt(SNR) where noise prevails:
+    about what EDM's levels give there (Karras et al. 2022, table 1, arXiv:2206.00364). That is
+    where subjects and their places are decided, and min-SNR alone hardly asks for them.
+    """
+    return snr.clamp(max=MIN_SNR_GAMMA) / snr / snr.clamp(max=1).sqrt().clamp(min=1 / MAX_BOOST)
 
 
 def training_caption(index: int, seed: int, chance: random.Random) -> str:
