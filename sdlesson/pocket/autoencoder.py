@@ -15,9 +15,9 @@ from sdlesson.pocket.loop import Recipe, fit
 from sdlesson.pocket.scenes import to_unit_pixels
 from sdlesson.pocket.world import SIZE_PX
 
-RECIPE = Recipe(steps=5_000, batch=16, learning_rate=8e-4, ema_decay=0.999)
+RECIPE = Recipe(steps=20_000, batch=16, learning_rate=8e-4, ema_decay=0.999)
 CROP_PX = 64
-DECODER_RECIPE = Recipe(steps=2_600, batch=4, learning_rate=5e-4, ema_decay=0.999)
+DECODER_RECIPE = Recipe(steps=1_400, batch=8, learning_rate=5e-4, ema_decay=0.999)
 WHOLE_PICTURES_FROM = 0.85
 """The fraction of the steps after which whole pictures replace crops."""
 KL_WEIGHT = 1e-6
