@@ -78,7 +78,7 @@ from sdlesson.pocket.world import PLACES, STYLES, Scene
 from sdlesson.probe import Reading
 
 SEEDS = (0, 1, 2)
-STEPS = 300
+STEPS = 200
 CURVE_STEPS = (25, 50, 100, 200, 400)
 REFERENCES = 64
 REFERENCE_SEED, PHOTO_SEED = 1_000, 2_000

@@ -6,7 +6,7 @@ import pytest
 
 from sdlesson.metrics import measured
 
-LORA = "LoRA, own prediction"
+LORA, KEPT = "LoRA, own prediction", "LoRA, class images"
 FULL, ALONE = "full, class images", "full, no prior"
 POINTS = 0.05
 MAX_TRAINED = 0.02
@@ -21,14 +21,18 @@ def curve(model: str, figure: str) -> list[float]:
     return [row[figure].value for row in measured("dreambooth_steps").rows if row["model"] == model]
 
 
-def test_fidelity_closes_most_of_the_gap_that_the_vae_leaves() -> None:
-    start = row("untrained: a robot")["fidelity"].value
-    reachable = row("the same through the VAE")["fidelity"].value - start
-    assert row(LORA)["fidelity"].value - start > 0.8 * reachable
+@pytest.mark.parametrize("model", [LORA, KEPT])
+def test_fidelity_closes_most_of_the_gap_to_the_references(model: str) -> None:
+    assert row(model)["closed"].value > 0.8
 
 
-def test_the_new_subject_goes_where_it_is_asked_to_as_the_class_does() -> None:
-    assert row(LORA)["place"].value > row("untrained: a robot")["place"].value - POINTS
+def test_with_class_images_styles_stay_as_they_are_in_the_untrained_model() -> None:
+    assert row(KEPT)["style"].value > row("untrained: a robot")["style"].value - POINTS
+
+
+@pytest.mark.parametrize("model", [LORA, KEPT])
+def test_the_new_subject_goes_where_it_is_asked_to_as_the_class_does(model: str) -> None:
+    assert row(model)["place"].value > row("untrained: a robot")["place"].value - POINTS
 
 
 @pytest.mark.parametrize("prior", ["own prediction", "class images"])
@@ -56,9 +60,9 @@ def test_without_a_prior_more_steps_cost_styles_and_bring_the_subject_no_closer(
     assert style[-1] < style[0] - 0.2
 
 
-def test_with_a_prior_the_subject_comes_as_near_and_styles_stay() -> None:
+def test_with_a_prior_the_subject_comes_as_near_and_styles_fade_too() -> None:
     assert max(curve(LORA, "closed")) > max(curve(ALONE, "closed")) - POINTS
-    assert min(curve(LORA, "style")) > curve(LORA, "style")[0] - 0.1
+    assert curve(LORA, "style")[-1] < curve(LORA, "style")[0] - 0.1
 
 
 def test_robots_stay_robots_with_a_prior_and_not_without() -> None:

@@ -63,12 +63,11 @@ def test_both_languages_are_right_as_often(figure: str) -> None:
     assert abs(english.value - spanish.value) < 0.1
 
 
-def test_flowers_are_yellow_unless_a_colour_is_named_and_some_even_then() -> None:
+def test_flowers_are_yellow_unless_a_colour_is_named() -> None:
     table = rows("bias")
     assert table["(training)"]["yellow"].value > 0.8
     assert table["a flower"]["yellow"].value > 0.8
-    assert all(table[f"a {colour} flower"][colour].value > 0.5 for colour in COLOURS)
-    assert table["a red flower"]["yellow"].value > 0
+    assert all(table[f"a {colour} flower"][colour].value > 0.9 for colour in COLOURS)
 
 
 def test_a_place_takes_away_far_more_diversity_than_a_style() -> None:

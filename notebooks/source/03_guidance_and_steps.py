@@ -77,14 +77,14 @@ guided = sweep(pocket, prompt, seed=seeds, guidance_scale=[1, 3, 7.5, 15])
 guided.grid(rows="guidance_scale", columns="seed")
 
 # %% [markdown] lang="en"
-# One line drew all 24 combinations, each column from one noise. Mars stands from the first row on;
-# rider and horse take shape only with guidance. In the last row shade has turned into black and
-# white.
+# One line drew all 24 combinations, each column from one noise. Mars and its rider are there from
+# the first row on, pale and soft. Guidance gives them contours; in the last row shadows are black
+# and lights glare.
 
 # %% [markdown] lang="es"
-# Una línea ha dibujado las 24 combinaciones, cada columna a partir del mismo ruido. Marte está
-# desde la primera fila; jinete y caballo solo toman forma con guía. En la última, las sombras se
-# han vuelto blanco y negro.
+# Una línea ha dibujado las 24 combinaciones, cada columna a partir del mismo ruido. Marte y su
+# jinete están desde la primera fila, pálidos y borrosos. La guía les da contorno; en la última, las
+# sombras son negras y los brillos deslumbran.
 
 # %% [markdown] lang="en"
 # What does guidance do inside one step? `denoise` gives the noise that the first step sees, here at
@@ -173,12 +173,13 @@ for scale in [1, 3, 7.5, 15]:
 
 # %% [markdown] lang="en"
 # In brackets, Wilson's 95% interval: the true shares that would make such a count no surprise. Six
-# pictures leave it so wide that hardly two of these four lines are shown to differ.
+# pictures leave it so wide that even six out of six may come from a model that fails one time in
+# three.
 
 # %% [markdown] lang="es"
 # Entre paréntesis, el intervalo del 95% de Wilson: las proporciones reales con las que este
-# recuento no sorprendería. Con seis imágenes es tan ancho que apenas se demuestra que dos de estas
-# cuatro líneas sean distintas.
+# recuento no sorprendería. Con seis imágenes es tan ancho que hasta un seis de seis puede venir de
+# un modelo que falla una de cada tres veces.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 2 · Shown, or not?
@@ -371,11 +372,12 @@ curves(
 )
 
 # %% [markdown] lang="en"
-# Pictures of one prompt become more alike, colours harden. The same in numbers, with the CLIP score
-# (do picture and words agree?) and the Fréchet distance from real renders; both soon get a warning.
+# Pictures of one prompt tend to be more alike, and colours harden. The same in numbers, with the
+# CLIP score (do picture and words agree?) and the Fréchet distance from real renders; both soon get
+# a warning.
 
 # %% [markdown] lang="es"
-# Las imágenes de un mismo prompt se parecen cada vez más y los colores se endurecen. Lo mismo en
+# Las imágenes de un mismo prompt tienden a parecerse más y los colores se endurecen. Lo mismo en
 # números, con el CLIP score (¿encajan imagen y palabras?) y la distancia de Fréchet a las imágenes
 # reales; sobre ambos, pronto, una advertencia.
 

@@ -250,7 +250,7 @@ measured("details")
 
 # %%
 styles = ["", ", in the style of Monet", ", pencil sketch", ", pixel art", ", at night"]
-houses = sweep(pipe, [f"a house in a field{style}" for style in styles], seed=1)
+houses = sweep(pipe, [f"a house in a field{style}" for style in styles], seed=3)
 strip(houses.images, [style.removeprefix(", ") for style in styles])
 
 # %% [markdown] lang="en"
@@ -563,12 +563,13 @@ print(yellow.low > 0.5)
 measured("bias")
 
 # %% [markdown] lang="en"
-# Naming mends most of it, not all: some of the flowers called *red* still come out yellow. So do
-# not stop at naming what you want. Count again.
+# Naming mends it: nearly every flower has the colour that was asked for. But only where it is
+# named, and whoever says nothing still gets yellow. So name what you care about, and count again.
 
 # %% [markdown] lang="es"
-# Nombrar el color corrige casi todo, no todo: algunas de las flores pedidas *rojas* siguen saliendo
-# amarillas. Así que no basta con nombrar lo que quieres: vuelve a contar.
+# Nombrar el color lo corrige: casi todas las flores salen del color pedido. Pero solo donde se
+# nombra: a quien no dice nada le sigue tocando el amarillo. Nombra lo que te importe y vuelve a
+# contar.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 3 · A fair bunch
@@ -724,7 +725,7 @@ my_prompts = ["a purple flower in the forest"] * 10
 # - What you say is drawn, mostly; what you leave out, chance and the data decide.
 # - A negative prompt names what to leave, in the words of captions; denials backfire.
 # - A share without its interval is an anecdote.
-# - A bias is measured, not guessed; naming what you want mends part of it.
+# - A bias is measured, not guessed; naming what you want mends it where you name it.
 #
 # Next comes lesson 05, Editing pictures: from a picture of your own to another one.
 
@@ -735,6 +736,6 @@ my_prompts = ["a purple flower in the forest"] * 10
 # - Un prompt negativo nombra lo que sobra, con palabras de los textos; las negaciones se vuelven en
 #   contra.
 # - Un porcentaje sin su intervalo es una anécdota.
-# - Un sesgo se mide, no se adivina; nombrar lo que quieres corrige una parte.
+# - Un sesgo se mide, no se adivina; nombrar lo que quieres lo corrige allí donde lo nombras.
 #
 # Después viene la lección 05, Editar imágenes: de una imagen tuya a otra.

@@ -800,12 +800,13 @@ print(min(row["class_right"].value for row in kept) > 0.8)
 print(min(row["class_right"].value for row in full.values()) < 0.6)
 
 # %% [markdown] lang="en"
-# Robots stay robots all along, styles stay too, and Plimo comes as near. It takes more steps, and
-# each asks the model twice.
+# Robots stay robots all along, and Plimo comes as near. Styles still fade, for the prior was asked
+# about plain photos only. It takes more steps, and each asks the model twice.
 
 # %% [markdown] lang="es"
-# Los robots siguen siendo robots todo el rato, los estilos también se quedan y Plimo llega igual de
-# cerca. A cambio, hacen falta más pasos, y en cada uno se le pregunta dos veces al modelo.
+# Los robots siguen siendo robots todo el rato y Plimo llega igual de cerca. Los estilos aún se
+# pierden: solo se le preguntó por fotos sin estilo. Y hacen falta más pasos, cada uno con dos
+# preguntas al modelo.
 
 # %% [markdown] lang="en"
 # ## Keep it

@@ -281,11 +281,11 @@ settings = TrainingSettings(
     class_noun=subject.SUBJECT_CLASS,
     rank=4,
     alpha=8,
-    steps=300,
+    steps=200,
     learning_rate=2e-3,
     prior="own_prediction",
     sample_prompts=(f"{plimo} in the city", "a robot in the city"),
-    sample_every=150,
+    sample_every=100,
     seed=seed,
 )
 panel = TrainingPanel()
