@@ -223,8 +223,8 @@ def lease(home: Path, out: Path, *options: str) -> None:
 
 def test_a_second_lent_machine_goes_on_where_the_first_one_stopped(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    lease(tmp_path / "nothing", first, "--stages", "vae", "--scale", "0.0004")
-    lease(first, second, "--stages", "vae", "--scale", "0.0006")
+    lease(tmp_path / "nothing", first, "--stages", "vae", "--scale", "0.0001")
+    lease(first, second, "--stages", "vae", "--scale", "0.00015")
     for folder, step in ((first, 2), (second, 3)):
         with safe_open(folder / "vae-1-of-1.safetensors", "pt") as file:
             assert file.metadata()["step"] == str(step)
