@@ -216,6 +216,21 @@ def add_noise(clean: Tensor, noise: Tensor, timesteps: Tensor, alphas_cumprod: T
     return noisy.to(clean.dtype)  # rounded last: in half precision 1 - alpha_bar would lose digits
 
 
+def min_snr_weights(snr: Tensor, gamma: float) -> Tensor:
+    """Weigh noise levels so that the nearly clean ones, easy and many, do not outvote the rest.
+
+    Args:
+        snr: Signal-to-noise ratios, alpha_bar / (1 - alpha_bar), positive, of any shape.
+        gamma: Their cap; the paper's choice is 5.
+
+    Returns:
+        min(SNR, gamma) / SNR for each, in (0, 1].
+
+    Source: Hang et al. 2023, eq. 5 for noise prediction, arXiv:2303.09556.
+    """
+    return snr.clamp(max=gamma) / snr
+
+
 def predict_original_sample(model_input: Tensor, noise_pred: Tensor, alpha_bar: Tensor) -> Tensor:
     """Take all of the predicted noise away at once: `add_noise`, solved for `clean`.
 

@@ -4,14 +4,10 @@ from diffusers import StableDiffusionPipeline
 from diffusers.training_utils import compute_snr
 from fixtures_finetuning import make_photos, make_settings, weights_of
 
+from sdlesson.diffusion import min_snr_weights
 from sdlesson.finetuning.adapters import adapter_off, prepare
 from sdlesson.finetuning.batches import Batch, Batches, cache
-from sdlesson.finetuning.losses import (
-    denoising_errors,
-    min_snr_weights,
-    training_loss,
-    with_own_prediction,
-)
+from sdlesson.finetuning.losses import denoising_errors, training_loss, with_own_prediction
 from sdlesson.finetuning.run import Learner, step_loss
 
 
@@ -23,16 +19,25 @@ def batch(tiny: StableDiffusionPipeline) -> Batch:
     return Batches(source, prior, tiny.scheduler.alphas_cumprod, 2, seed=0).batch_at(0)
 
 
-def test_min_snr_weights_are_those_of_diffusers_training_scripts(
-    tiny: StableDiffusionPipeline,
+def test_min_snr_weighs_errors_as_diffusers_training_scripts_do(
+    tiny: StableDiffusionPipeline, batch: Batch
 ) -> None:
-    timesteps = torch.arange(1000)
-    snr = compute_snr(tiny.scheduler, timesteps)
-    theirs = torch.stack([snr, 5.0 * torch.ones_like(snr)], dim=1).min(dim=1)[0] / snr
-    ours = min_snr_weights(timesteps, tiny.scheduler.alphas_cumprod, 5.0)
-    torch.testing.assert_close(ours, theirs)
-    assert ours.min() < 0.01
-    assert ours.max() == 1
+    settings = make_settings(min_snr_gamma=0.1)  # low enough for this batch to meet
+    prepare(tiny, settings)
+    loss, errors = step_loss(
+        Learner(tiny, settings), batch, settings, tiny.scheduler.alphas_cumprod
+    )
+    snr = compute_snr(tiny.scheduler, batch.timesteps)
+    theirs = torch.stack([snr, 0.1 * torch.ones_like(snr)], dim=1).min(dim=1)[0] / snr
+    weighed = errors * theirs
+    photos, prior = weighed[: batch.photos], weighed[batch.photos :]
+    torch.testing.assert_close(loss.detach(), training_loss(photos, prior, settings.prior_weight))
+    assert len(theirs.unique()) > 1
+
+
+def test_min_snr_weights_fall_where_little_noise_is_left() -> None:
+    snr = torch.tensor([500.0, 10.0, 5.0, 0.01])
+    torch.testing.assert_close(min_snr_weights(snr, 5.0), torch.tensor([0.01, 0.5, 1.0, 1.0]))
 
 
 def test_the_loss_is_the_photos_mean_and_the_weighed_mean_of_the_prior() -> None:

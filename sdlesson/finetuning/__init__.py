@@ -9,7 +9,7 @@ from sdlesson.finetuning.history import History, Step
 from sdlesson.finetuning.kohya import export_kohya
 from sdlesson.finetuning.lora_files import LoadedLora, load_lora, save_lora
 from sdlesson.finetuning.lora_format import LoraError
-from sdlesson.finetuning.losses import min_snr_weights, training_loss
+from sdlesson.finetuning.losses import training_loss
 from sdlesson.finetuning.memory import DoesNotFitError, MemoryEstimate, estimate_memory
 from sdlesson.finetuning.photos import PhotoError, load_photos
 from sdlesson.finetuning.run import DivergedError
@@ -32,7 +32,6 @@ __all__ = [
     "export_kohya",
     "load_lora",
     "load_photos",
-    "min_snr_weights",
     "save_lora",
     "train",
     "trained_parameters",

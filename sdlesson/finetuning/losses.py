@@ -49,21 +49,3 @@ def training_loss(errors: Tensor, prior_errors: Tensor, prior_weight: float) -> 
     if len(prior_errors) == 0:
         return errors.mean()
     return errors.mean() + prior_weight * prior_errors.mean()
-
-
-def min_snr_weights(timesteps: Tensor, alphas_cumprod: Tensor, gamma: float) -> Tensor:
-    """Weigh noise levels so that the nearly clean ones, easy and many, do not outvote the rest.
-
-    Args:
-        timesteps: Integers in [0, T), (B,).
-        alphas_cumprod: (T,), decreasing.
-        gamma: Cap of the signal-to-noise ratio; the paper's choice is 5.
-
-    Returns:
-        min(SNR, gamma) / SNR for each, in (0, 1], (B,).
-
-    Source: Hang et al. 2023, eq. 5 for noise prediction, arXiv:2303.09556.
-    """
-    alpha_bar = alphas_cumprod[timesteps]
-    snr = alpha_bar / (1 - alpha_bar)
-    return snr.clamp(max=gamma) / snr

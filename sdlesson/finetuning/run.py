@@ -15,16 +15,12 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor, nn
 
+from sdlesson.diffusion import min_snr_weights
 from sdlesson.finetuning import checkpoints
 from sdlesson.finetuning.adapters import trained_parameters
 from sdlesson.finetuning.batches import Batch, Batches
 from sdlesson.finetuning.history import History, Step
-from sdlesson.finetuning.losses import (
-    denoising_errors,
-    min_snr_weights,
-    training_loss,
-    with_own_prediction,
-)
+from sdlesson.finetuning.losses import denoising_errors, training_loss, with_own_prediction
 from sdlesson.finetuning.machine import uninterrupted
 from sdlesson.finetuning.optimizers import make_optimizer
 from sdlesson.finetuning.settings import TrainingSettings
@@ -64,7 +60,8 @@ def step_loss(
     errors = learner(batch)
     weights = torch.ones_like(errors)
     if settings.min_snr_gamma is not None:
-        weights = min_snr_weights(batch.timesteps, alphas_cumprod, settings.min_snr_gamma)
+        alpha_bar = alphas_cumprod[batch.timesteps]
+        weights = min_snr_weights(alpha_bar / (1 - alpha_bar), settings.min_snr_gamma)
     weighed = errors * weights
     loss = training_loss(weighed[: batch.photos], weighed[batch.photos :], settings.prior_weight)
     return loss, errors.detach()

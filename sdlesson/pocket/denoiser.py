@@ -10,6 +10,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from sdlesson.diffusion import min_snr_weights
 from sdlesson.pocket.grammar import LANGUAGES, loose_caption
 from sdlesson.pocket.loop import Recipe, fit
 from sdlesson.pocket.scenes import scene_at
@@ -128,11 +129,11 @@ def train_denoiser(
 def loss_weights(snr: Tensor) -> Tensor:
     """What an error in the noise predicted at each signal-to-noise ratio counts.
 
-    Min-SNR (Hang et al. 2023, eq. 8, arXiv:2303.09556), times 1 / sqrt(SNR) where noise prevails:
-    about what EDM's levels give there (Karras et al. 2022, table 1, arXiv:2206.00364). That is
-    where subjects and their places are decided, and min-SNR alone hardly asks for them.
+    Min-SNR, times 1 / sqrt(SNR) where noise prevails: about what EDM's levels give there (Karras
+    et al. 2022, table 1, arXiv:2206.00364). That is where subjects and their places are decided,
+    and min-SNR alone hardly asks for them.
     """
-    return snr.clamp(max=MIN_SNR_GAMMA) / snr / snr.clamp(max=1).sqrt().clamp(min=1 / MAX_BOOST)
+    return min_snr_weights(snr, MIN_SNR_GAMMA) / snr.clamp(max=1).sqrt().clamp(min=1 / MAX_BOOST)
 
 
 def training_caption(index: int, seed: int, chance: random.Random) -> str:
