@@ -35,9 +35,16 @@ def test_min_snr_weighs_errors_as_diffusers_training_scripts_do(
     assert len(theirs.unique()) > 1
 
 
-def test_min_snr_weights_fall_where_little_noise_is_left() -> None:
-    snr = torch.tensor([500.0, 10.0, 5.0, 0.01])
-    torch.testing.assert_close(min_snr_weights(snr, 5.0), torch.tensor([0.01, 0.5, 1.0, 1.0]))
+def test_min_snr_weights_are_those_of_diffusers_training_scripts(
+    tiny: StableDiffusionPipeline,
+) -> None:
+    snr = compute_snr(tiny.scheduler, torch.arange(1000))
+    theirs = torch.stack([snr, 5.0 * torch.ones_like(snr)], dim=1).min(dim=1)[0] / snr
+    alpha_bar = tiny.scheduler.alphas_cumprod
+    ours = min_snr_weights(alpha_bar / (1 - alpha_bar), 5.0)
+    torch.testing.assert_close(ours, theirs)
+    assert ours.min() < 0.01
+    assert ours.max() == 1
 
 
 def test_the_loss_is_the_photos_mean_and_the_weighed_mean_of_the_prior() -> None:
