@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
@@ -71,6 +73,50 @@ def test_the_curve_is_written(tmp_path, monkeypatch):
         assert float(row["twice"]) == pytest.approx(2 * float(row["loss"]))
 
 
+def take_part(rank: int, folder: str) -> None:
+    """Be one of two processes that share a training."""
+    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    regress(Path(folder), RECIPE)
+    dist.destroy_process_group()
+
+
+def test_two_processes_learn_what_one_learns_from_both_their_batches(tmp_path):
+    mp.spawn(take_part, (str(tmp_path),), nprocs=2)
+    shared = torch.load(tmp_path / "line.pt", weights_only=True)["model"]
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+
+    def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        other = torch.Generator().manual_seed(generator.initial_seed() + (1 << 40))
+        inputs = torch.cat([torch.randn(4, 3, generator=g) for g in (generator, other)])
+        return (model(inputs) - inputs.sum(1, keepdim=True)).square().mean(), {}
+
+    (tmp_path / "one").mkdir()
+    fit("line", model, step_loss, RECIPE, tmp_path / "one")
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(shared[name], value)
+    steps = [row["step"] for row in csv.DictReader((tmp_path / "line.csv").open())]
+    assert len(steps) == len(set(steps))  # one of the two writes the curve
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_kernel_moves_as_far_in_every_direction_and_a_bias_in_every_element(tmp_path, layout):
+    model = nn.Conv2d(2, 6, 3).to(memory_format=layout)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    scales = torch.logspace(-1, 0, 6).view(1, 6, 1, 1)
+
+    def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        inputs = torch.randn(4, 2, 9, 9, generator=generator)
+        return (model(inputs) * scales).square().sum(), {}
+
+    recipe = Recipe(steps=1, batch=4, learning_rate=0.01, warmup=0, weight_decay=0.0)
+    fit("kernel", model, step_loss, recipe, tmp_path)
+    moved = {name: value - before[name] for name, value in model.state_dict().items()}
+    directions = torch.linalg.svdvals(moved["weight"].reshape(6, -1))
+    assert directions.min() > 0.5 * directions.max()
+    torch.testing.assert_close(moved["bias"].abs(), torch.full((6,), 0.01), rtol=1e-3, atol=0)
+
+
 def test_levels_where_noise_prevails_count_more_than_min_snr_says_and_no_more_than_six_times():
     snr = torch.tensor([20.0, 5.0, 1.0, 0.25, 0.0625, 1e-4])
     expected = torch.tensor([0.25, 1.0, 1.0, 2.0, 4.0, 6.0])
@@ -114,7 +160,7 @@ def smallest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_every_stage_runs_from_nothing_to_a_pipeline_that_draws(smallest):
     checkpoints, output = smallest
-    for name in ("vae", "probe", "clip", "denoiser", "decoder"):
+    for name in ("vae", "probe", "clip", "denoiser"):
         assert (checkpoints / f"{name}.pt").exists()
     verify_folder(output / "model")
     verify_folder(output / "scorer")
@@ -136,18 +182,6 @@ def test_a_finished_training_is_not_done_again(smallest):
     assert after == before
     runs = [json.loads(line) for line in (checkpoints / "runs.jsonl").read_text().splitlines()]
     assert [run["stages"] for run in runs][-1] == ["vae", "denoiser"]
-
-
-def test_the_decoder_goes_on_while_the_encoder_rests(smallest):
-    checkpoints, output = smallest
-    before = torch.load(checkpoints / "vae.pt", weights_only=True)["average"]
-    after = StableDiffusionPipeline.from_pretrained(output / "model").vae.state_dict()
-    moved = {
-        name.split(".")[0]
-        for name, value in after.items()
-        if not torch.equal(value, before[name].half().float())
-    }
-    assert moved == {"post_quant_conv", "decoder"}
 
 
 def test_the_vae_scaling_factor_makes_latents_of_unit_deviation(smallest):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from torch import nn
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from sdlesson.downloads import write_checksums
@@ -40,7 +39,6 @@ def package(
     """
     vae = _restore(checkpoints / "vae.pt", new_autoencoder())
     vae.register_to_config(scaling_factor=1 / latents_std(vae.to(device), bank, device))
-    _restore(checkpoints / "decoder.pt", nn.ModuleList([vae.post_quant_conv, vae.decoder]))
     denoiser = _restore(
         checkpoints / "denoiser.pt", Denoiser(new_text_encoder(tokenizer), new_unet())
     )

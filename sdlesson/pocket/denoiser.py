@@ -16,7 +16,7 @@ from sdlesson.pocket.loop import Recipe, fit
 from sdlesson.pocket.scenes import scene_at
 from sdlesson.pocket.tokenizer import WINDOW_TOKENS
 
-RECIPE = Recipe(steps=12_000, batch=64, learning_rate=1e-3, warmup=300, ema_decay=0.999)
+RECIPE = Recipe(steps=8_000, batch=64, learning_rate=1e-3, warmup=300, ema_decay=0.999)
 TEXT_WIDTH = 160
 CAPTION_DROPOUT = 0.1
 """How often a caption is replaced by the empty text: what guidance is measured against."""

@@ -1,4 +1,8 @@
-"""One training loop for every stage: seeded, resumable, with its curve and the time left."""
+"""One training loop for every stage: seeded, resumable, with its curve and the time left.
+
+Started by `torchrun`, several processes share a training: each draws its own part of every batch,
+and all take the same step along the average of their gradients.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -26,6 +31,7 @@ class Recipe:
     """How long and how fast a stage learns.
 
     Attributes:
+        batch: Of each process that shares the training.
         learning_rate: The peak, after `warmup` steps; a cosine takes it to a fiftieth of that.
         ema_decay: Of the averaged weights that are kept, per step.
         deadline: When to stop, on `time.monotonic`'s clock; a later run goes on from there.
@@ -62,7 +68,7 @@ def fit(name: str, model: Model, step_loss: StepLoss, recipe: Recipe, folder: Pa
     that finds one goes on from it, and because each step's chance depends on (seed, step) alone, it
     goes on as the unbroken run would have. A checkpoint without "optimizer" starts a new one, and
     warms up again under it: Adam's first steps have no history to be measured by. The curve is
-    `folder/name.csv`.
+    `folder/name.csv`. Of several processes the first one writes, and its figures are the curve's.
 
     Raises:
         FloatingPointError: The loss is no longer finite; the last good checkpoint stays.
@@ -70,31 +76,34 @@ def fit(name: str, model: Model, step_loss: StepLoss, recipe: Recipe, folder: Pa
     """
     path = folder / f"{name}.pt"
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), recipe.learning_rate, (0.9, 0.99), weight_decay=recipe.weight_decay
-    )
+    optimizer = _Optimizer(model, recipe)
     first = 0
     if path.exists():
         first = _load(path, model, average, optimizer)
-    bar = tqdm(range(first, recipe.steps), name, recipe.steps, initial=first, mininterval=5)
-    fresh = first - _age(optimizer)
+    bar = tqdm(
+        range(first, recipe.steps),
+        name,
+        recipe.steps,
+        initial=first,
+        mininterval=5,
+        disable=not is_first_process(),
+    )
+    fresh = first - optimizer.age()
     for step in bar:
-        if time.monotonic() >= recipe.deadline:
+        if _in_any_process(time.monotonic() >= recipe.deadline):
             if step > first:
                 _save(path, step, model, average, optimizer)
             raise OutOfTimeError(name, step, recipe.steps)
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * _schedule(step, fresh, recipe)
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step + (_rank() << 40))
         loss, figures = step_loss(step, generator)
-        if not torch.isfinite(loss):
+        if _in_any_process(not torch.isfinite(loss)):
             raise FloatingPointError(f"{name}: the loss is {loss.item()} at step {step}")
         loss.backward()
+        _average_gradients(model)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.step(recipe.learning_rate * _schedule(step, fresh, recipe))
         _update_average(average, model, min(recipe.ema_decay, (1 + step) / (10 + step)))
-        if step % CURVE_EVERY == 0:
+        if step % CURVE_EVERY == 0 and is_first_process():
             figures = {"loss": loss.item(), **figures}
             _append(folder / f"{name}.csv", {"step": float(step), **figures})
             bar.set_postfix({key: f"{value:.4f}" for key, value in figures.items()}, refresh=False)
@@ -109,16 +118,102 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
         torch.save(state, partial)
 
 
+def is_first_process() -> bool:
+    """Whether this process writes: the only one, or the first of those that share a training."""
+    return _rank() == 0
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _in_any_process(flag: bool) -> bool:
+    """Whether the flag is raised in any of the processes that share the training."""
+    if not dist.is_initialized():
+        return flag
+    raised = torch.tensor(float(flag))
+    dist.all_reduce(raised)
+    return bool(raised)
+
+
+def _average_gradients(model: nn.Module) -> None:
+    """Replace each gradient by its mean over the processes, all of them in one message."""
+    if not dist.is_initialized():
+        return
+    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    message = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(message)
+    message /= dist.get_world_size()
+    start = 0
+    for gradient in gradients:
+        gradient.copy_(message[start : start + gradient.numel()].view(gradient.shape))
+        start += gradient.numel()
+
+
+class _Optimizer:
+    """Muon for matrices and kernels, AdamW for the rest.
+
+    Muon takes a step of the same size in every direction (Jordan et al. 2024,
+    https://kellerjordan.github.io/posts/muon), scaled so that AdamW's learning rates fit it (Liu
+    et al. 2025, section 2.2, arXiv:2502.16982). A kernel counts as a matrix, a row to an output
+    channel. Embeddings are tables, not maps: AdamW has them.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+        tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+        weights = list(model.parameters())
+        self._kernels = [w for w in weights if w.ndim >= 2 and id(w) not in tables]
+        rest = [w for w in weights if w.ndim < 2 or id(w) in tables]
+        self._matrices = [nn.Parameter(_as_matrix(w.detach())) for w in self._kernels]
+        settings: dict[str, Any] = {
+            "lr": recipe.learning_rate,
+            "weight_decay": recipe.weight_decay,
+        }
+        self._optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(rest, betas=(0.9, 0.99), **settings)
+        ]
+        if self._matrices:
+            self._optimizers.append(
+                torch.optim.Muon(self._matrices, adjust_lr_fn="match_rms_adamw", **settings)
+            )
+        self._weights = weights
+
+    def step(self, learning_rate: float) -> None:
+        """Take a step along the gradients, and clear them."""
+        for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
+            matrix.grad = None if kernel.grad is None else _as_matrix(kernel.grad)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
+        for weight in (*self._weights, *self._matrices):
+            weight.grad = None
+
+    def age(self) -> int:
+        """How many steps were taken; kept in AdamW's own state, so checkpoints hold it."""
+        states = self._optimizers[0].state.values()
+        return max((int(state["step"]) for state in states), default=0)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        return [optimizer.state_dict() for optimizer in self._optimizers]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        for optimizer, state in zip(self._optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+
+
+def _as_matrix(kernel: Tensor) -> Tensor:
+    """A row to an output channel; of weights, a view of the same memory."""
+    if kernel.ndim == 4 and kernel.is_contiguous(memory_format=torch.channels_last):
+        kernel = kernel.permute(0, 2, 3, 1)
+    return kernel.reshape(len(kernel), -1)
+
+
 def _schedule(step: int, fresh: int, recipe: Recipe) -> float:
     """Half a cosine from `warmup` steps on, down to 2%; linear warm-up since step `fresh`."""
     t = max(0, step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
     warm = min(1.0, (step + 1 - fresh) / max(1, recipe.warmup))
     return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * t)))
-
-
-def _age(optimizer: torch.optim.Optimizer) -> int:
-    """How many steps the optimizer has taken; kept in its own state, so checkpoints hold it."""
-    return max((int(state["step"]) for state in optimizer.state.values()), default=0)
 
 
 @torch.no_grad()
@@ -131,15 +226,15 @@ def _update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 
 def _save(
-    path: Path, step: int, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path, step: int, model: nn.Module, average: nn.Module, optimizer: _Optimizer
 ) -> None:
+    if not is_first_process():
+        return
     state = {"step": step, "model": model.state_dict(), "average": average.state_dict()}
     write_checkpoint(path, {**state, "optimizer": optimizer.state_dict()})
 
 
-def _load(
-    path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> int:
+def _load(path: Path, model: nn.Module, average: nn.Module, optimizer: _Optimizer) -> int:
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])

@@ -28,8 +28,8 @@ from sdlesson.pocket.world import (
 )
 from sdlesson.probe import Labels, Probe
 
-PROBE_RECIPE = Recipe(steps=6_000, batch=64, learning_rate=2e-3, ema_decay=0.995)
-CLIP_RECIPE = Recipe(steps=1_000, batch=128, learning_rate=1e-3, ema_decay=0.995)
+PROBE_RECIPE = Recipe(steps=4_500, batch=64, learning_rate=2e-3, ema_decay=0.995)
+CLIP_RECIPE = Recipe(steps=1_200, batch=128, learning_rate=1e-3, ema_decay=0.995)
 KINDS = ("single", "beside", "riding", "sniffing")
 WIDTH = 128
 PROJECTION = 96

@@ -1,8 +1,11 @@
 """`make pocket`: train everything from nothing, or go on from the last checkpoint.
 
-Stages, in order: scenes, vae, probe, clip, denoiser, decoder, package. Each leaves its work in the
+Stages, in order: scenes, vae, probe, clip, denoiser, package. Each leaves its work in the
 checkpoint folder and is passed over when it is done; `--help` has the options. With `--minutes` the
-training stops by itself and says what is left; the same command goes on from there.
+training stops by itself and says what is left; the same command goes on from there. Several
+processes of one thread share a training, here two of them:
+
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m sdlesson.pocket.train
 """
 
 from __future__ import annotations
@@ -11,17 +14,21 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from transformers import CLIPTokenizer
 
 from sdlesson.pocket import autoencoder, denoiser, scorer
 from sdlesson.pocket.assembly import package
-from sdlesson.pocket.loop import OutOfTimeError, Recipe
+from sdlesson.pocket.loop import OutOfTimeError, Recipe, is_first_process
 from sdlesson.pocket.scenes import render_scenes
 from sdlesson.pocket.tokenizer import train_tokenizer
 from sdlesson.runtime import best_device
@@ -29,27 +36,39 @@ from sdlesson.runtime import best_device
 SCENES = 40_000
 HELD_OUT_SHARE = 10
 """One held-out scene for the probe to so many training scenes."""
-STAGES = ("scenes", "vae", "probe", "clip", "denoiser", "decoder", "package")
+STAGES = ("scenes", "vae", "probe", "clip", "denoiser", "package")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the stages asked for, all of them by default."""
     options = _options(arguments)
+    if "RANK" in os.environ:  # started by torchrun
+        dist.init_process_group("gloo", timeout=timedelta(hours=2))
+    try:
+        _run(options)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _run(options: argparse.Namespace) -> None:
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     started = datetime.now(UTC)
     deadline = time.monotonic() + 60 * options.minutes
-    bank = render_scenes(folder, options.scenes, options.seed)
+    bank = _from_the_first(lambda: render_scenes(folder, options.scenes, options.seed))
     tokenizer = train_tokenizer(seed=options.seed)
     try:
         _train(options, bank, tokenizer, deadline)
     except OutOfTimeError as stop:
         left = [stage for stage in STAGES[STAGES.index(stop.name) :] if stage in options.stages]
-        print(f"{stop}; left: {', '.join(left)}. The same command goes on from there.")
+        if is_first_process():
+            print(f"{stop}; left: {', '.join(left)}. The same command goes on from there.")
         return
     finally:
-        _log(folder, options, started)
-    if "package" in options.stages:
+        if is_first_process():
+            _log(folder, options, started)
+    if "package" in options.stages and is_first_process():
         package(folder, bank, tokenizer, options.device, options.seed, options.output)
 
 
@@ -59,24 +78,33 @@ def _train(
     """Run the stages that learn."""
     folder, device = options.folder, options.device
 
+    processes = dist.get_world_size() if dist.is_initialized() else 1
+
     def recipe(default: Recipe) -> Recipe:
-        steps = max(1, round(default.steps * options.scale))
-        return dataclasses.replace(default, steps=steps, seed=options.seed, deadline=deadline)
+        return dataclasses.replace(
+            default,
+            steps=max(1, round(default.steps * options.scale)),
+            batch=default.batch // processes,
+            seed=options.seed,
+            deadline=deadline,
+        )
 
     if "vae" in options.stages:
         autoencoder.train_autoencoder(bank, folder, device, recipe(autoencoder.RECIPE))
     if "probe" in options.stages:
         count = max(1, options.scenes // HELD_OUT_SHARE)
-        held_out = render_scenes(folder, count, options.seed, held_out=True)
+        held_out = _from_the_first(
+            lambda: render_scenes(folder, count, options.seed, held_out=True)
+        )
         scorer.train_probe(
             bank, held_out, folder, device, recipe(scorer.PROBE_RECIPE), options.seed
         )
     if "clip" in options.stages:
         scorer.train_clip(tokenizer, bank, folder, device, recipe(scorer.CLIP_RECIPE), options.seed)
-    if "denoiser" not in options.stages and "decoder" not in options.stages:
-        return
-    latents, scaling_factor = _stored_latents(bank, folder, device, recipe(autoencoder.RECIPE))
     if "denoiser" in options.stages:
+        latents, scaling_factor = _from_the_first(
+            lambda: _stored_latents(bank, folder, device, recipe(autoencoder.RECIPE))
+        )
         denoiser.train_denoiser(
             tokenizer,
             latents,
@@ -86,11 +114,21 @@ def _train(
             recipe(denoiser.RECIPE),
             options.seed,
         )
-    if "decoder" in options.stages:
-        vae = autoencoder.train_autoencoder(bank, folder, device, recipe(autoencoder.RECIPE))
-        autoencoder.train_decoder(
-            vae, bank, latents, folder, device, recipe(autoencoder.DECODER_RECIPE)
-        )
+
+
+Stored = TypeVar("Stored")
+
+
+def _from_the_first(make_or_open: Callable[[], Stored]) -> Stored:
+    """Let the first process make what the others then open."""
+    if not dist.is_initialized():
+        return make_or_open()
+    if is_first_process():
+        stored = make_or_open()
+        dist.barrier()
+        return stored
+    dist.barrier()
+    return make_or_open()
 
 
 def _stored_latents(
@@ -109,10 +147,11 @@ def _stored_latents(
 
 def _log(folder: Path, options: argparse.Namespace, started: datetime) -> None:
     """Note what was run, on what, and for how long; the model card is made from this."""
+    processes = dist.get_world_size() if dist.is_initialized() else 1
     device = (
         torch.cuda.get_device_name()
         if options.device == "cuda"
-        else f"CPU, {torch.get_num_threads()} threads"
+        else f"CPU, {processes} processes of {torch.get_num_threads()} threads"
     )
     row = {
         "stages": list(options.stages),
