@@ -8,9 +8,12 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from sdlesson.language import say, set_language
+from sdlesson.language import Text, say, set_language
 
-EXAMPLE = 'sdlesson draw "an astronaut riding a horse on Mars" --out astronaut.png --seed 1'
+EXAMPLE = Text(
+    'example: sdlesson draw "an astronaut riding a horse on Mars" --out astronaut.png --seed 1',
+    'ejemplo: sdlesson draw "un gato en la playa, al estilo de Monet" --out gato.png --seed 1',
+)
 BAD_INPUT = 2
 LOOK_EVERY_S = 0.5
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -31,41 +34,103 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sdlesson", description="Pictures from words, with Stable Diffusion."
+        prog="sdlesson",
+        description=say(
+            "Pictures from words, with Stable Diffusion.",
+            "Imágenes a partir de palabras, con Stable Diffusion.",
+        ),
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     draw = commands.add_parser(
-        "draw", help="draw a picture from a prompt", epilog=f"example: {EXAMPLE}"
+        "draw",
+        help=say("draw a picture from a prompt", "dibuja una imagen a partir de un prompt"),
+        epilog=say(*EXAMPLE),
     )
-    draw.add_argument("prompt", metavar="PROMPT", help="what to draw, in English or Spanish")
-    draw.add_argument("--out", required=True, metavar="FILE.png", help="where to save the picture")
-    draw.add_argument("--seed", type=int, metavar="N", help="same seed, same picture")
-    draw.add_argument("--steps", type=int, default=25, metavar="N", help="default: %(default)s")
+    draw.add_argument(
+        "prompt",
+        metavar="PROMPT",
+        help=say("what to draw, in English or Spanish", "qué dibujar, en español o en inglés"),
+    )
+    draw.add_argument(
+        "--out",
+        required=True,
+        metavar="FILE.png",
+        help=say("where to save the picture", "dónde guardar la imagen"),
+    )
+    draw.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help=say("same seed, same picture", "con la misma semilla, la misma imagen"),
+    )
+    draw.add_argument(
+        "--steps",
+        type=int,
+        default=25,
+        metavar="N",
+        help=say(
+            "how many steps to draw in; default: %(default)s",
+            "en cuántos pasos se dibuja; si no se indica, %(default)s",
+        ),
+    )
     draw.add_argument(
         "--guidance",
         type=float,
         default=7.5,
         metavar="X",
-        help="how hard to push towards the prompt, 1 is off; default: %(default)s",
+        help=say(
+            "how hard to push towards the prompt, 1 is off; default: %(default)s",
+            "con cuánta fuerza se sigue el prompt, 1 es sin guía; si no se indica, %(default)s",
+        ),
     )
-    draw.add_argument("--negative", default="", metavar="TEXT", help="what to keep out")
-    bot = commands.add_parser("bot", help="run the Telegram bot until Ctrl-C")
+    draw.add_argument(
+        "--negative",
+        default="",
+        metavar="TEXT",
+        help=say("what to keep out", "qué debe quedar fuera"),
+    )
+    bot = commands.add_parser(
+        "bot",
+        help=say(
+            "run the Telegram bot until Ctrl-C", "pone en marcha el bot de Telegram; Ctrl-C lo para"
+        ),
+    )
     bot.add_argument(
         "--local",
         action="store_true",
-        help="talk to a chat page on this machine instead of Telegram, with no token",
+        help=say(
+            "talk to a chat page on this machine instead of Telegram, with no token",
+            "habla con una página de chat en esta máquina en vez de con Telegram, sin token",
+        ),
     )
     bot.add_argument(
-        "--port", type=int, default=0, metavar="N", help="of that page; default: any that is free"
+        "--port",
+        type=int,
+        default=0,
+        metavar="N",
+        help=say(
+            "of that page; default: any that is free",
+            "el puerto de esa página; si no se indica, uno que esté libre",
+        ),
     )
     for command in (draw, bot):
         command.add_argument(
             "--model",
             metavar="NAME",
-            help="pocket, sd15, a Hub id (owner/name) or a folder; "
-            "default: $SDLESSON_MODEL, else sd15 on a CUDA GPU and pocket elsewhere",
+            help=say(
+                "pocket, sd15, a Hub id (owner/name) or a folder; "
+                "default: $SDLESSON_MODEL, else sd15 on a CUDA GPU and pocket elsewhere",
+                "pocket, sd15, un nombre del Hub (dueño/nombre) o una carpeta; si no se indica, "
+                "$SDLESSON_MODEL o, a falta de ella, sd15 con una GPU de CUDA y pocket sin ella",
+            ),
         )
-    commands.add_parser("doctor", help="say what is here, what is missing and how to mend it")
+    commands.add_parser(
+        "doctor",
+        help=say(
+            "say what is here, what is missing and how to mend it",
+            "dice qué hay aquí, qué falta y cómo arreglarlo",
+        ),
+    )
     return parser
 
 

@@ -1,3 +1,4 @@
+import argparse
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from PIL import Image
 import sdlesson
 from sdlesson import cli, doctor, drawing
 from sdlesson.images import read_settings
+from sdlesson.language import set_language
 
 QUIETING = {
     "TQDM_DISABLE": "1",
@@ -151,6 +153,24 @@ def test_help_is_shown_and_loads_neither_torch_nor_diffusers(arguments: list[str
     )
     shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     assert b"draw" in shown.stdout
+
+
+def helps(language: str) -> list[str]:
+    """Every sentence of the help: of the program, of its commands and of their options."""
+    set_language(language)
+    parser = cli._parser()
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    options = [a.help for command in commands.choices.values() for a in command._actions[1:]]
+    return [parser.description, *(choice.help for choice in commands._choices_actions), *options]
+
+
+def test_help_is_in_either_language_and_keeps_its_defaults() -> None:
+    english, spanish = helps("en"), helps("es")
+    assert len(english) == len(spanish) >= 13
+    for one, other in zip(english, spanish, strict=True):
+        assert one != other
+        assert one.count("%(default)s") == other.count("%(default)s")
+        assert ("SDLESSON_MODEL" in one) == ("SDLESSON_MODEL" in other)
 
 
 def test_an_unknown_command_is_refused() -> None:
