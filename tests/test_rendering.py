@@ -1,13 +1,17 @@
 """Pictures of scenes: repeatable, and different where the scene differs."""
 
+import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sdlesson.pocket import world
+from sdlesson.pocket.places import paint_place
 from sdlesson.pocket.rendering import HEADS, HUES, PAINTED_HUES, SEATS, render
 from sdlesson.pocket.scenes import render_scenes, scene_at
+from sdlesson.pocket.styles import apply_style
 from sdlesson.pocket.world import Scene
 
 
@@ -56,6 +60,26 @@ def test_every_place_and_style_is_its_own_picture():
         for i, one in enumerate(pictures):
             for other in pictures[i + 1 :]:
                 assert abs(one - other).mean() > 4
+
+
+def speckle(picture: Image.Image) -> float:
+    """The mean square of what a picture loses where it is halved and doubled again, 0 to 255."""
+    half = picture.resize((world.SIZE_PX // 2,) * 2, Image.Resampling.BOX)
+    whole = half.resize(picture.size, Image.Resampling.BICUBIC)
+    return float(np.square(np.asarray(picture, float) - np.asarray(whole, float)).mean())
+
+
+@pytest.mark.parametrize("place", world.PLACES)
+def test_no_place_has_details_of_a_pixel(place: str):
+    backgrounds = [paint_place(place, random.Random(seed)) for seed in range(12)]
+    assert np.mean([speckle(background) for background in backgrounds]) < 40
+
+
+def test_dabs_show_on_an_even_ground_and_follow_from_the_picture_alone():
+    grey = Image.new("RGB", (world.SIZE_PX, world.SIZE_PX), (120, 120, 120))
+    one, other = (apply_style("monet", grey, random.Random(seed)) for seed in (1, 2))
+    assert one == other
+    assert np.asarray(one).std() > 4
 
 
 def test_the_renderer_knows_every_seat_head_and_paint():

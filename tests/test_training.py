@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -14,9 +15,10 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
 from sdlesson.downloads import verify_folder
-from sdlesson.pocket import assembly, denoiser, loop, train
+from sdlesson.pocket import assembly, autoencoder, denoiser, loop, train
 from sdlesson.pocket.loop import Recipe, fit
 from sdlesson.pocket.tokenizer import train_tokenizer
+from sdlesson.pocket.world import SIZE_PX
 from sdlesson.probe import load_probe
 
 RECIPE = Recipe(steps=12, batch=4, learning_rate=0.05, warmup=2, ema_decay=0.9)
@@ -115,6 +117,15 @@ def test_a_kernel_moves_as_far_in_every_direction_and_a_bias_in_every_element(tm
     directions = torch.linalg.svdvals(moved["weight"].reshape(6, -1))
     assert directions.min() > 0.5 * directions.max()
     torch.testing.assert_close(moved["bias"].abs(), torch.full((6,), 0.01), rtol=1e-3, atol=0)
+
+
+def test_crops_begin_where_a_latent_does():
+    rows, columns = np.indices((SIZE_PX, SIZE_PX))
+    within = (rows % 8 * 8 + columns % 8).astype(np.uint8)  # where in its 8 x 8 cell a pixel lies
+    bank = np.repeat(within[None, :, :, None], 3, axis=3)
+    crops = autoencoder._batch(bank, 16, False, torch.Generator().manual_seed(0))
+    assert crops.shape == (16, 3, 64, 64)
+    assert (crops[:, :, ::8, ::8] == -1).all()
 
 
 def test_levels_where_noise_prevails_count_more_than_min_snr_says_and_no_more_than_six_times():

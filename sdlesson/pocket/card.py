@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline
 from sdlesson.images import image_grid
 from sdlesson.pocket import world
 from sdlesson.pocket.arithmetic import GUIDED_STEPS, Arithmetic, of_pocket, of_sd15
-from sdlesson.pocket.evaluation import EVALUATION_FILE, draw_scenes
+from sdlesson.pocket.evaluation import EVALUATION_FILE, FIRST_SEED_FILE, draw_scenes
 from sdlesson.pocket.grammar import (
     COLOUR_WORDS,
     HAT_SAID,
@@ -102,8 +102,9 @@ def card_text() -> str:
     return template.substitute(
         prompts=_lines(f"{i + 1}. {prompt}" for i, prompt in enumerate(GRID_PROMPTS)),
         settings=f"{used['scheduler']}, {used['steps']} steps, guidance {used['guidance_scale']}, "
-        f"fp32, on {used['device']}, {used['date']}; prompts and seeds never used in training.",
+        f"fp32, {used['device']}, {used['date']}; prompts and seeds never used in training.",
         table=_lines(_table(evaluation)),
+        both=_lines(_both(json.loads(FIRST_SEED_FILE.read_text()), evaluation)),
         subjects=_lines(_failures("Subject", evaluation["subjects"])),
         compositions=_lines(_failures("Composition", evaluation["compositions"])),
         steps=GUIDED_STEPS,
@@ -131,15 +132,30 @@ def _table(evaluation: dict[str, dict]) -> list[str]:
     ]
     for key, (name, aim) in ROWS.items():
         row = evaluation[key]
-        interval = (
-            f"{_number(key, row['low'])} to {_number(key, row['high'])}" if "low" in row else ""
-        )
         ceilings = " | ".join(
             _number(key, row[column]) if column in row else "" for column in ("restored", "ceiling")
         )
-        value = _number(key, row["value"])
-        lines.append(f"| {name} | {aim} | {value} | {interval} | {ceilings} | {row.get('n', '')} |")
+        measured = f"{_number(key, row['value'])} | {_interval(key, row)}"
+        lines.append(f"| {name} | {aim} | {measured} | {ceilings} | {row.get('n', '')} |")
     return lines
+
+
+def _both(first: dict[str, dict], second: dict[str, dict]) -> list[str]:
+    """Two trainings side by side, each with its interval."""
+    lines = [
+        "| Figure | Aim | Seed 0 | Interval | Seed 1 | Interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    for key, (name, aim) in ROWS.items():
+        cells = " | ".join(
+            f"{_number(key, t[key]['value'])} | {_interval(key, t[key])}" for t in (first, second)
+        )
+        lines.append(f"| {name} | {aim} | {cells} |")
+    return lines
+
+
+def _interval(key: str, row: dict[str, float]) -> str:
+    return f"{_number(key, row['low'])} to {_number(key, row['high'])}" if "low" in row else ""
 
 
 def _failures(title: str, rows: dict[str, dict]) -> list[str]:

@@ -43,6 +43,8 @@ from sdlesson.pocket.world import Scene, sample_scene
 from sdlesson.probe import Probe, Reading
 
 EVALUATION_FILE = Path(__file__).parent / "evaluation.json"
+FIRST_SEED_FILE = Path(__file__).parent / "evaluation-seed-0.json"
+"""The table of the weights before these: of another seed, and an older recipe."""
 STEPS = 25
 GUIDANCE_SCALE = 5.0
 """Chosen once, on seeds that the table does not use."""
@@ -108,7 +110,7 @@ def evaluate(pipe: StableDiffusionPipeline, sample: Sample) -> dict[str, Figure]
         vae_psnr, pipeline_mb, scorer_mb, macs_ratio.
     """
     singles, pairs = sample.singles, sample.pairs
-    plain = [replace(scene, style="plain") for scene in singles.scenes[:256]]
+    plain = [replace(scene, style="plain") for scene in singles.scenes]
     return {
         "subject": _share(subject_right, singles),
         "place": _share(place_right, singles + pairs),
@@ -221,7 +223,7 @@ def _megabytes(folder: Path) -> float:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, write `evaluation.json`, and write the model card."""
     from sdlesson.pocket.card import write_card
-    from sdlesson.runtime import best_device
+    from sdlesson.runtime import best_device, device_name
 
     parser = argparse.ArgumentParser(prog="python -m sdlesson.pocket.evaluation")
     parser.add_argument("--n", type=int, default=1_000, help="pictures a row")
@@ -243,7 +245,7 @@ def main(arguments: list[str] | None = None) -> None:
         settings = {
             "scheduler": type(pipe.scheduler).__name__.removesuffix("Scheduler"),
             "steps": STEPS, "guidance_scale": GUIDANCE_SCALE,
-            "device": options.device, "date": started.date().isoformat(),
+            "device": device_name(options.device), "date": started.date().isoformat(),
             "minutes": round((datetime.now(UTC) - started).total_seconds() / 60, 1),
         }  # fmt: skip
         EVALUATION_FILE.write_text(

@@ -10,6 +10,9 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
 from sdlesson.pocket.world import SIZE_PX
 
+DAB_PX = 8
+"""Between two dabs of a row: one to each of a VAE's latents."""
+
 
 def apply_style(name: str, image: Image.Image, rng: random.Random) -> Image.Image:
     """Return `image` in one of `world.STYLES`; "plain" leaves it as it is."""
@@ -17,21 +20,20 @@ def apply_style(name: str, image: Image.Image, rng: random.Random) -> Image.Imag
 
 
 def _monet(image: Image.Image, rng: random.Random) -> Image.Image:
-    """Short strokes in the colours of a blurred scene, lying along its shapes."""
+    """Rows of broad dabs in the colours of a blurred scene, lying along its shapes."""
     canvas = image.filter(ImageFilter.GaussianBlur(1.6))
     colours = np.asarray(canvas).astype(int)
-    grey = np.asarray(canvas.convert("L")).astype(float)
-    dy, dx = np.gradient(grey)
+    dy, dx = np.gradient(np.asarray(canvas.convert("L")).astype(float))
     draw = ImageDraw.Draw(canvas)
-    chance = np.random.default_rng(rng.getrandbits(32))
-    for x, y in chance.integers(0, SIZE_PX, (620, 2)):
-        strong = abs(dx[y, x]) + abs(dy[y, x]) > 3
-        angle = np.arctan2(dx[y, x], -dy[y, x]) if strong else chance.normal(0, 0.35)
-        half = 3.5 * np.array((np.cos(angle), np.sin(angle)))
-        light = int(chance.integers(-22, 23))
-        r, g, b = (int(v) for v in np.clip(colours[y, x] + light, 0, 255))
-        draw.line((x - half[0], y - half[1], x + half[0], y + half[1]), fill=(r, g, b), width=3)
-    return canvas
+    for row, y in enumerate(range(2, SIZE_PX, DAB_PX // 2)):
+        for column, x in enumerate(range(row % 2 * DAB_PX // 2, SIZE_PX, DAB_PX)):
+            steep = abs(dx[y, x]) + abs(dy[y, x]) > 3
+            angle = np.arctan2(dx[y, x], -dy[y, x]) if steep else 0.35 * (-1) ** column
+            half = 3.5 * np.array((np.cos(angle), np.sin(angle)))
+            light = (-16, 0, 16)[(row + column) % 3]
+            r, g, b = (int(v) for v in np.clip(colours[y, x] + light, 0, 255))
+            draw.line((x - half[0], y - half[1], x + half[0], y + half[1]), fill=(r, g, b), width=3)
+    return canvas.filter(ImageFilter.GaussianBlur(0.5))
 
 
 def _pencil(image: Image.Image, rng: random.Random) -> Image.Image:
@@ -54,9 +56,9 @@ def _night(image: Image.Image, rng: random.Random) -> Image.Image:
     """Dim and blue, with a moon in a corner and stars above."""
     dim = ImageChops.multiply(image, Image.new("RGB", image.size, (104, 122, 190)))
     draw = ImageDraw.Draw(dim)
-    for _ in range(14):
+    for _ in range(6):
         x, y = rng.randint(0, SIZE_PX), rng.randint(0, 36)
-        draw.point((x, y), fill=(235, 235, 255))
+        draw.ellipse((x - 1, y - 1, x + 1, y + 1), fill=(200, 206, 240))
     x, y = rng.choice((20, 106)), rng.randint(14, 20)
     draw.ellipse((x - 9, y - 9, x + 9, y + 9), fill=(250, 244, 206))
     draw.ellipse((x - 4, y - 12, x + 12, y + 4), fill=dim.getpixel((x, 2)))
