@@ -123,6 +123,11 @@ def is_first_process() -> bool:
     return _rank() == 0
 
 
+def process_count() -> int:
+    """How many processes share the training."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
 def _rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
@@ -143,7 +148,7 @@ def _average_gradients(model: nn.Module) -> None:
     gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
     message = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(message)
-    message /= dist.get_world_size()
+    message /= process_count()
     start = 0
     for gradient in gradients:
         gradient.copy_(message[start : start + gradient.numel()].view(gradient.shape))

@@ -28,7 +28,7 @@ from transformers import CLIPTokenizer
 
 from sdlesson.pocket import autoencoder, denoiser, scorer
 from sdlesson.pocket.assembly import package
-from sdlesson.pocket.loop import OutOfTimeError, Recipe, is_first_process
+from sdlesson.pocket.loop import OutOfTimeError, Recipe, is_first_process, process_count
 from sdlesson.pocket.scenes import render_scenes
 from sdlesson.pocket.tokenizer import train_tokenizer
 from sdlesson.runtime import best_device
@@ -78,13 +78,11 @@ def _train(
     """Run the stages that learn."""
     folder, device = options.folder, options.device
 
-    processes = dist.get_world_size() if dist.is_initialized() else 1
-
     def recipe(default: Recipe) -> Recipe:
         return dataclasses.replace(
             default,
             steps=max(1, round(default.steps * options.scale)),
-            batch=default.batch // processes,
+            batch=default.batch // process_count(),
             seed=options.seed,
             deadline=deadline,
         )
@@ -121,14 +119,10 @@ Stored = TypeVar("Stored")
 
 def _from_the_first(make_or_open: Callable[[], Stored]) -> Stored:
     """Let the first process make what the others then open."""
-    if not dist.is_initialized():
-        return make_or_open()
-    if is_first_process():
-        stored = make_or_open()
+    stored = make_or_open() if is_first_process() else None
+    if dist.is_initialized():
         dist.barrier()
-        return stored
-    dist.barrier()
-    return make_or_open()
+    return make_or_open() if stored is None else stored
 
 
 def _stored_latents(
@@ -147,11 +141,10 @@ def _stored_latents(
 
 def _log(folder: Path, options: argparse.Namespace, started: datetime) -> None:
     """Note what was run, on what, and for how long; the model card is made from this."""
-    processes = dist.get_world_size() if dist.is_initialized() else 1
     device = (
         torch.cuda.get_device_name()
         if options.device == "cuda"
-        else f"CPU, {processes} processes of {torch.get_num_threads()} threads"
+        else f"CPU, processes: {process_count()}, threads of each: {torch.get_num_threads()}"
     )
     row = {
         "stages": list(options.stages),
