@@ -23,7 +23,7 @@ def curve(model: str, figure: str) -> list[float]:
 
 @pytest.mark.parametrize("model", [LORA, KEPT])
 def test_fidelity_closes_most_of_the_gap_to_the_references(model: str) -> None:
-    assert row(model)["closed"].value > 0.8
+    assert row(model)["closed"].value > 0.75
 
 
 def test_with_class_images_styles_stay_as_they_are_in_the_untrained_model() -> None:
@@ -57,7 +57,18 @@ def test_a_lora_of_rank_4_is_about_as_faithful_as_full_dreambooth() -> None:
 def test_without_a_prior_more_steps_cost_styles_and_bring_the_subject_no_closer() -> None:
     closed, style = curve(ALONE, "closed"), curve(ALONE, "style")
     assert max(closed[4:]) < closed[3] + POINTS  # of 0, 25, 50, 100, 200 and 400 steps
-    assert style[-1] < style[0] - 0.2
+    assert style[-1] < style[3] - 0.2
+
+
+def test_without_a_prior_pictures_of_one_place_grow_alike() -> None:
+    diversity = curve(ALONE, "diversity")
+    assert diversity[-1] < diversity[0] / 3
+
+
+def test_the_own_prediction_is_slower_only_at_first() -> None:
+    closed, alone = curve(LORA, "closed"), curve(ALONE, "closed")
+    assert all(ours < theirs - POINTS for ours, theirs in zip(closed[1:3], alone[1:3], strict=True))
+    assert closed[3] > alone[3] - POINTS
 
 
 def test_with_a_prior_the_subject_comes_as_near_and_styles_fade_too() -> None:

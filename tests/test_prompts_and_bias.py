@@ -12,13 +12,17 @@ def rows(name: str) -> dict[str, dict[str, Any]]:
     return {row["prompt"]: row for row in measured(name).rows}
 
 
-def hats(prompt: str, negative_prompt: str) -> Share:
-    """The share of hats; of the plain prompts, which both languages have, the English one."""
+def figures(prompt: str, negative_prompt: str) -> dict[str, Any]:
+    """A row about hats; of the plain prompts, which both languages have, the English one."""
     return next(
-        row["hat"]
+        row
         for row in measured("hats").rows
         if (row["prompt"], row["negative_prompt"]) == (prompt, negative_prompt)
     )
+
+
+def hats(prompt: str, negative_prompt: str) -> Share:
+    return figures(prompt, negative_prompt)["hat"]
 
 
 @pytest.mark.parametrize("words", ["with a hat", "wearing a hat", "con sombrero"])
@@ -31,15 +35,19 @@ def test_a_bare_noun_or_a_denial_as_negative_prompt_hardly_takes_hats_off(words:
     assert hats("…", words).value > hats("…", "").value / 2
 
 
-def test_no_hat_in_the_prompt_brings_hats() -> None:
-    assert hats("… wearing a hat", "").value > 0.8
-    assert hats("… con sombrero", "").value > 0.8
-    assert hats("… with no hat", "").value > hats("…", "").value
+@pytest.mark.parametrize(
+    ("asked", "denied"), [("wearing a hat", "without a hat"), ("con sombrero", "sin sombrero")]
+)
+def test_the_prompt_itself_puts_hats_on_and_leaves_few(asked: str, denied: str) -> None:
+    assert hats(f"… {asked}", "").value > 0.8
+    assert hats(f"… {denied}", "").value < hats("…", "").value / 2
 
 
 @pytest.mark.parametrize("control", ["an umbrella", "un paraguas"])
-def test_a_negative_prompt_on_something_else_changes_hats(control: str) -> None:
-    assert abs(hats("…", control).value - hats("…", "").value) > 0.05
+def test_a_negative_prompt_on_something_else_costs_subjects_rather_than_hats(control: str) -> None:
+    assert abs(hats("…", control).value - hats("…", "").value) < 0.1
+    lost = figures("…", "")["subject"].value - figures("…", control)["subject"].value
+    assert 0.05 < lost < 0.15
 
 
 def test_the_model_counts_to_three_and_draws_one_for_more() -> None:

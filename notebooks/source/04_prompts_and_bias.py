@@ -349,16 +349,16 @@ print(worn["with a hat"].value < worn["no hat"].value)
 measured("hats")
 
 # %% [markdown] lang="en"
-# *wearing a hat* puts one on nearly always; *with no hat* far too often: the model hears *hat*. As
-# negative prompts, the captions' own words (*with a hat*, *con sombrero*) take hats off; *hat* does
-# little, denials nothing or worse. Each language ends with a control: even an umbrella changes
-# hats.
+# *wearing a hat* puts one on nearly always, and *without a hat* leaves few. As negative prompts, the
+# captions' own words (*with a hat*, *con sombrero*) take hats off; bare *hat* does little, denials
+# nothing or worse. Each language ends with a control: an umbrella hardly changes the hats, but costs
+# about one subject in ten.
 
 # %% [markdown] lang="es"
-# *con sombrero* lo pone casi siempre; *with no hat* (sin sombrero), demasiadas veces: el modelo oye
-# *hat*. Como prompts negativos, las palabras de los textos (*with a hat*, *con sombrero*) quitan
-# sombreros; *sombrero* hace poco y las negaciones nada, o algo peor. La última fila es un control:
-# hasta un paraguas cambia los sombreros.
+# *con sombrero* lo pone casi siempre y *sin sombrero* deja pocos. Como prompts negativos, las
+# palabras de los textos (*with a hat*, *con sombrero*) quitan sombreros; *sombrero* a secas hace
+# poco y las negaciones nada, o algo peor. Cada idioma acaba con un control: un paraguas apenas
+# cambia los sombreros, pero estropea uno de cada diez sujetos.
 
 # %% [markdown] lang="en"
 # Why? A negative prompt is no order. It is a second text, and guidance walks *away* from what the

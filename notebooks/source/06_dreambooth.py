@@ -545,17 +545,19 @@ overfitting("full, no prior", say("Without a prior", "Sin conocimiento previo"))
 
 # %% tags=["nbval-check-output"]
 full = {row["steps"]: row for row in table.rows if row["model"] == "full, no prior"}
-print(full[400]["style"].value < full[0]["style"].value - 0.2)
+for steps in [0, 100, 400]:
+    print(steps, say("diversity", "diversidad"), f"{full[steps]['diversity'].value:.2f}")
 
 # %% [markdown] lang="en"
 # *The gap* is the way from any robot to the references. Plimo comes no closer after the first
-# hundred steps, while styles go on being lost, and any robot soon is Plimo. The model has learnt
-# these photos, not the thing: **overfitting**. Where would you stop?
+# hundred steps, while styles begin to go, any robot is soon Plimo, and pictures of one place grow
+# alike. The model has learnt these photos, not the thing: **overfitting**. Where would you stop?
 
 # %% [markdown] lang="es"
 # *La distancia* es la que va de un robot cualquiera a las referencias. Plimo no se acerca más tras
-# los cien primeros pasos, mientras los estilos se siguen perdiendo y cualquier robot es pronto
-# Plimo. El modelo ha aprendido estas fotos, no la cosa: **sobreajuste**. ¿Dónde pararías?
+# los cien primeros pasos, mientras los estilos empiezan a perderse, cualquier robot es pronto Plimo
+# y las imágenes de un mismo lugar salen casi iguales. El modelo ha aprendido estas fotos, no la
+# cosa: **sobreajuste**. ¿Dónde pararías?
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 2 · Read the curve
@@ -801,12 +803,12 @@ print(min(row["class_right"].value for row in full.values()) < 0.6)
 
 # %% [markdown] lang="en"
 # Robots stay robots all along, and Plimo comes as near. Styles still fade, for the prior was asked
-# about plain photos only. It takes more steps, and each asks the model twice.
+# about plain photos only. At first it is slower, and each step asks the model twice.
 
 # %% [markdown] lang="es"
 # Los robots siguen siendo robots todo el rato y Plimo llega igual de cerca. Los estilos aún se
-# pierden: solo se le preguntó por fotos sin estilo. Y hacen falta más pasos, cada uno con dos
-# preguntas al modelo.
+# pierden: solo se le preguntó por fotos sin estilo. Al principio va más lento, y en cada paso se
+# pregunta dos veces al modelo.
 
 # %% [markdown] lang="en"
 # ## Keep it
