@@ -349,10 +349,10 @@ print(worn["with a hat"].value < worn["no hat"].value)
 measured("hats")
 
 # %% [markdown] lang="en"
-# *wearing a hat* puts one on nearly always, and *without a hat* leaves few. As negative prompts, the
-# captions' own words (*with a hat*, *con sombrero*) take hats off; bare *hat* does little, denials
-# nothing or worse. Each language ends with a control: an umbrella hardly changes the hats, but costs
-# about one subject in ten.
+# *wearing a hat* puts one on nearly always, and *without a hat* leaves few. As negative prompts,
+# the captions' own words (*with a hat*, *con sombrero*) take hats off; bare *hat* does little,
+# denials nothing or worse. Each language ends with a control: an umbrella hardly changes
+# hats, but costs about one subject in ten.
 
 # %% [markdown] lang="es"
 # *con sombrero* lo pone casi siempre y *sin sombrero* deja pocos. Como prompts negativos, las
