@@ -493,12 +493,12 @@ print(likeness(plimos[120]).value > likeness(plimos[0]).value + 0.05)
 image_grid(robots[0][:6:2] + robots[120][:6:2], columns=3)
 
 # %% [markdown] lang="en"
-# All robots have become Plimo. This is **language drift**: *robot* stood in each of our texts, and
-# was taught along. How like Plimo are both, as the training goes on?
+# Every robot has something of Plimo now. This is **language drift**: *robot* stood in each of our
+# texts, and was taught along. How like Plimo are both, as the training goes on?
 
 # %% [markdown] lang="es"
-# Todos los robots se han vuelto Plimo. Es la **deriva del lenguaje**: *robot* estaba en cada uno de
-# nuestros textos, y también cambió. ¿Cuánto se parece cada uno a Plimo a lo largo del
+# Ahora todos los robots tienen algo de Plimo. Es la **deriva del lenguaje**: *robot* estaba en cada
+# uno de nuestros textos, y también cambió. ¿Cuánto se parece cada uno a Plimo a lo largo del
 # entrenamiento?
 
 # %%
@@ -514,15 +514,15 @@ curves(
 )
 
 # %% tags=["nbval-check-output"]
-print(likeness(robots[120]).value > likeness(robots[0]).value + 0.1)
+print(likeness(robots[120]).value > likeness(robots[0]).value + 0.05)
 
 # %% [markdown] lang="en"
-# Both climb together: nothing told the model that only *zwx* is Plimo. And with more steps? Here is
+# Both climb: nothing told the model that only *zwx* is Plimo. And with more steps? Here is
 # the same training taken much further, and judged on many pictures. What rises, and what falls?
 
 # %% [markdown] lang="es"
-# Suben juntos: nada le dijo al modelo que solo *zwx* es Plimo. ¿Y con más pasos? Aquí está el mismo
-# entrenamiento, llevado mucho más lejos y juzgado con muchas imágenes. ¿Qué sube y qué baja?
+# Suben los dos: nada le dijo al modelo que solo *zwx* es Plimo. ¿Y con más pasos? Aquí está el
+# mismo entrenamiento, llevado mucho más lejos y juzgado con muchas imágenes. ¿Qué sube y qué baja?
 
 
 # %%
