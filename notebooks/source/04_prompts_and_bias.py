@@ -356,9 +356,9 @@ measured("hats")
 
 # %% [markdown] lang="es"
 # *con sombrero* lo pone casi siempre y *sin sombrero* deja pocos. Como prompts negativos, las
-# palabras de los textos (*with a hat*, *con sombrero*) quitan sombreros; *sombrero* a secas hace
-# poco y las negaciones nada, o algo peor. Cada idioma acaba con un control: un paraguas apenas
-# cambia los sombreros, pero estropea uno de cada diez sujetos.
+# palabras de los textos (*with a hat*, *con sombrero*) quitan sombreros; *sombrero* hace poco y
+# las negaciones nada, o algo peor. Cada idioma acaba con un control: un paraguas apenas cambia los
+# sombreros, pero estropea uno de cada diez sujetos.
 
 # %% [markdown] lang="en"
 # Why? A negative prompt is no order. It is a second text, and guidance walks *away* from what the
@@ -407,7 +407,7 @@ my_negative = "sin sombrero"
 my_negative = ""
 
 # %% part="wrong"
-my_negative = "no quiero ningún sombrero"
+my_negative = "que no lleve sombrero"
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** The words that work are those of the captions the model was

@@ -555,9 +555,9 @@ for steps in [0, 100, 400]:
 
 # %% [markdown] lang="es"
 # *La distancia* es la que va de un robot cualquiera a las referencias. Plimo no se acerca más tras
-# los cien primeros pasos, mientras los estilos empiezan a perderse, cualquier robot es pronto Plimo
-# y las imágenes de un mismo lugar salen casi iguales. El modelo ha aprendido estas fotos, no la
-# cosa: **sobreajuste**. ¿Dónde pararías?
+# los cien primeros pasos, mientras los estilos se van perdiendo, cualquier robot es pronto Plimo y
+# las imágenes de un lugar salen casi iguales. El modelo ha aprendido estas fotos, no la cosa:
+# **sobreajuste**. ¿Dónde pararías?
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 2 · Read the curve
