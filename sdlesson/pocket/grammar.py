@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sdlesson.pocket.world import HATTED, UNCOUNTED, Scene
+from sdlesson.pocket.world import CASUALLY_HATTED, HATTED, UNCOUNTED, Scene
 
 LANGUAGES = ("en", "es")
 
@@ -294,5 +294,7 @@ def _said(name: str, hat: bool, rng: random.Random) -> bool | None:
     """Whether a caption says "with a hat" (True), "without a hat" (False) or nothing (None)."""
     if name not in HATTED:
         return None
+    if hat and name not in CASUALLY_HATTED:
+        return True
     chance = HAT_SAID if hat else NO_HAT_SAID.get(name, NO_HAT_SAID_OTHERWISE)
     return hat if rng.random() < chance else None

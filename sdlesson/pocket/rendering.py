@@ -40,6 +40,13 @@ HEADS: dict[str, tuple[float, float, float]] = {
 
 FLOATING_PLACES = ("space",)
 
+CELL_SHIFT_PX = 8
+"""Figures move by this much or not at all: what one latent stands for."""
+SINGLE_PX, RIDE_PX, SNIFFING_PX, SNIFFED_PX = 88, 112, 64, 44
+"""Width of a single thing, of a ride's canvas, of an animal that sniffs and of its flower."""
+ROW_PX = {2: 60, 3: 42}
+"""Width of each of two, and of each of three."""
+
 Placed = tuple[Image.Image, float, float]
 """A sprite, the x of its foot's centre and the y of its ground, in pixels."""
 
@@ -56,64 +63,54 @@ def render(scene: Scene) -> Image.Image:
 
 
 def _layout(scene: Scene, rng: random.Random) -> list[Placed]:
-    """Each sprite with the x of its foot's centre and the y of its ground, back to front."""
-    ground = rng.uniform(98, 112) if scene.place in FLOATING_PLACES else rng.uniform(108, 120)
-    flip = rng.random() < 0.5
+    """Each sprite with the x of its foot's centre and the y of its ground, back to front.
+
+    Everything looks the way its artwork looks, in one size for its kind of scene, and moves by
+    whole latents: what no caption says is small, so that a model can settle on it.
+    """
+    ground = _ground(scene, rng)
     figures = [
         _figure(*parts) for parts in zip(scene.subjects, scene.colours, scene.hats, strict=True)
     ]
     if scene.kind == "riding":
         rider, mount = figures
-        size = rng.uniform(66, 76)
-        ride = _scaled(_ride(rider, mount, scene.subjects[1]), size * 1.5, flip)
-        return [(ride, 64 + rng.uniform(-7, 7), ground)]
+        ride = _scaled(_ride(rider, mount, scene.subjects[1]), RIDE_PX)
+        return [(ride, SIZE_PX / 2 + rng.choice((-CELL_SHIFT_PX, 0, CELL_SHIFT_PX)), ground)]
     if scene.kind == "sniffing":
-        return _sniffing(figures[0], figures[1], flip, ground, rng)
+        return _sniffing(figures[0], figures[1], ground, rng)
     if scene.kind == "beside":
-        return _beside(figures, flip, ground, rng)
-    return _row(figures[0], scene.count, flip, ground, rng)
+        return _row([_scaled(f, ROW_PX[2]) for f in rng.sample(figures, 2)], ground)
+    if scene.count > 1:
+        return _row([_scaled(figures[0], ROW_PX[scene.count])] * scene.count, ground)
+    x = SIZE_PX / 2 + rng.choice((-CELL_SHIFT_PX, 0, CELL_SHIFT_PX))
+    return [(_scaled(figures[0], SINGLE_PX), x, ground)]
+
+
+def _ground(scene: Scene, rng: random.Random) -> int:
+    """One of two heights; who wears a hat stands on the lower one, or the hat would not fit."""
+    lower = 112 if scene.place in FLOATING_PLACES else 120
+    ground = lower - rng.choice((0, CELL_SHIFT_PX))
+    return 120 if any(scene.hats) else ground
 
 
 def _sniffing(
-    animal: Image.Image, flower: Image.Image, flip: bool, ground: float, rng: random.Random
+    animal: Image.Image, flower: Image.Image, ground: float, rng: random.Random
 ) -> list[Placed]:
-    """A flower under the nose of an animal, which looks left unless flipped."""
-    size = rng.uniform(56, 66)
-    side = -1 if flip else 1
-    middle = 64 + side * 14 + rng.uniform(-4, 4)
+    """A flower under the nose of an animal, which looks left."""
+    middle = 80 + rng.choice((-CELL_SHIFT_PX, 0))
     return [
-        (_scaled(flower, size * 0.68, False), middle - side * size * 0.66, ground),
-        (_scaled(animal, size, flip), middle, ground),
+        (_scaled(flower, SNIFFED_PX), middle - 42, ground),
+        (_scaled(animal, SNIFFING_PX), middle, ground),
     ]
 
 
-def _beside(
-    figures: list[Image.Image], swap: bool, ground: float, rng: random.Random
-) -> list[Placed]:
-    """Two things in the two halves of the picture, each looking either way."""
-    size = rng.uniform(52, 58)
-    order = list(zip(figures, (rng.random() < 0.5, rng.random() < 0.5), strict=True))
-    if swap:
-        order.reverse()
-    centres = (33 + rng.uniform(-3, 3), 95 + rng.uniform(-3, 3))
+def _row(figures: list[Image.Image], ground: float) -> list[Placed]:
+    """Two or three things side by side; the second of three stands a little further back."""
+    step = SIZE_PX / len(figures)
+    back = (0, CELL_SHIFT_PX, 0)
     return [
-        (_scaled(figure, size, mirrored), x, ground + rng.uniform(-2, 2))
-        for (figure, mirrored), x in zip(order, centres, strict=True)
-    ]
-
-
-def _row(
-    figure: Image.Image, count: int, flip: bool, ground: float, rng: random.Random
-) -> list[Placed]:
-    """One large thing, or two or three smaller ones side by side."""
-    if count == 1:
-        return [(_scaled(figure, rng.uniform(70, 88), flip), 64 + rng.uniform(-12, 12), ground)]
-    size = (54 if count == 2 else 42) + rng.uniform(-2, 3)
-    step = SIZE_PX / count
-    scaled = _scaled(figure, size, flip)
-    return [
-        (scaled, step * (i + 0.5) + rng.uniform(-3, 3), ground + rng.uniform(-6, 3))
-        for i in range(count)
+        (figure, step * (i + 0.5), ground - (back[i] if len(figures) == 3 else 0))
+        for i, figure in enumerate(figures)
     ]
 
 
@@ -167,11 +164,10 @@ def _recolour(sprite: Image.Image, painted: tuple[float, float], hue: float) -> 
     return Image.merge("RGBA", (*Image.merge("HSV", bands).convert("RGB").split(), alpha))
 
 
-def _scaled(figure: Image.Image, size: float, flip: bool) -> Image.Image:
+def _scaled(figure: Image.Image, size: int) -> Image.Image:
     """Resize so that a cell's width becomes `size` pixels."""
     height = round(size * figure.height / figure.width)
-    scaled = figure.resize((round(size), height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return scaled.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else scaled
+    return figure.resize((size, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def _shadow(image: Image.Image, x: float, ground: float, width: int) -> None:

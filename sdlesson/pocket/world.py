@@ -51,6 +51,9 @@ MAX_COUNT = 3
 
 HAT_WORN, COWBOY_HAT_WORN = 0.4, 0.7
 """How often those who can wear a hat do."""
+CASUALLY_HATTED: tuple[str, ...] = ("robot", "cowboy", "penguin")
+"""Whose hats captions often leave out, so that a negative prompt has something to remove. A hat on
+anybody else is always said."""
 
 FLOWER_YELLOW = 0.9
 """The bias on purpose: a flower whose colour the caption does not name is yellow this often."""
