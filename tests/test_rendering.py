@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdlesson.metrics import likeness
 from sdlesson.pocket import world
 from sdlesson.pocket.places import paint_place
-from sdlesson.pocket.rendering import HEADS, HUES, PAINTED_HUES, SEATS, render
+from sdlesson.pocket.rendering import HEADS, HUES, PAINTED_HUES, SEATS, figures, render
 from sdlesson.pocket.scenes import render_scenes, scene_at
 from sdlesson.pocket.styles import apply_style
 from sdlesson.pocket.world import Scene
@@ -80,6 +81,61 @@ def test_dabs_show_on_an_even_ground_and_follow_from_the_picture_alone():
     one, other = (apply_style("monet", grey, random.Random(seed)) for seed in (1, 2))
     assert one == other
     assert np.asarray(one).std() > 4
+
+
+def places_of(scenes: list[Scene]) -> set[tuple[int, int]]:
+    """Upper left corners of what stands on white, shadows aside."""
+    corners = set()
+    for scene in scenes:
+        figure = figures(scene)[0][0].getbbox()
+        saturation = np.asarray(render(scene).convert("HSV"))[..., 1]
+        rows, columns = np.nonzero(saturation > 90)
+        corners.add((columns.min() - figure[0], rows.min() - figure[1]))
+    return corners
+
+
+@pytest.mark.parametrize("kind", ["single", "riding"])
+def test_figures_look_one_way_and_move_by_whole_latents(kind):
+    subjects = ("pig",) if kind == "single" else ("cat", "pig")
+    bare = Scene(
+        kind, subjects, "white", "plain",
+        colours=(None,) * len(subjects), hats=(False,) * len(subjects),
+    )  # fmt: skip
+    corners = places_of([replace(bare, seed=seed) for seed in range(24)])
+    assert len(corners) == 6  # three places across, two grounds
+    for axis in (0, 1):
+        values = {corner[axis] for corner in corners}
+        assert all((value - min(values)) % 8 == 0 for value in values)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_ways_a_figure_may_look_hold_the_way_it_looks(seed):
+    rng = random.Random(seed)
+    while True:
+        scene = replace(world.sample_scene(rng), style="plain")
+        if scene.count == 1:
+            break
+    picture = render(scene)
+    for ways in figures(scene):
+        found = likeness(picture, ways)
+        # What stands in front of a thing may hide some of it, a hat may be cut off.
+        assert found.value > 0.9
+
+
+@pytest.mark.parametrize(
+    ("scene", "ways"),
+    [
+        (Scene("single", ("cat",), "white", "plain"), [1]),
+        (Scene("single", ("robot",), "white", "plain"), [2]),
+        (Scene("single", ("robot",), "white", "plain", hats=(True,)), [1]),
+        (Scene("single", ("car",), "white", "plain", colours=("red",)), [5]),
+        (Scene("single", ("car",), "white", "plain", colours=("red",), colour_named=True), [1]),
+        (Scene("riding", ("robot", "pig"), "white", "plain", 1, (None, None), False, (False,) * 2), [2]),
+        (Scene("beside", ("cat", "car"), "white", "plain", 1, (None, "red"), False, (False,) * 2), [1, 5]),
+    ],
+)  # fmt: skip
+def test_what_a_caption_leaves_open_is_among_the_ways(scene, ways):
+    assert [len(looks) for looks in figures(scene)] == ways
 
 
 def test_the_renderer_knows_every_seat_head_and_paint():

@@ -15,7 +15,8 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
 from sdlesson.downloads import verify_folder
-from sdlesson.pocket import assembly, autoencoder, denoiser, loop, train
+from sdlesson.pocket import assembly, autoencoder, denoiser, loop, scenes, sharpening, train
+from sdlesson.pocket.group_norm import FastGroupNorm
 from sdlesson.pocket.loop import Recipe, fit
 from sdlesson.pocket.tokenizer import train_tokenizer
 from sdlesson.pocket.world import SIZE_PX
@@ -132,6 +133,51 @@ def test_levels_where_noise_prevails_count_more_than_min_snr_says_and_no_more_th
     snr = torch.tensor([20.0, 5.0, 1.0, 0.25, 0.0625, 1e-4])
     expected = torch.tensor([0.25, 1.0, 1.0, 2.0, 4.0, 6.0])
     torch.testing.assert_close(denoiser.loss_weights(snr), expected)
+
+
+def test_stratified_timesteps_cover_the_schedule_evenly():
+    timesteps = denoiser.stratified_timesteps(50, 1_000, torch.Generator().manual_seed(0))
+    assert (timesteps // 20 == torch.arange(50)).all()
+    assert timesteps.unique().numel() == 50
+    many = denoiser.stratified_timesteps(4_000, 1_000, torch.Generator().manual_seed(1))
+    assert many.bincount(minlength=1_000).eq(4).float().mean() == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_fast_group_norm_is_group_norm(dtype):
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, 32, 6, 5)
+    inputs = (2 + torch.randn(shape, generator=generator)).to(dtype)
+    inputs = inputs.to(memory_format=torch.channels_last).requires_grad_()
+    weight, bias = (torch.randn(32, generator=generator, requires_grad=True) for _ in range(2))
+    gradient = torch.randn(shape, generator=generator)
+    reference = nn.functional.group_norm(inputs.float(), 8, weight, bias, 1e-5)
+    expected = torch.autograd.grad(reference, (inputs, weight, bias), gradient)
+    ours = FastGroupNorm.apply(inputs, weight, bias, 8, 1e-5)
+    found = torch.autograd.grad(ours, (inputs, weight, bias), gradient.to(dtype))
+    near = {"atol": 1e-4, "rtol": 1e-4} if dtype == torch.float32 else {"atol": 0.3, "rtol": 0.02}
+    torch.testing.assert_close(ours.float(), reference, **near)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.float(), other.float(), **near)
+
+
+def test_a_finished_decoder_learns_and_leaves_the_encoder(tmp_path, monkeypatch):
+    monkeypatch.setattr(sharpening, "ALONE_STEPS", 1)
+    torch.manual_seed(0)
+    vae = autoencoder.new_autoencoder()
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    bank = scenes.render_scenes(tmp_path, 4, seed=0)
+    latents = autoencoder.encode_scenes(vae, bank, "cpu")
+    recipe = replace(sharpening.RECIPE, steps=3, batch=2, warmup=1, ema_decay=0.1)
+    finished = sharpening.sharpen_decoder(vae, bank, latents, tmp_path, "cpu", recipe)
+    changed = {
+        name.split(".")[0]
+        for name, value in finished.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {"decoder", "post_quant_conv"}
+    rows = list(csv.DictReader((tmp_path / "decoder.csv").open()))
+    assert [float(row["weight"]) for row in rows] == [0]
 
 
 def test_training_captions_are_sometimes_empty_and_in_both_languages():

@@ -1,13 +1,15 @@
 """Is a picture good? Figures that say so, each with what it means and when it lies.
 
-The probe says what a picture shows, a CLIP how well it fits its words, a Fréchet distance how far
-a whole set is from another, and pixels whether colours are broken. A figure from few pictures is
-worth its interval, so shares and means carry theirs; `measured` opens what was counted on many.
+The probe says what a picture shows, likeness whether an eye would find it there, a CLIP how well it
+fits its words, a Fréchet distance how far a whole set is from another, and pixels whether colours
+are broken. A figure from few pictures is worth its interval, so shares and means carry theirs;
+`measured` opens what was counted on many.
 """
 
 from sdlesson.metrics.estimates import Mean, Share, mean, share, wilson_interval
 from sdlesson.metrics.frechet import frechet_distance, unbiased_frechet_distance
-from sdlesson.metrics.pixels import PixelStatistics, pixel_statistics
+from sdlesson.metrics.likeness import CLEAR, Likeness, likeness
+from sdlesson.metrics.pixels import PixelStatistics, fine_detail, pixel_statistics
 from sdlesson.metrics.scorers import (
     ClipScorer,
     clip_score,
@@ -19,7 +21,9 @@ from sdlesson.metrics.scorers import (
 from sdlesson.metrics.tables import Table, measured, write_table
 
 __all__ = [
+    "CLEAR",
     "ClipScorer",
+    "Likeness",
     "Mean",
     "PixelStatistics",
     "Share",
@@ -27,8 +31,10 @@ __all__ = [
     "clip_score",
     "clip_scorer",
     "diversity",
+    "fine_detail",
     "frechet_distance",
     "image_similarity",
+    "likeness",
     "mean",
     "measured",
     "pixel_statistics",

@@ -1,4 +1,4 @@
-"""How strong a picture's colours are: what too much guidance breaks first."""
+"""How strong a picture's colours are, and how fine its detail."""
 
 from __future__ import annotations
 
@@ -41,3 +41,22 @@ def pixel_statistics(image: Image.Image) -> PixelStatistics:
     clipped = (top == 255) | (bottom == 0)
     luma = pixels @ np.array(LUMA) / 255
     return PixelStatistics(float(saturation.mean()), float(clipped.mean()), float(luma.std()))
+
+
+def fine_detail(image: Image.Image, *, above_cycles: float = 32) -> float:
+    """Energy of the luma's waves with more than `above_cycles` periods across the picture.
+
+    Blur takes it away first. Noise and jagged edges have it too: it says that detail is there, not
+    that it is right. Compare pictures of one size and of the same scenes.
+
+    Returns:
+        The variance of luma, in [0, 1], that these waves carry.
+
+    Source: Parseval's theorem.
+    """
+    luma = np.asarray(image.convert("RGB")) @ np.array(LUMA) / 255  # (H, W)
+    height, width = luma.shape
+    rows = np.fft.fftfreq(height)[:, None] * height  # whole periods down the picture
+    columns = np.fft.fftfreq(width)[None] * width
+    energy = np.abs(np.fft.fft2(luma) / luma.size) ** 2
+    return float(energy[np.hypot(rows, columns) > above_cycles].sum())

@@ -60,7 +60,7 @@ def train_autoencoder(
         error = restored.float() - pixels
         pixel_loss = error.square().mean()
         kl = posterior.kl().mean()
-        loss = pixel_loss + EDGE_WEIGHT * _edges(error) + KL_WEIGHT * kl
+        loss = pixel_loss + EDGE_WEIGHT * edges(error) + KL_WEIGHT * kl
         return loss, {
             "mse": pixel_loss.item(),
             "psnr": psnr(restored.detach().float(), pixels),
@@ -113,7 +113,7 @@ def _batch(bank: np.ndarray, batch: int, whole: bool, generator: torch.Generator
     return to_unit_pixels(np.stack(crops))
 
 
-def _edges(error: Tensor) -> Tensor:
+def edges(error: Tensor) -> Tensor:
     """Squared error of the differences between neighbours: what keeps outlines sharp."""
     across = F.mse_loss(error[..., 1:], error[..., :-1])
     return across + F.mse_loss(error[..., 1:, :], error[..., :-1, :])

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from sdlesson.pocket.atlas import CELL_PX, sprites
 from sdlesson.pocket.places import paint_place
 from sdlesson.pocket.styles import apply_style
-from sdlesson.pocket.world import SIZE_PX, Scene
+from sdlesson.pocket.world import CASUALLY_HATTED, COLOURS, SIZE_PX, Scene
 
 HUES: dict[str, float] = {"red": 0.0, "yellow": 0.135, "green": 0.34, "blue": 0.60, "purple": 0.77}
 """Hue of each colour of the world, as a fraction of the circle."""
@@ -60,6 +60,44 @@ def render(scene: Scene) -> Image.Image:
             _shadow(image, x, ground, sprite.width)
         image.paste(sprite, (round(x - sprite.width / 2), round(ground - sprite.height)), sprite)
     return apply_style(scene.style, image, rng)
+
+
+def figures(scene: Scene) -> list[list[Image.Image]]:
+    """For each thing in a scene, the ways it can look there: RGBA, in the size it is drawn in.
+
+    A ride is one thing, rider and mount together. Where the caption leaves open a colour or a hat,
+    each of them is among the ways.
+    """
+    looks = [
+        [_figure(name, colour, hat) for colour in colours for hat in hats]
+        for name, colours, hats in zip(
+            scene.subjects, _open_colours(scene), _open_hats(scene), strict=True
+        )
+    ]
+    if scene.kind == "riding":
+        riders, mounts = looks
+        mount_name = scene.subjects[1]
+        return [[_scaled(_ride(r, m, mount_name), RIDE_PX) for r in riders for m in mounts]]
+    if scene.kind == "sniffing":
+        sizes = [SNIFFING_PX, SNIFFED_PX]
+    elif scene.kind == "beside":
+        sizes = [ROW_PX[2], ROW_PX[2]]
+    else:
+        sizes = [ROW_PX.get(scene.count, SINGLE_PX)]
+    return [[_scaled(f, size) for f in ways] for ways, size in zip(looks, sizes, strict=True)]
+
+
+def _open_colours(scene: Scene) -> list[tuple[str | None, ...]]:
+    return [
+        (colour,) if colour is None or scene.colour_named else COLOURS for colour in scene.colours
+    ]
+
+
+def _open_hats(scene: Scene) -> list[tuple[bool, ...]]:
+    return [
+        (False, True) if name in CASUALLY_HATTED and not hat else (hat,)
+        for name, hat in zip(scene.subjects, scene.hats, strict=True)
+    ]
 
 
 def _layout(scene: Scene, rng: random.Random) -> list[Placed]:
