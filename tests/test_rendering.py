@@ -122,6 +122,13 @@ def test_the_ways_a_figure_may_look_hold_the_way_it_looks(seed):
         assert found.value > 0.9
 
 
+def two(kind: world.Kind, first: str, second: str, colour: str | None) -> Scene:
+    """A bare scene of two."""
+    return Scene(
+        kind, (first, second), "white", "plain", colours=(None, colour), hats=(False, False)
+    )
+
+
 @pytest.mark.parametrize(
     ("scene", "ways"),
     [
@@ -130,8 +137,8 @@ def test_the_ways_a_figure_may_look_hold_the_way_it_looks(seed):
         (Scene("single", ("robot",), "white", "plain", hats=(True,)), [1]),
         (Scene("single", ("car",), "white", "plain", colours=("red",)), [5]),
         (Scene("single", ("car",), "white", "plain", colours=("red",), colour_named=True), [1]),
-        (Scene("riding", ("robot", "pig"), "white", "plain", 1, (None, None), False, (False,) * 2), [2]),
-        (Scene("beside", ("cat", "car"), "white", "plain", 1, (None, "red"), False, (False,) * 2), [1, 5]),
+        (two("riding", "robot", "pig", None), [2]),
+        (two("beside", "cat", "car", "red"), [1, 5]),
     ],
 )  # fmt: skip
 def test_what_a_caption_leaves_open_is_among_the_ways(scene, ways):

@@ -217,7 +217,7 @@ def smallest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_every_stage_runs_from_nothing_to_a_pipeline_that_draws(smallest):
     checkpoints, output = smallest
-    for name in ("vae", "probe", "clip", "denoiser"):
+    for name in ("vae", "probe", "clip", "decoder", "denoiser"):
         assert (checkpoints / f"{name}.pt").exists()
     verify_folder(output / "model")
     verify_folder(output / "scorer")

@@ -37,7 +37,7 @@ class Likeness(NamedTuple):
 
     @property
     def commitment(self) -> float:
-        """How much more the figure looks its own way than the other: near 0 is both ways at once."""
+        """How much more the figure looks its own way than the other; near 0 is both at once."""
         return self.value - self.mirrored
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from sdlesson.downloads import write_checksums
@@ -38,6 +38,7 @@ def package(
     A stage without a checkpoint keeps random weights.
     """
     vae = _restore(checkpoints / "vae.pt", new_autoencoder())
+    _finish_decoder(checkpoints / "decoder.pt", vae)
     vae.register_to_config(scaling_factor=1 / latents_std(vae.to(device), bank, device))
     denoiser = _restore(
         checkpoints / "denoiser.pt", Denoiser(new_text_encoder(tokenizer), new_unet())
@@ -104,6 +105,19 @@ def _restore(checkpoint: Path, model: Model) -> Model:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         model.load_state_dict(state["average"])
     return model.eval()
+
+
+def _finish_decoder(checkpoint: Path, vae: AutoencoderKL) -> None:
+    """Put in the decoder that learnt against a discriminator, where there is one."""
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
+        for part in ("decoder", "post_quant_conv"):
+            weights = {
+                name.removeprefix(f"{part}."): value
+                for name, value in state.items()
+                if name.startswith(f"{part}.")
+            }
+            vae.get_submodule(part).load_state_dict(weights)
 
 
 def _clear(folder: Path) -> None:

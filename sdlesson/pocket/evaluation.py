@@ -1,10 +1,11 @@
 """`make pocket-eval`: the table that every set of weights is judged by.
 
-First comes likeness, which no network computes; then what the probe reads, which can be fooled:
-the weights before these had 98.6% of subjects right by it, and horses with two heads. Prompts come from the grammar, for scenes that training never used; pictures are drawn with DDIM;
-the probe reads them. Beside each figure stand two ceilings: the probe's accuracy on real renders of
-the same scenes, and on those renders through the VAE and back. Writes `evaluation.json`, with a row
-for each subject and each held-out composition, and then the model card from it.
+First comes likeness, which no network computes; then what the probe reads, which can be fooled: the
+weights before these had 98.6% of subjects right by it, and horses with two heads. Prompts come from
+the grammar, for scenes that training never used; pictures are drawn with DDIM. Beside each figure
+stand two ceilings: the same figure on real renders of the same scenes, and on those renders through
+the VAE and back. Writes `evaluation.json`, with a row for each subject and each held-out composition,
+and then the model card from it.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ from sdlesson.pocket.world import CASUALLY_HATTED, SUBJECTS, Scene, sample_scene
 from sdlesson.probe import Probe, Reading
 
 EVALUATION_FILE = Path(__file__).parent / "evaluation.json"
-FIRST_SEED_FILE = Path(__file__).parent / "evaluation-seed-0.json"
-"""The table of the weights before these: of another seed, and an older recipe."""
+PREVIOUS_FILE = Path(__file__).parent / "evaluation-before.json"
+"""The table of the weights before these, on the world as it was drawn then."""
 STEPS = 25
 GUIDANCE_SCALE = 5.0
 """Chosen once, on seeds that the table does not use."""
@@ -117,8 +118,8 @@ def evaluate_sight(probe: Probe, sight: Sight) -> dict[str, Figure]:
     """Measure the rows that no network can flatter, and two that a glance would notice.
 
     Returns:
-        Rows: single_clear, ride_clear, held_out_ride_clear; commitment and fine_detail, as shares of
-        what real renders have; hats_unasked, on those whose hats captions never leave out.
+        Rows: single_clear, ride_clear, held_out_ride_clear; commitment and fine_detail, as shares
+        of what real renders have; hats_unasked, on those whose hats captions never leave out.
     """
     hatless = sight.singles.where(lambda s: s.subjects[0] not in CASUALLY_HATTED)
     return {

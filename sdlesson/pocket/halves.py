@@ -22,7 +22,7 @@ from torch import Tensor
 from sdlesson.downloads import ModelError
 from sdlesson.pocket.loop import write_checkpoint
 
-LEARNT = ("vae", "probe", "clip", "denoiser")
+LEARNT = ("vae", "probe", "clip", "decoder", "denoiser")
 """The stages that leave weights."""
 MAX_SHARD_BYTES = 15_000_000
 MAX_FILES = 8

@@ -35,4 +35,4 @@ fi
 # Whatever ends the training, its last checkpoints go home.
 trap '"$PYTHON" -m sdlesson.pocket.halves pack "$CHECKPOINTS" "$OUT"' EXIT
 "$PYTHON" -m sdlesson.pocket.train --folder "$CHECKPOINTS" --minutes 8 \
-    --stages scenes vae probe clip denoiser "$@"
+    --stages scenes vae probe clip decoder denoiser "$@"

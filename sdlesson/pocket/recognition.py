@@ -1,8 +1,8 @@
 """Would a student recognise it? Likeness of what was drawn to the figures its captions asked for.
 
 Beside each figure stands its ceiling: the same on real renders of the same scenes, and on those
-renders through the VAE and back. Scenes are unstyled, without hats, one figure each: a single thing,
-or a ride, rider and mount together.
+renders through the VAE and back. Scenes are unstyled, without hats, of one figure each: a single
+thing, or a ride, rider and mount together.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Recognised:
 
 
 def recognise(scenes: Sequence[Scene], draw: Redraw, restore: Redraw) -> Recognised:
-    """Draw the scenes, copy their renders through the VAE, and look for each figure in all of them."""
+    """Draw the scenes, copy their renders through the VAE, and look for each figure in all."""
     pictures = {
         "drawn": draw(scenes),
         "restored": restore(scenes),
@@ -63,7 +63,7 @@ def recognise(scenes: Sequence[Scene], draw: Redraw, restore: Redraw) -> Recogni
 
 
 def single_scenes(name: str, each: int) -> list[Scene]:
-    """`each` scenes of every subject, one thing in each, from a stream that training never draws."""
+    """`each` scenes of every subject, one thing in each; training never draws from their stream."""
     rng, left = random.Random(f"evaluation/{name}"), Counter(dict.fromkeys(SUBJECTS, each))
     scenes = []
     while left.total():

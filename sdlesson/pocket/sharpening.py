@@ -30,7 +30,7 @@ ALONE_STEPS = 150
 
 
 class Finisher(nn.Module):
-    """The decoder and its critic: one thing to train, with one loss, so that `fit` can resume it."""
+    """The decoder and its critic: one thing to train, by one loss, so that `fit` can resume it."""
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
@@ -49,7 +49,10 @@ class Finisher(nn.Module):
 
 
 def new_discriminator() -> nn.Sequential:
-    """Four convolutions that score patches: high for real ones (Isola et al. 2017, arXiv:1611.07004)."""
+    """Four convolutions that score patches, high for real ones.
+
+    Source: Isola et al. 2017, section 3.2.2, arXiv:1611.07004.
+    """
     layers: list[nn.Module] = []
     channels = 3
     for width, stride in ((32, 2), (64, 2), (128, 1)):

@@ -1,6 +1,6 @@
 """`make pocket`: train everything from nothing, or go on from the last checkpoint.
 
-Stages, in order: scenes, vae, probe, clip, denoiser, package. Each leaves its work in the
+Stages, in order: scenes, vae, probe, clip, decoder, denoiser, package. Each leaves its work in the
 checkpoint folder and is passed over when it is done; `--help` has the options. With `--minutes` the
 training stops by itself and says what is left; the same command goes on from there. Several
 processes of one thread share a training, here two of them:
@@ -26,7 +26,7 @@ import torch
 import torch.distributed as dist
 from transformers import CLIPTokenizer
 
-from sdlesson.pocket import autoencoder, denoiser, scorer
+from sdlesson.pocket import autoencoder, denoiser, scorer, sharpening
 from sdlesson.pocket.assembly import package
 from sdlesson.pocket.loop import OutOfTimeError, Recipe, is_first_process, process_count
 from sdlesson.pocket.scenes import render_scenes
@@ -36,7 +36,7 @@ from sdlesson.runtime import best_device
 SCENES = 40_000
 HELD_OUT_SHARE = 10
 """One held-out scene for the probe to so many training scenes."""
-STAGES = ("scenes", "vae", "probe", "clip", "denoiser", "package")
+STAGES = ("scenes", "vae", "probe", "clip", "decoder", "denoiser", "package")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -99,10 +99,16 @@ def _train(
         )
     if "clip" in options.stages:
         scorer.train_clip(tokenizer, bank, folder, device, recipe(scorer.CLIP_RECIPE), options.seed)
+    if not {"decoder", "denoiser"} & set(options.stages):
+        return
+    latents, scaling_factor = _from_the_first(
+        lambda: _stored_latents(bank, folder, device, recipe(autoencoder.RECIPE))
+    )
+    if "decoder" in options.stages:
+        vae = autoencoder.train_autoencoder(bank, folder, device, recipe(autoencoder.RECIPE))
+        vae.register_to_config(scaling_factor=scaling_factor)
+        sharpening.sharpen_decoder(vae, bank, latents, folder, device, recipe(sharpening.RECIPE))
     if "denoiser" in options.stages:
-        latents, scaling_factor = _from_the_first(
-            lambda: _stored_latents(bank, folder, device, recipe(autoencoder.RECIPE))
-        )
         denoiser.train_denoiser(
             tokenizer,
             latents,
