@@ -73,7 +73,7 @@ def test_training_says_what_is_left_when_its_minutes_are_over(tmp_path, capsys):
     train.main(["--folder", str(tmp_path), "--device", "cpu", "--scenes", "4", "--minutes", "0"])
     said = capsys.readouterr().out
     assert "step 0 of" in said
-    assert "left: vae, probe, clip, denoiser, package." in said
+    assert "left: vae, probe, clip, decoder, denoiser, package." in said
     assert json.loads((tmp_path / "runs.jsonl").read_text())["device"].startswith("CPU")
 
 

