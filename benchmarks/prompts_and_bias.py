@@ -31,8 +31,8 @@ from sdlesson.pocket import evaluation, judging
 from sdlesson.pocket.grammar import PLACE_WORDS, caption
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import (
+    CASUALLY_HATTED,
     COLOURS,
-    HATTED,
     MAX_COUNT,
     UNCOUNTED,
     Scene,
@@ -112,7 +112,7 @@ def main() -> None:
 
 def measure_hats(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
     """One row for each thing that a prompt or a negative prompt can say of a hat."""
-    wearers = _singles("hats", n, lambda s: s.subjects[0] in HATTED and s.count == 1)
+    wearers = _singles("hats", n, lambda s: s.subjects[0] in CASUALLY_HATTED and s.count == 1)
     scenes = [replace(scene, hats=(False,)) for scene in wearers]
     rows = []
     for language, said in HATS_SAID.items():
