@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from sdlesson.language import Text, say, set_language
 
@@ -14,7 +15,8 @@ EXAMPLE = Text(
     'example: sdlesson draw "an astronaut riding a horse on Mars" --out astronaut.png --seed 1',
     'ejemplo: sdlesson draw "un gato en la playa, al estilo de Monet" --out gato.png --seed 1',
 )
-BAD_INPUT = 2
+FAILED, BAD_INPUT = 1, 2
+MAX_PORT = 65_535
 LOOK_EVERY_S = 0.5
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -105,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bot.add_argument(
         "--port",
-        type=int,
+        type=_port,
         default=0,
         metavar="N",
         help=say(
@@ -165,7 +167,8 @@ def _draw(options: argparse.Namespace) -> int:
 def _bot(options: argparse.Namespace) -> int:
     """Run the bot until Ctrl-C or SIGTERM, then stop it gracefully."""
     try:
-        from sdlesson.bot import Bot, BotError, find_token
+        from sdlesson.bot import Bot, BotError
+        from sdlesson.bot.token import look_for_token
         from sdlesson.bot_api import BotApiServer
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
@@ -174,30 +177,67 @@ def _bot(options: argparse.Namespace) -> int:
     from sdlesson.downloads import ModelError
     from sdlesson.pipelines import load_pipeline
 
-    token = None if options.local else find_token()
+    server = None
     try:
+        token = None if options.local else look_for_token()
         server = None if token else BotApiServer(options.port)
         bot = Bot(load_pipeline(options.model), token=token, server=server)
-        is_over = _at_signals()
-        logging.getLogger("sdlesson.bot").addHandler(logging.StreamHandler())
-        bot.start()
-    except (ValueError, ModelError, BotError, OSError) as error:
+        with _until_signal() as is_over, _log_on_stderr("sdlesson.bot"):
+            bot.start()
+            print(say("Ctrl-C stops it.", "Ctrl-C lo detiene."), flush=True)
+            while bot.is_running and not is_over.wait(LOOK_EVERY_S):
+                pass  # on Windows, a wait without an end would not hear Ctrl-C
+            bot.stop()
+    except BotError as error:
+        _tell(f"sdlesson: {error}")
+        return FAILED
+    except (ValueError, ModelError, OSError) as error:
         _tell(f"sdlesson: {error}")
         return BAD_INPUT
-    print(say("Ctrl-C stops it.", "Ctrl-C lo detiene."), flush=True)
-    while bot.is_running and not is_over.wait(LOOK_EVERY_S):
-        pass  # on Windows, a wait without an end would not hear Ctrl-C
-    bot.stop()
+    finally:
+        if server is not None:
+            server.stop()
+    if bot.failure:
+        _tell(f"sdlesson: {bot.failure}")
+        return FAILED
     print(say("The bot has stopped.", "El bot se ha detenido."))
     return 0
 
 
-def _at_signals() -> threading.Event:
-    """Return what is set at Ctrl-C, or when the system asks the process to end."""
+@contextmanager
+def _until_signal() -> Iterator[threading.Event]:
+    """Give what is set at Ctrl-C, or when the system asks the process to end."""
     event = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: event.set())
-    return event
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: event.set()) for number in numbers]
+    try:
+        yield event
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _log_on_stderr(name: str) -> Iterator[None]:
+    handler = logging.StreamHandler()
+    logging.getLogger(name).addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger(name).removeHandler(handler)
+
+
+def _port(text: str) -> int:
+    """Read the number of a port; 0 is any that is free."""
+    number = int(text)
+    if not 0 <= number <= MAX_PORT:
+        raise argparse.ArgumentTypeError(
+            say(
+                f"{number} is no port: give 0 to {MAX_PORT}",
+                f"{number} no es un puerto: indica de 0 a {MAX_PORT}",
+            )
+        )
+    return number
 
 
 def _doctor(options: argparse.Namespace) -> int:

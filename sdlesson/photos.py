@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import os
-import warnings
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,7 +37,9 @@ class PhotoError(ValueError):
         return say(str(self), self._spanish)
 
 
-def open_photo(source: Source, *, size: int, name: str) -> Image.Image:
+def open_photo(
+    source: Source, *, size: int, name: str, max_pixels: int | None = None
+) -> Image.Image:
     """Open one photo as an RGB picture of size x size.
 
     It is turned as its camera says, laid on white where it is see-through, cropped to the square in
@@ -48,11 +49,12 @@ def open_photo(source: Source, *, size: int, name: str) -> Image.Image:
         source: A path, the bytes of a file, an open file, or a PIL image, which stays as it is.
         size: Pixels a side.
         name: What errors call it.
+        max_pixels: How many it may unpack to; by default as many as Pillow thinks harmless.
 
     Raises:
         PhotoError: It is missing, empty, damaged, too large, too small, or no photo.
     """
-    image = _flat(source) if isinstance(source, Image.Image) else _read(source, name)
+    image = _flat(source) if isinstance(source, Image.Image) else _read(source, name, max_pixels)
     width, height = image.size
     least = -(-size // MAX_ENLARGEMENT)
     if min(width, height) < least:
@@ -65,7 +67,9 @@ def open_photo(source: Source, *, size: int, name: str) -> Image.Image:
     return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 
 
-def _read(source: str | os.PathLike[str] | bytes | io.BufferedIOBase, name: str) -> Image.Image:
+def _read(
+    source: str | os.PathLike[str] | bytes | io.BufferedIOBase, name: str, max_pixels: int | None
+) -> Image.Image:
     data = _bytes(source, name)
     if not data:
         raise PhotoError(
@@ -74,7 +78,7 @@ def _read(source: str | os.PathLike[str] | bytes | io.BufferedIOBase, name: str)
         )
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         _learn_heic(name)
-    return _decode(io.BytesIO(data), name)
+    return _decode(io.BytesIO(data), name, max_pixels or Image.MAX_IMAGE_PIXELS or 0)
 
 
 def _bytes(source: str | os.PathLike[str] | bytes | io.BufferedIOBase, name: str) -> bytes:
@@ -97,22 +101,22 @@ def _bytes(source: str | os.PathLike[str] | bytes | io.BufferedIOBase, name: str
         ) from error
 
 
-def _decode(file: io.BytesIO, name: str) -> Image.Image:
+def _decode(file: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
     Image.init()
     known = [format_ for format_ in FORMATS if format_ in Image.OPEN]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of oddities in metadata that do not matter here
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=known) as image:
-                return _flat(image)
+        # No warning is turned off meanwhile: in a thread, that would be everybody's.
+        with Image.open(file, formats=known) as image:
+            if image.width * image.height > max_pixels:
+                raise Image.DecompressionBombError
+            return _flat(image)
     except UnidentifiedImageError as error:
         raise PhotoError(
             f"{name} is not a picture that can be read; give {', '.join(known)}",
             f"{name} no es una imagen que se pueda leer; da {', '.join(known)}",
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        limit = max_pixels // 1_000_000
         raise PhotoError(
             f"{name} unpacks to more than {limit} million pixels, which could fill the memory; "
             "save it smaller first",

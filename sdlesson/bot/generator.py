@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -19,10 +21,11 @@ from sdlesson.bot.results import Result
 from sdlesson.diffusion import embed
 from sdlesson.drawing import Drawing, develop, unread
 from sdlesson.photos import open_photo
-from sdlesson.pipelines import is_pocket
+from sdlesson.pipelines import LEARNED, is_pocket
 
 NEW_SEEDS = 1_000_000  # short enough to tell a friend
 PREVIEW_EVERY_S = 2.0  # the pocket model is done before; on a large one they cost a tenth of it
+PREVIEW_CELLS = 4  # a side
 POCKET_GUIDANCE = 5.0
 
 # (steps done, steps in all, pictures on the way by the number of their request)
@@ -77,7 +80,7 @@ class PipelineGenerator:
         for ours in (self._text, self._photo):
             ours.set_progress_bar_config(disable=True)
         self._preview_every_s = preview_every_s
-        self.model = str(pipe.name_or_path)
+        self.model = _public_name(str(pipe.name_or_path))
         self.size = pipe.unet.config.sample_size * pipe.vae_scale_factor
         self.defaults = Defaults(guidance_scale=POCKET_GUIDANCE) if is_pocket(pipe) else Defaults()
 
@@ -172,7 +175,23 @@ class _Watch:
         number = going_on[self._previews % len(going_on)]
         image, flagged = develop(pipe, latents[number : number + 1])
         self._previews, self._last_preview_s = self._previews + 1, time.perf_counter()
-        return {} if flagged else {number: image}
+        return {} if flagged else {number: _blurred(image)}
+
+
+def _blurred(image: Image.Image) -> Image.Image:
+    """Keep a picture's colours and no more: whether the checker will pass it is not known yet."""
+    few = image.resize((PREVIEW_CELLS, PREVIEW_CELLS), Image.Resampling.BOX)
+    return few.resize(image.size, Image.Resampling.BICUBIC)
+
+
+def _public_name(name: str) -> str:
+    """What users may know a model by: of a folder on this machine, its last name only."""
+    base, *taught = name.split(LEARNED)
+    is_hub_id = re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", base) and not Path(base).is_dir()
+    if not is_hub_id:
+        parts = [part for part in re.split(r"[/\\]", base) if part.strip(".")]
+        base = parts[-1] if parts else Path(base).resolve().name
+    return LEARNED.join([base, *taught])
 
 
 def _seeded(request: Request) -> Request:
