@@ -11,8 +11,10 @@ import io
 import logging
 import time
 from collections.abc import Callable, Sequence
+from inspect import ismethod
 from threading import RLock, Thread
 from typing import Protocol
+from weakref import WeakMethod
 
 from IPython.display import DisplayHandle
 from PIL import Image
@@ -77,20 +79,21 @@ class BotPanel:
     """
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
-        self._snapshot = snapshot
+        self._ask: Callable[[], Callable[[], Snapshot] | None] = lambda: snapshot
+        self._last: Snapshot | None = None
         self._handles: list[DisplayHandle] = []
         self._shown: object = None
         self._thread: Thread | None = None
         self._lock = RLock()
 
     def __repr__(self) -> str:
-        return "\n".join(_lines(self._snapshot()))
+        return "\n".join(_lines(self._look()))
 
     def _ipython_display_(self) -> None:
         """Show the bot below the running cell, and keep that up to date."""
         handle = DisplayHandle()
         with self._lock:
-            handle.display(_bundle(self._snapshot()), raw=True)
+            handle.display(_bundle(self._look()), raw=True)
             self._handles.append(handle)
         if in_notebook() and not (self._thread and self._thread.is_alive()):
             self._thread = Thread(target=self._watch, name="bot-panel", daemon=True)
@@ -99,7 +102,7 @@ class BotPanel:
     def refresh(self) -> None:
         """Show the bot as it is now, if that differs from what is shown."""
         with self._lock:
-            now = self._snapshot()
+            now = self._look()
             key = _key(now)
             if key == self._shown:
                 return
@@ -107,9 +110,20 @@ class BotPanel:
             for handle in self._handles:
                 handle.update(bundle, raw=True)
 
+    def _look(self) -> Snapshot:
+        """Ask for a snapshot; a bot that has stopped is not kept in memory for the panel's sake."""
+        with self._lock:
+            ask = self._ask()
+            if ask is not None:
+                self._last = ask()
+                if not self._last.running and ismethod(ask):
+                    self._ask = WeakMethod(ask)
+            assert self._last is not None
+            return self._last
+
     def _watch(self) -> None:
         try:
-            while self._snapshot().running:
+            while self._look().running:
                 self.refresh()
                 time.sleep(REFRESH_S)
             self.refresh()
