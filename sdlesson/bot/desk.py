@@ -202,9 +202,8 @@ class Desk:
 
     async def _say_elsewhere(self, asker: Asker) -> None:
         """Tell a user alone that the bot may not write where it was asked."""
-        is_private = asker.chat_id == asker.user_id
-        if is_private:
-            return  # the user has blocked the bot, and wants to hear nothing
+        if asker.chat_id > 0:
+            return  # a private chat: the user has blocked the bot, and wants to hear nothing
         if asker.user_id > 0:
             text = asker.words(texts.MAY_NOT_WRITE, chat=asker.title)
             sent = await self.delivery.say(Place(asker.user_id), text, once=True)
