@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from sdlesson.language import say
 
@@ -67,12 +68,13 @@ def no_line(error: BaseException) -> str:
     """
     certificates, proxies = _set(CERTIFICATE_VARIABLES), _set(PROXY_VARIABLES)
     if isinstance(error, OSError) and certificates:
-        names = " & ".join(certificates)
+        missing = [name for name in certificates if not Path(_value(name)).exists()]
+        name = (missing or certificates)[0]
         return say(
-            f"The certificates that {names} names cannot be read. Correct that variable, or "
-            f"take it away, and start the bot again.",
-            f"No se pueden leer los certificados que indica {names}. Corrige esa variable, o "
-            "quítala, y vuelve a poner en marcha el bot.",
+            f"The certificates that {name} names cannot be read. Correct that variable, or take "
+            "it away, and start again.",
+            f"No se pueden leer los certificados que indica {name}. Corrige esa variable, o "
+            "quítala, y vuelve a empezar.",
         )
     socks = [name for name in proxies if _value(name).lower().startswith("socks")]
     if socks and isinstance(error, RuntimeError | ImportError):

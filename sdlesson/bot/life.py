@@ -60,7 +60,7 @@ class Life:
             try:
                 loop.run_until_complete(_end_tasks())
                 loop.run_until_complete(loop.shutdown_default_executor())
-            except Exception as error:
+            except BaseException as error:
                 log.warning("the bot did not end in order", exc_info=error)
             loop.close()
             self._kept.close()

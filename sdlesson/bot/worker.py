@@ -199,11 +199,14 @@ class Worker:
             loop.call_soon_threadsafe(self._note_step, batch, step, steps, previews)
 
         def draw() -> Sequence[Result | None]:
-            return self.generator.draw(
-                [job.request for job in batch],
-                on_step=on_step,
-                stopped=lambda number: batch[number].cancel_asked,
-            )
+            try:
+                return self.generator.draw(
+                    [job.request for job in batch],
+                    on_step=on_step,
+                    stopped=lambda number: batch[number].cancel_asked,
+                )
+            except SystemExit as error:  # which would end the loop, and the bot with it
+                raise RuntimeError(f"a library wanted to end the process: {error!r}") from error
 
         results = await loop.run_in_executor(executor, draw)
         if not any(job.cancel_asked for job in batch):
