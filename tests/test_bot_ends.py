@@ -18,7 +18,7 @@ from sdlesson.bot.delivery import Delivery, Outcome, Place
 from sdlesson.bot.generator import PipelineGenerator
 from sdlesson.bot.life import Life
 from sdlesson.bot.logs import RingBuffer
-from sdlesson.bot.queue import FairQueue
+from sdlesson.bot.worker import Worker
 from sdlesson.bot_api import BotApiServer
 from sdlesson.language import set_language
 from sdlesson.widgets import BotPanel
@@ -39,7 +39,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     ("wish", "came"),
     [
         ("a cat --steps 20", is_picture),
-        ("a volcano --steps 20", lambda one: "withhold" in one.get("text", "")),
+        ("a volcano --steps 20", lambda one: "checker flagged" in one.get("text", "")),
     ],
     ids=["a picture", "a word"],
 )
@@ -106,10 +106,10 @@ def test_a_bot_that_dies_says_of_what_and_tells_its_users(monkeypatch) -> None:
     with talking() as talk:
         ana = talk.person()
 
-        def break_down(self: FairQueue, limit: int) -> None:
+        async def break_down(self: Worker, batch: object, executor: object) -> None:
             raise ZeroDivisionError("in the worker")
 
-        monkeypatch.setattr(FairQueue, "take", break_down)
+        monkeypatch.setattr(Worker, "_draw_batch", break_down)
         ana.says("a cat")
         wait_until(lambda: not talk.bot.is_running, 10)
         assert "ended by itself, of an error (ZeroDivisionError)" in talk.bot.failure

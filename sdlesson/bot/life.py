@@ -55,7 +55,8 @@ class Life:
         try:
             loop.run_until_complete(self._live())
         except BaseException as error:  # a library's SystemExit too: nobody else would tell of it
-            self._die(error, failures.died(error))
+            log.critical("the bot has ended by itself", exc_info=error)
+            self._fail(failures.died(error))
         finally:
             try:
                 loop.run_until_complete(_end_tasks())
@@ -71,7 +72,8 @@ class Life:
         try:
             application = self._build(self.worker)
         except Exception as error:  # what httpx raises depends on which setting is broken
-            self._die(error, failures.no_line(error))
+            log.error("the line to %s cannot be made (%s)", self._place, type(error).__name__)
+            self._fail(failures.no_line(error))
             return
         try:
             if await self._insist(lambda: self._open(application)):
@@ -82,9 +84,8 @@ class Life:
         finally:
             await _close(application, self.worker)
 
-    def _die(self, error: BaseException, sentence: str) -> None:
-        """Take down of what the bot has ended before it was told to."""
-        log.critical("the bot has ended by itself", exc_info=error)
+    def _fail(self, sentence: str) -> None:
+        """Take down why the bot ends without being told to."""
         if not self.is_to_stop.is_set():
             self.failure = sentence
             self._kept.tell(sentence)
@@ -124,8 +125,7 @@ class Life:
                 await action()
                 return True
             except InvalidToken:  # whose message holds the token
-                self.failure = failures.refused()
-                self._kept.tell(self.failure)
+                self._fail(failures.refused())
                 return False
             except Exception as error:  # whatever it is: who watches must not fall with the rest
                 self._note(error)
