@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Hashable, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.results import Result
+from sdlesson.copies import independent_copy
 from sdlesson.diffusion import embed
 from sdlesson.drawing import Drawing, develop, unread
 from sdlesson.photos import open_photo
@@ -67,12 +67,9 @@ class PipelineGenerator:
     def __init__(
         self, pipe: StableDiffusionPipeline, *, preview_every_s: float = PREVIEW_EVERY_S
     ) -> None:
+        self._text = independent_copy(pipe)
         if pipe.safety_checker is None:
             raise ValueError("a bot needs the safety checker; load the model with load_pipeline()")
-        # Copied are the parts that remember things, so that nobody else is disturbed.
-        parts = {name: deepcopy(getattr(pipe, name)) for name in ("scheduler", "tokenizer")}
-        self._text = StableDiffusionPipeline(**pipe.components | parts)
-        self._text.register_to_config(_name_or_path=pipe.name_or_path)
         self._photo = StableDiffusionImg2ImgPipeline(**self._text.components)
         for ours in (self._text, self._photo):
             ours.set_progress_bar_config(disable=True)

@@ -25,6 +25,7 @@ from ipywidgets import (  # type: ignore[import-untyped]
 from PIL import Image as Pictures
 from torch import Generator
 
+from sdlesson.copies import check_loaded
 from sdlesson.diffusion import Step, denoise
 from sdlesson.drawing import Drawing, develop, flag_note, prompt_notes
 from sdlesson.language import say
@@ -58,7 +59,7 @@ class Playground(VBox):
 
     def __init__(self, pipe: StableDiffusionPipeline) -> None:
         self.drawings: list[Drawing] = []
-        self._pipe = pipe
+        self._pipe = check_loaded(pipe)
         self._thread: Thread | None = None
         self._over = Event()  # set once the newest drawing may show nothing more
         self._over.set()
