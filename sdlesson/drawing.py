@@ -15,7 +15,7 @@ from sdlesson import images
 from sdlesson.copies import independent_copy
 from sdlesson.diffusion import decode_latents, embed
 from sdlesson.language import say
-from sdlesson.pipelines import LEARNED, is_pocket, load_pipeline
+from sdlesson.pipelines import LEARNED, is_pocket, load_pipeline, model_name
 from sdlesson.prompts import Unknown, cut_words, read_until, unknown_words
 from sdlesson.settings import (
     DEFAULT_STEPS,
@@ -150,7 +150,7 @@ def draw(
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
         scheduler=type(loaded.scheduler).__name__,
-        model=str(loaded.name_or_path),
+        model=model_name(loaded),
         flagged=flagged,
     )
 

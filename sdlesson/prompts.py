@@ -43,7 +43,12 @@ def unknown_words(prompt: str, *, taught: Iterable[str] = ()) -> list[Unknown]:
 
     Args:
         taught: Words that it has learned since it was made.
+
+    Raises:
+        ValueError: `taught` is one text, which would be read as letters.
     """
+    if isinstance(taught, str):
+        raise ValueError(f"taught={taught!r} must be a list of words; try [{taught!r}]")
     known = frozenset(word.casefold() for word in taught).union(*_vocabularies().values())
     words = dict.fromkeys(word for word in _words(prompt) if not _is_known(word, known))
     return [Unknown(word, _suggestions(word, known)) for word in words]

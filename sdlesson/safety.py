@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sdlesson.copies import check_loaded
+from sdlesson.images import list_pictures
 from sdlesson.language import say
 
 BATCH = 32
@@ -62,6 +63,7 @@ def flags(pipe: StableDiffusionPipeline, images: Sequence[Image.Image]) -> list[
     """
     if check_loaded(pipe).safety_checker is None:
         raise ValueError("this pipeline has no safety checker; load one with load_pipeline()")
+    images = list_pictures(images)
     batches = range(0, len(images), BATCH)
     return [flag for start in batches for flag in _look(pipe, images[start : start + BATCH])]
 

@@ -13,7 +13,8 @@ from peft import LoraConfig
 from PIL import Image
 
 import sdlesson
-from sdlesson.drawing import Drawing, draw, prompt_notes
+from sdlesson.drawing import Drawing, draw, prompt_notes, unread
+from sdlesson.diffusion import fresh_scheduler
 from sdlesson.images import picture_difference, read_settings, same_picture, save_png
 from sdlesson.pipelines import LEARNED
 from sdlesson.settings import MAX_SEED
@@ -257,7 +258,7 @@ def _silent(note: str) -> None:
 def test_one_side_alone_is_heeded(
     tiny: StableDiffusionPipeline, sides: dict[str, int], size: tuple[int, int]
 ) -> None:
-    drawing = drawing_module.draw("a", pipe=tiny, num_inference_steps=1, seed=0, **sides)
+    drawing = draw("a", pipe=tiny, num_inference_steps=1, seed=0, **sides)
     assert drawing.image.size == size
 
 
@@ -278,7 +279,7 @@ def test_what_is_cut_is_not_guessed_as_well_and_a_comma_parts_words(
 def test_the_last_step_that_is_promised_can_be_taken(tiny: StableDiffusionPipeline) -> None:
     for name in ("DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler"):
         tiny.scheduler = fresh_scheduler(tiny, name)
-        drawing = drawing_module.draw(
+        drawing = draw(
             "a", pipe=tiny, num_inference_steps=998, guidance_scale=1, height=8, width=8, seed=0
         )
         assert drawing.num_inference_steps == 998
@@ -289,4 +290,4 @@ def test_a_model_with_fewer_levels_of_noise_takes_fewer_steps(
 ) -> None:
     tiny.scheduler = type(tiny.scheduler).from_config(tiny.scheduler.config, num_train_timesteps=50)
     with pytest.raises(ValueError, match=r"num_inference_steps=49 must be .* from 1 to 48"):
-        drawing_module.draw("a", pipe=tiny, num_inference_steps=49)
+        draw("a", pipe=tiny, num_inference_steps=49)

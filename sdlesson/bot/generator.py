@@ -19,7 +19,7 @@ from sdlesson.copies import independent_copy
 from sdlesson.diffusion import embed
 from sdlesson.drawing import Drawing, develop, unread
 from sdlesson.photos import open_photo
-from sdlesson.pipelines import is_pocket
+from sdlesson.pipelines import is_pocket, model_name
 
 NEW_SEEDS = 1_000_000  # short enough to tell a friend
 PREVIEW_EVERY_S = 2.0  # the pocket model is done before; on a large one they cost a tenth of it
@@ -74,7 +74,7 @@ class PipelineGenerator:
         for ours in (self._text, self._photo):
             ours.set_progress_bar_config(disable=True)
         self._preview_every_s = preview_every_s
-        self.model = str(pipe.name_or_path)
+        self.model = model_name(pipe)
         self.size = pipe.unet.config.sample_size * pipe.vae_scale_factor
         self.defaults = Defaults(guidance_scale=POCKET_GUIDANCE) if is_pocket(pipe) else Defaults()
 

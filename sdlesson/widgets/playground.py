@@ -29,6 +29,7 @@ from sdlesson.copies import check_loaded
 from sdlesson.diffusion import Step, denoise
 from sdlesson.drawing import Drawing, develop, flag_note, prompt_notes
 from sdlesson.language import say
+from sdlesson.pipelines import model_name
 from sdlesson.settings import DEFAULT_STEPS
 from sdlesson.widgets.parts import Buttons, Card, Fields, Request, dress, png
 
@@ -162,7 +163,7 @@ class Playground(VBox):
                 self._show_preview(step, over)
                 previewing_s += time.perf_counter() - before_s
         image, flagged = develop(self._pipe, step.latents)
-        scheduler, model = type(self._pipe.scheduler).__name__, str(self._pipe.name_or_path)
+        scheduler, model = type(self._pipe.scheduler).__name__, model_name(self._pipe)
         drawing = Drawing(
             image, **asdict(request), scheduler=scheduler, model=model, flagged=flagged
         )
