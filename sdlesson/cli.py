@@ -58,18 +58,18 @@ class _Screen(io.TextIOBase):
 
     def isatty(self) -> bool:
         """Say whether a person is looking."""
-        return bool(self._stream) and self._stream.isatty()
+        return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:
         """Return the number of the file below."""
-        if not self._stream:
+        if self._stream is None:
             raise io.UnsupportedOperation("fileno")
         return self._stream.fileno()
 
     def _give_up(self) -> None:
         """Let what is left go nowhere; else Python would try again, and fail, as it ends."""
         stream, self._stream = self._stream, None
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, AttributeError):  # some streams have no file
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)

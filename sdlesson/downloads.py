@@ -168,7 +168,7 @@ def what_to_check(error: Exception | None) -> Text:
             return Text(
                 f"the variable {name} names no certificates that can be read: correct it, or take "
                 "it away",
-                f"la variable {name} no indica certificados que se puedan leer: corrígela o quítala",
+                f"la variable {name} no indica certificados legibles: corrígela o quítala",
             )
     proxies = [name for name in os.environ if name.upper() in PROXY_VARIABLES and os.environ[name]]
     if isinstance(error, ImportError):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 
-
 MAX_KEPT_BYTES = 160
 """Of a file's name, in the name of what becomes it: a name has 255 bytes at most."""
 

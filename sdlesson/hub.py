@@ -29,10 +29,26 @@ PARTS: dict[str, tuple[tuple[str | None, str | None], ...]] = {
     "scheduler": tuple(
         ("diffusers", f"{name}Scheduler")
         for name in (
-            "DDIM DDIMParallel DDPM DDPMParallel DEISMultistep DPMSolverMultistep DPMSolverSDE "
-            "DPMSolverSinglestep EulerAncestralDiscrete EulerDiscrete HeunDiscrete "
-            "KDPM2AncestralDiscrete KDPM2Discrete LCM LMSDiscrete PNDM SASolver TCD UniPCMultistep"
-        ).split()
+            "DDIM",
+            "DDIMParallel",
+            "DDPM",
+            "DDPMParallel",
+            "DEISMultistep",
+            "DPMSolverMultistep",
+            "DPMSolverSDE",
+            "DPMSolverSinglestep",
+            "EulerAncestralDiscrete",
+            "EulerDiscrete",
+            "HeunDiscrete",
+            "KDPM2AncestralDiscrete",
+            "KDPM2Discrete",
+            "LCM",
+            "LMSDiscrete",
+            "PNDM",
+            "SASolver",
+            "TCD",
+            "UniPCMultistep",
+        )
     ),
     "safety_checker": (("stable_diffusion", "StableDiffusionSafetyChecker"), (None, None)),
     "feature_extractor": (
@@ -55,8 +71,17 @@ KNOWN_SUFFIXES = frozenset(
 """The kinds of files that a folder may hold; none of them is ever run."""
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 CODE_KEYS = frozenset(
-    "attn_implementation _attn_implementation auto_map custom_pipelines quantization_config "
-    "transformers_weights vocab_file merges_file tokenizer_file".split()
+    [
+        "attn_implementation",
+        "_attn_implementation",
+        "auto_map",
+        "custom_pipelines",
+        "quantization_config",
+        "transformers_weights",
+        "vocab_file",
+        "merges_file",
+        "tokenizer_file",
+    ]
 )
 """What in a configuration names code to run, or files to read in place of the part's own."""
 PLAIN_ATTENTION = ("eager", "sdpa", None)
@@ -262,7 +287,9 @@ def _check_configuration(path: Path, found: Any) -> None:
     if not isinstance(found, dict):
         return
     for key, value in found.items():
-        harmless = PLAIN_ATTENTION if key.endswith("attn_implementation") else (None, {}, [])
+        harmless: tuple[Any, ...] = (
+            PLAIN_ATTENTION if key.endswith("attn_implementation") else (None, {}, [])
+        )
         if key in CODE_KEYS and value not in harmless:
             raise ModelError(
                 f"{path} sets {key} to {json.dumps(value)[:80]}, which could run code or read "

@@ -62,19 +62,19 @@ def as_rgb(image: Image.Image, name: str = "image") -> Image.Image:
     try:
         image.load()
         return (_levels(image, name) if image.mode[0] in "FI" else image).convert("RGB")
-    except (OSError, SyntaxError, AttributeError) as error:
-        raise ValueError(f"{name} is damaged ({error}); copy or download it again") from error
-    except ValueError as error:
-        if "closed" not in str(error):
+    except (AssertionError, ValueError) as error:  # of Pillow, by its version, without a file
+        if isinstance(error, ValueError) and "closed" not in str(error):
             raise
         raise ValueError(
             f"{name} was closed before it was read: open it again, or call image.load() in the "
             "`with` block"
         ) from error
+    except (OSError, SyntaxError, AttributeError) as error:
+        raise ValueError(f"{name} is damaged ({error}); copy or download it again") from error
 
 
 def _levels(image: Image.Image, name: str) -> Image.Image:
-    """Turn a picture of floats or of wide whole numbers, which `convert` would cut off, to bytes."""
+    """Turn floats or wide whole numbers, which `convert` would cut off, into levels of a byte."""
     numbers = np.asarray(image).astype(np.float64)
     if not np.isfinite(numbers).all() or numbers.min() < 0 or numbers.max() > 65535:
         low, high = numbers.min(), numbers.max()
@@ -110,7 +110,7 @@ def to_images(pixels: Tensor) -> list[Image.Image]:
     """
     if not isinstance(pixels, Tensor) or pixels.ndim != 4 or pixels.shape[1] != 3:
         shape = tuple(getattr(pixels, "shape", ()))
-        raise ValueError(f"pixels have shape {shape}, must be a tensor of (B, 3, H, W)")
+        raise ValueError(f"pixels have shape {shape}, must be (B, 3, H, W)")
     if not pixels.isfinite().all():
         in_float = pixels.dtype == torch.float32
         advice = "look for where they come from" if in_float else "decode in float32"
@@ -200,7 +200,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
         probe.unlink()
     except (OSError, ValueError) as error:  # the latter of a null byte
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"cannot write {path}: {reason}; choose another name or folder") from error
+        raise ValueError(f"cannot write {path}: {reason}; choose another folder") from error
     return path
 
 

@@ -109,7 +109,7 @@ def _choose_device(device: str | torch.device | None) -> str:
         "cuda": torch.cuda.device_count(),
         "mps": int(torch.backends.mps.is_available()),
     }
-    kind, _, number = str(device).partition(":")
+    kind, *_ = str(device).partition(":")
     if not count.get(kind):
         names = ", ".join(name for name, how_many in count.items() if how_many)
         raise ValueError(

@@ -13,8 +13,8 @@ from peft import LoraConfig
 from PIL import Image
 
 import sdlesson
-from sdlesson.drawing import Drawing, draw, prompt_notes, unread
 from sdlesson.diffusion import fresh_scheduler
+from sdlesson.drawing import Drawing, draw, prompt_notes, unread
 from sdlesson.images import picture_difference, read_settings, same_picture, save_png
 from sdlesson.pipelines import LEARNED
 from sdlesson.settings import MAX_SEED

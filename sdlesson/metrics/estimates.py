@@ -57,7 +57,9 @@ def share(flags: Iterable[bool]) -> Share:
     """
     values = [] if isinstance(flags, str) else list(flags)
     if isinstance(flags, str) or any(value not in (True, False) for value in values):
-        raise ValueError(f"flags={values or flags!r} must each be True or False; compare first, then count")
+        raise ValueError(
+            f"flags={values or flags!r} must each be True or False; compare first, then count"
+        )
     successes = sum(bool(value) for value in values)
     low, high = wilson_interval(successes, len(values))
     return Share(successes / len(values), low, high, len(values))
