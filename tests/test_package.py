@@ -152,7 +152,7 @@ def test_what_ci_installs_is_pinned_by_its_bytes_and_is_what_constraints_say():
     )
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert len(lines) == 2 * len(found)
-    versions = {canonicalize_name(name): version.split("+")[0] for name, version, _ in found}
+    versions = {canonicalize_name(name): version.split("+")[0] for name, version in found}
     assert versions.items() >= pins(ROOT / "constraints.txt").items()
 
 
