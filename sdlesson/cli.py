@@ -68,11 +68,11 @@ class _Screen(io.TextIOBase):
 
     def _give_up(self) -> None:
         """Let what is left go nowhere; else Python would try again, and fail, as it ends."""
-        stream, self._stream = self._stream, None
-        with suppress(OSError, ValueError, AttributeError):  # some streams have no file
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
+        with suppress(OSError, ValueError):  # some streams have no file
+            number, nowhere = self.fileno(), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
             os.close(nowhere)
+        self._stream = None
 
 
 def _parser() -> argparse.ArgumentParser:
