@@ -147,9 +147,7 @@ def test_the_build_backend_is_pinned_with_all_that_it_needs():
 
 def test_what_ci_installs_is_pinned_by_its_bytes_and_is_what_constraints_say():
     text = (ROOT / ".ci" / "requirements.txt").read_text(encoding="utf-8")
-    found = re.findall(
-        r"^([\w.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}$", text, re.MULTILINE
-    )
+    found = re.findall(r"^([\w.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}$", text, re.MULTILINE)
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert len(lines) == 2 * len(found)
     versions = {canonicalize_name(name): version.split("+")[0] for name, version in found}
