@@ -56,7 +56,9 @@ pocket-eval: $(STAMP) ## measure the pocket model and fill in its model card
 clean: ## remove the environments and caches; notebooks, weights and checkpoints stay
 	rm -rf $(VENV) $(COLAB_VENV) .pytest_cache .mypy_cache .ruff_cache build dist
 
-# Set-up: made once, and again when one of the files that describe it changes.
+# Set-up: made once, and again when one of the files that describe it changes. With HASHED, a file
+# of requirements with hashes, what is installed is in it, byte by byte; only the build backend comes
+# by the versions of pyproject.toml, since pip takes no hashes for it.
 
 $(STAMP): pyproject.toml constraints.txt
 	$(call set_up,$(VENV),constraints.txt)
@@ -71,7 +73,9 @@ define set_up
 	@echo "Setting up $(1) with the versions of $(2): once, a few minutes."
 	@$(PYTHON) -m venv $(1) || { echo \
 	  "$(PYTHON) could not make $(1); on Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
-	@$(1)/bin/python -m pip install --disable-pip-version-check --constraint $(2) \
-	  --editable '.[bot,dev]'
+	@$(if $(HASHED),$(1)/bin/python -m pip install --disable-pip-version-check --require-hashes \
+	  --requirement $(HASHED) && $(1)/bin/python -m pip install --disable-pip-version-check \
+	  --no-deps --editable .,$(1)/bin/python -m pip install \
+	  --disable-pip-version-check --constraint $(2) --editable '.[bot,dev]')
 	@touch $(1)/set-up-is-done
 endef

@@ -44,6 +44,12 @@ def repository() -> str:
     return project["urls"]["Repository"]
 
 
+def release() -> str:
+    """The tag of the release that these notebooks belong to: a tag stays, a branch moves."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return f"v{project['version']}"
+
+
 def badge(folder: str, name: str) -> str:
     """Markdown for the badge that opens one notebook in Colab."""
     owner_and_name = urlparse(repository()).path.strip("/")
@@ -56,7 +62,7 @@ def colab_cell(lesson: Lesson) -> str:
 
     Without --no-deps pip would replace the torch and the transformers that Colab ships.
     """
-    requirements = [f"sdlesson @ git+{repository()}", *lesson.colab_lacks]
+    requirements = [f"sdlesson @ git+{repository()}@{release()}", *lesson.colab_lacks]
     lines = [
         "import sys",
         "",

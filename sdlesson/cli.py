@@ -1,13 +1,15 @@
 """The command line: `sdlesson draw`, `sdlesson bot` and `sdlesson doctor`."""
 
 import argparse
+import io
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import TextIO
 
 from sdlesson.language import Text, say, set_language
 
@@ -26,12 +28,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if _environment_language().startswith("es"):
         set_language("es")
     _quiet_libraries()
-    options = _parser().parse_args(arguments)
-    run = {"draw": _draw, "bot": _bot, "doctor": _doctor}[options.command]
-    try:
-        return run(options)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    with redirect_stdout(_Screen(sys.stdout)), redirect_stderr(_Screen(sys.stderr)):
+        options = _parser().parse_args(arguments)
+        run = {"draw": _draw, "bot": _bot, "doctor": _doctor}[options.command]
+        try:
+            return run(options)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+
+class _Screen(io.TextIOBase):
+    """A stream that may be narrow, full or gone: what cannot be shown does not undo the work."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Show a text, with `?` for each letter that the stream does not have."""
+        try:
+            if self._stream:
+                encoding = self._stream.encoding or "utf-8"
+                self._stream.write(text.encode(encoding, "replace").decode(encoding))
+                self._stream.flush()
+        except (OSError, ValueError):  # full, or closed
+            self._give_up()
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: everything is shown at once."""
+
+    def isatty(self) -> bool:
+        """Say whether a person is looking."""
+        return self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the number of the file below."""
+        if self._stream is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._stream.fileno()
+
+    def _give_up(self) -> None:
+        """Let what is left go nowhere; else Python would try again, and fail, as it ends."""
+        with suppress(OSError, ValueError):  # some streams have no file
+            number, nowhere = self.fileno(), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+        self._stream = None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,7 +5,6 @@ shown them and names the noise; a scheduler takes some of it away; and so on, do
 """
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from inspect import signature
 
@@ -15,8 +14,15 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Generator, Tensor
 
+from sdlesson.copies import check_loaded, copy_scheduler, in_float32, own_tokenizer
 from sdlesson.images import to_images
-from sdlesson.settings import check_guidance, check_size, check_steps, pair_prompts
+from sdlesson.settings import (
+    check_guidance,
+    check_size,
+    check_steps,
+    list_texts,
+    pair_prompts,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +72,15 @@ def denoise(
     Raises:
         ValueError: A setting is outside its range, lengths differ, or the model predicts no noise.
     """
+    check_loaded(pipe)
     check_steps(num_inference_steps)
     check_guidance(guidance_scale)
     check_size(height=height, width=width)
+    _check_generator(generator)
     prompts, negatives = pair_prompts(prompt, negative_prompt)
     generator = Generator("cpu") if generator is None else generator
     scheduler = fresh_scheduler(pipe)
+    check_steps(num_inference_steps, scheduler.config.num_train_timesteps)
     scheduler.set_timesteps(num_inference_steps, device=pipe._execution_device)
     noise = draw_noise(pipe, len(prompts), generator, height=height, width=width)
     latents = noise * scheduler.init_noise_sigma
@@ -90,6 +99,7 @@ def fresh_scheduler(pipe: StableDiffusionPipeline, name: str | None = None) -> S
     Raises:
         ValueError: The model predicts no noise, or there is no such scheduler for it.
     """
+    check_loaded(pipe)
     predicted = pipe.scheduler.config.get("prediction_type", "epsilon")
     if predicted != "epsilon":
         raise ValueError(
@@ -97,7 +107,7 @@ def fresh_scheduler(pipe: StableDiffusionPipeline, name: str | None = None) -> S
             "load a model such as Stable Diffusion 1.5"
         )
     if name is None or name == type(pipe.scheduler).__name__:
-        return deepcopy(pipe.scheduler)
+        return copy_scheduler(pipe.scheduler)
     # Those that take the levels of noise the model was trained on, and lack no other library.
     classes = {
         found.__name__: found
@@ -126,6 +136,7 @@ def draw_noise(
     Raises:
         ValueError: There is a list of generators, and not one for each.
     """
+    _check_generator(generator)
     if isinstance(generator, list) and len(generator) != count:
         found = f"{len(generator)} generators for {count} prompts"
         raise ValueError(f"{found}; give one for each, or one for all")
@@ -158,7 +169,10 @@ def denoise_latents(
 
 def embed(pipe: StableDiffusionPipeline, texts: list[str]) -> Tensor:
     """Turn texts into what the U-Net reads: (B, tokens, channels), cut or padded to one length."""
-    encoding = pipe.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
+    tokenizer = own_tokenizer(pipe.tokenizer)
+    # A word that was learned by textual inversion may stand for many tokens.
+    texts = pipe.maybe_convert_prompt(list_texts(texts=texts), tokenizer)
+    encoding = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
     tokens = encoding.input_ids.to(pipe._execution_device)  # (B, tokens)
     return pipe.text_encoder(tokens).last_hidden_state
 
@@ -270,8 +284,9 @@ def decode(pipe: StableDiffusionPipeline, latents: Tensor) -> list[Image.Image]:
     Raises:
         ValueError: The shape is not (B, 4, H/8, W/8), or the pictures come out as NaN.
     """
-    if latents.ndim != 4:
-        shape = tuple(latents.shape)
+    check_loaded(pipe)
+    if not isinstance(latents, Tensor) or latents.ndim != 4:
+        shape = tuple(getattr(latents, "shape", ()))
         raise ValueError(f"latents have shape {shape}, must be (B, 4, H/8, W/8); try latents[None]")
     return to_images(decode_latents(pipe.vae, latents.to(pipe._execution_device, pipe.vae.dtype)))
 
@@ -285,14 +300,19 @@ def decode_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     """
     pixels = vae.decode(latents / vae.config.scaling_factor).sample
     if not pixels.isfinite().all() and vae.dtype != torch.float32:
-        half = vae.dtype
-        vae.to(torch.float32)
-        try:
-            pixels = vae.decode(latents.float() / vae.config.scaling_factor).sample
-        finally:
-            vae.to(half)  # the rest of the pipeline counts on it
+        pixels = in_float32(vae).decode(latents.float() / vae.config.scaling_factor).sample
     if not pixels.isfinite().all():
-        raise ValueError(
-            "the picture came out as NaN: lower guidance_scale, or load with dtype=torch.float32"
-        )
+        in_float = {vae.dtype, latents.dtype} == {torch.float32}
+        advice = "load the model again" if in_float else "load with dtype=torch.float32"
+        raise ValueError(f"the picture came out as NaN: lower guidance_scale, or {advice}")
     return pixels
+
+
+def _check_generator(generator: object) -> None:
+    """Refuse what makes no noise, such as the number that a generator is to be seeded with."""
+    each = generator if isinstance(generator, list) and generator else [generator]
+    if not all(isinstance(one, Generator | None) for one in each):
+        raise ValueError(
+            f"generator={generator!r} must be a torch.Generator, or a list with one for each "
+            "prompt; try torch.Generator('cpu').manual_seed(5)"
+        )

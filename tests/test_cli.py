@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -206,6 +207,76 @@ def test_the_module_draws_with_the_pocket_model_from_a_bare_shell(
     assert done.stdout == "Saved beach.png (pocket, 128 x 128, seed 1)\n"
     assert done.stderr == 'The pocket model does not know "quokka"; it will guess.\n'  # no bar
     assert [path.name for path in tmp_path.iterdir()] == ["beach.png"]
+
+
+def run_draw(
+    folder: Path, prompt: str | bytes, out: str | bytes, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """Draw in a process of its own, as a shell starts it; options go to `subprocess.run`."""
+    steps, variables = ["--steps", "1", "--seed", "1"], options.pop("variables", {})
+    home = {"PYTHONPATH": str(Path(sdlesson.__file__).parents[1])}
+    return subprocess.run(
+        [sys.executable, "-m", "sdlesson", "draw", prompt, "--out", out, *steps, *_model(folder)],
+        env={**os.environ, **home, **variables},
+        stderr=subprocess.PIPE,
+        check=False,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}, {"LANG": "es_ES"}],
+    ids=str,
+)
+def test_a_narrow_terminal_shows_what_it_can(
+    tiny_folder: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    out = tmp_path / "猫 canción.png"
+    narrow = {"PYTHONIOENCODING": "ascii", **variables}
+    done = run_draw(tiny_folder, "a", out, variables=narrow, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"canci?n.png" in done.stdout or "canción.png".encode("cp1252") in done.stdout
+    assert out.is_file()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_the_output_does_not_undo_the_picture(
+    tiny_folder: Path, tmp_path: Path, unbuffered: str
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        variables = {"PYTHONUNBUFFERED": unbuffered}
+        done = run_draw(tiny_folder, "a", tmp_path / "a.png", stdout=full, variables=variables)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "a.png").is_file()
+
+
+def test_a_reader_that_went_away_does_not_undo_the_picture(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run_draw(tiny_folder, "a", tmp_path / "a.png", stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "a.png").is_file()
+
+
+def test_bytes_that_are_no_letters_are_one_sentence(tiny_folder: Path, tmp_path: Path) -> None:
+    done = run_draw(tiny_folder, b"caf\xe9", tmp_path / "a.png", stdout=subprocess.PIPE)
+    assert done.returncode == cli.BAD_INPUT
+    assert b"which is no letter" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_file_named_in_other_bytes_is_written_and_told(tiny_folder: Path, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    done = run_draw(tiny_folder, "a", name, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Saved" in done.stdout
+    assert Path(os.fsdecode(name)).is_file()
 
 
 def _model(folder: Path) -> list[str]:

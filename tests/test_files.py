@@ -52,3 +52,17 @@ def test_what_a_killed_writer_left_goes_with_the_next_and_a_living_ones_stays(
     assert not left.exists()
     assert len(list(tmp_path.iterdir())) == 4  # the file, and the three that are not its leftovers
     assert kept.exists()
+
+
+@pytest.mark.parametrize("size", [160, 161, 245, 250, 255])
+@pytest.mark.parametrize("letter", ["a", "é"])
+def test_a_name_as_long_as_they_may_be_is_written_and_cleared_up(
+    tmp_path: Path, size: int, letter: str
+) -> None:
+    length = (size - len(".png")) // len(letter.encode())
+    path = tmp_path / (letter * length + ".png")
+    other = path.with_name("x" + path.name[1:])
+    for name in (path, other):
+        with whole(name) as partial:
+            partial.touch()
+    assert {found.name for found in tmp_path.iterdir()} == {path.name, other.name}

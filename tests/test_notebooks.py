@@ -326,6 +326,8 @@ def test_colab_installs_only_what_it_lacks(path):
     quoted = [text for line in installs for text in re.findall(r'"([^"]+)"', line)]
     names = {Requirement(text).name for text in quoted}
     assert "sdlesson" in names
+    (course,) = [text for text in quoted if Requirement(text).name == "sdlesson"]
+    assert course.endswith(f"@v{PROJECT['version']}"), "a release stays as it is, a branch moves"
     assert not names & (COLAB_SHIPS.keys() | COLAB_SHIPS_UNVERSIONED)
 
 

@@ -135,6 +135,37 @@ def test_constraints_pin_every_declared_package_within_its_range(name):
         assert requirement.specifier.contains(version), f"{line} leaves out {version}"
 
 
+def test_the_build_backend_is_pinned_with_all_that_it_needs():
+    pinned = pins(ROOT / "constraints.txt")
+    backend = {Requirement(line) for line in PYPROJECT["build-system"]["requires"]}
+    for requirement in backend:
+        assert str(requirement.specifier) == f"=={pinned[canonicalize_name(requirement.name)]}"
+    needed = {"hatchling"} | names([line for line in metadata.requires("hatchling") or []])
+    needed -= {"tomli"}  # for Pythons older than the course's
+    assert needed <= {canonicalize_name(requirement.name) for requirement in backend}
+
+
+def test_what_ci_installs_is_pinned_by_its_bytes_and_is_what_constraints_say():
+    text = (ROOT / ".ci" / "requirements.txt").read_text(encoding="utf-8")
+    found = re.findall(r"^([\w.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}$", text, re.MULTILINE)
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(lines) == 2 * len(found)
+    versions = {canonicalize_name(name): version.split("+")[0] for name, version in found}
+    assert versions.items() >= pins(ROOT / "constraints.txt").items()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=str)
+def test_workflows_use_actions_by_commit_and_may_do_little(path):
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert "permissions" not in job
+        used = [step for step in job["steps"] if "uses" in step]
+        assert all(re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", step["uses"]) for step in used)
+        checkouts = [step for step in used if step["uses"].startswith("actions/checkout@")]
+        assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
 def test_the_lower_bounds_are_not_above_what_colab_ships():
     shipped = pins(ROOT / "constraints-colab.txt")
     assert shipped["diffusers"] == "0.39.0"

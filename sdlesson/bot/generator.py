@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Callable, Hashable, Sequence
-from copy import deepcopy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -18,10 +15,11 @@ from torch import Tensor
 
 from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.results import Result
+from sdlesson.copies import independent_copy
 from sdlesson.diffusion import embed
 from sdlesson.drawing import Drawing, develop, unread
 from sdlesson.photos import open_photo
-from sdlesson.pipelines import LEARNED, is_pocket
+from sdlesson.pipelines import is_pocket, model_name
 
 NEW_SEEDS = 1_000_000  # short enough to tell a friend
 PREVIEW_EVERY_S = 2.0  # the pocket model is done before; on a large one they cost a tenth of it
@@ -70,17 +68,14 @@ class PipelineGenerator:
     def __init__(
         self, pipe: StableDiffusionPipeline, *, preview_every_s: float = PREVIEW_EVERY_S
     ) -> None:
+        self._text = independent_copy(pipe)
         if pipe.safety_checker is None:
             raise ValueError("a bot needs the safety checker; load the model with load_pipeline()")
-        # Copied are the parts that remember things, so that nobody else is disturbed.
-        parts = {name: deepcopy(getattr(pipe, name)) for name in ("scheduler", "tokenizer")}
-        self._text = StableDiffusionPipeline(**pipe.components | parts)
-        self._text.register_to_config(_name_or_path=pipe.name_or_path)
         self._photo = StableDiffusionImg2ImgPipeline(**self._text.components)
         for ours in (self._text, self._photo):
             ours.set_progress_bar_config(disable=True)
         self._preview_every_s = preview_every_s
-        self.model = _public_name(str(pipe.name_or_path))
+        self.model = model_name(pipe)
         self.size = pipe.unet.config.sample_size * pipe.vae_scale_factor
         self.defaults = Defaults(guidance_scale=POCKET_GUIDANCE) if is_pocket(pipe) else Defaults()
 
@@ -182,16 +177,6 @@ def _blurred(image: Image.Image) -> Image.Image:
     """Keep a picture's colours and no more: whether the checker will pass it is not known yet."""
     few = image.resize((PREVIEW_CELLS, PREVIEW_CELLS), Image.Resampling.BOX)
     return few.resize(image.size, Image.Resampling.BICUBIC)
-
-
-def _public_name(name: str) -> str:
-    """What users may know a model by: of a folder on this machine, its last name only."""
-    base, *taught = name.split(LEARNED)
-    is_hub_id = re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", base) and not Path(base).is_dir()
-    if not is_hub_id:
-        parts = [part for part in re.split(r"[/\\]", base) if part.strip(".")]
-        base = parts[-1] if parts else Path(base).resolve().name
-    return LEARNED.join([base, *taught])
 
 
 def _seeded(request: Request) -> Request:

@@ -17,6 +17,7 @@ from sdlesson.diffusion import fresh_scheduler
 from sdlesson.drawing import Drawing
 from sdlesson.experiments.batches import Drawn, Settings
 from sdlesson.images import check_output, read_settings, save_png
+from sdlesson.pipelines import model_name
 
 Finished = tuple[Drawing, float]
 """A picture, and the seconds that it took."""
@@ -67,7 +68,7 @@ class Album:
             num_inference_steps=settings.num_inference_steps,
             guidance_scale=settings.guidance_scale,
             scheduler=settings.scheduler,
-            model=str(self._pipe.name_or_path),
+            model=model_name(self._pipe),
             flagged=drawn.flagged,
         )
         if self._folder is None:
@@ -85,7 +86,7 @@ class Album:
         """Name all that decides a picture, as the text that its PNG carries."""
         scheduler = fresh_scheduler(self._pipe, settings.scheduler).to_json_string()
         return {name: str(value) for name, value in asdict(settings).items()} | {
-            "model": str(self._pipe.name_or_path),
+            "model": model_name(self._pipe),
             "diffusers": diffusers.__version__,
             "fingerprint": _digest({"weights": self._weights, "scheduler": scheduler}),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sdlesson.drawing import develop
 from sdlesson.finetuning.job import Job
 from sdlesson.finetuning.machine import idle_parts, moved
 from sdlesson.images import read_settings, save_png
+from sdlesson.pipelines import short_name
 from sdlesson.settings import DEFAULT_STEPS, MAX_SEED
 
 FOLDER_NAME = "class_images"
@@ -93,7 +95,9 @@ def _draw(job: Job, prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[
 
 def _origin(job: Job, seed: int) -> dict[str, str]:
     prompt, size = job.settings.class_prompt, str(job.size)
-    return {"prompt": prompt, "seed": str(seed), "model": job.model, "size": size}
+    digest = hashlib.sha256(job.model.encode()).hexdigest()  # two folders may share a name
+    model = {"model": short_name(job.model), "model_sha256": digest}
+    return {"prompt": prompt, "seed": str(seed), "size": size, **model}
 
 
 def _path(job: Job, seed: int) -> Path:

@@ -55,9 +55,11 @@ def share(flags: Iterable[bool]) -> Share:
     Raises:
         ValueError: There is nothing to count, or something is neither true nor false.
     """
-    values = list(flags)
-    if any(value not in (True, False) for value in values):
-        raise ValueError(f"flags={values!r} must each be True or False; compare first, then count")
+    values = [] if isinstance(flags, str) else list(flags)
+    if isinstance(flags, str) or any(value not in (True, False) for value in values):
+        raise ValueError(
+            f"flags={values or flags!r} must each be True or False; compare first, then count"
+        )
     successes = sum(bool(value) for value in values)
     low, high = wilson_interval(successes, len(values))
     return Share(successes / len(values), low, high, len(values))
@@ -89,6 +91,8 @@ def mean(values: Iterable[float]) -> Mean:
 
     Source: Student 1908, doi:10.2307/2331554.
     """
+    if isinstance(values, str):
+        raise ValueError(f"values={values!r} must be a list of numbers, not a text")
     numbers = [float(value) for value in values]
     n = len(numbers)
     if n < 2 or not all(map(math.isfinite, numbers)):

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from sdlesson.images import as_rgb
+
 LUMA = (0.299, 0.587, 0.114)
 """How bright red, green and blue look (ITU-R BT.601)."""
 
@@ -35,7 +37,7 @@ def pixel_statistics(image: Image.Image) -> PixelStatistics:
 
     Source: Smith 1978, doi:10.1145/800248.807361 (HSV's saturation).
     """
-    pixels = np.asarray(image.convert("RGB"))  # (H, W, 3)
+    pixels = np.asarray(as_rgb(image))  # (H, W, 3)
     top, bottom = pixels.max(2), pixels.min(2)
     saturation = (top - bottom) / np.maximum(top, 1)
     clipped = (top == 255) | (bottom == 0)

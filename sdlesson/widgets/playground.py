@@ -25,9 +25,11 @@ from ipywidgets import (  # type: ignore[import-untyped]
 from PIL import Image as Pictures
 from torch import Generator
 
+from sdlesson.copies import check_loaded
 from sdlesson.diffusion import Step, denoise
 from sdlesson.drawing import Drawing, develop, flag_note, prompt_notes
 from sdlesson.language import say
+from sdlesson.pipelines import model_name
 from sdlesson.settings import DEFAULT_STEPS
 from sdlesson.widgets.parts import Buttons, Card, Fields, Request, dress, png
 
@@ -58,7 +60,7 @@ class Playground(VBox):
 
     def __init__(self, pipe: StableDiffusionPipeline) -> None:
         self.drawings: list[Drawing] = []
-        self._pipe = pipe
+        self._pipe = check_loaded(pipe)
         self._thread: Thread | None = None
         self._over = Event()  # set once the newest drawing may show nothing more
         self._over.set()
@@ -161,7 +163,7 @@ class Playground(VBox):
                 self._show_preview(step, over)
                 previewing_s += time.perf_counter() - before_s
         image, flagged = develop(self._pipe, step.latents)
-        scheduler, model = type(self._pipe.scheduler).__name__, str(self._pipe.name_or_path)
+        scheduler, model = type(self._pipe.scheduler).__name__, model_name(self._pipe)
         drawing = Drawing(
             image, **asdict(request), scheduler=scheduler, model=model, flagged=flagged
         )
