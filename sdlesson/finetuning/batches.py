@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sdlesson.diffusion import add_noise, embed
+from sdlesson.finetuning.machine import uninterrupted
 from sdlesson.images import to_pixels
 
 MAX_TORCH_SEED = 2**64
@@ -99,13 +100,14 @@ def cache(
     diffusers' own `to` warns of every cast of a VAE, PyTorch's does not.
     """
     vae, dtype = pipe.vae, pipe.vae.dtype
-    nn.Module.to(vae, torch.float32)  # half overflows on some pictures, and this is done once
     try:
+        nn.Module.to(vae, torch.float32)  # half overflows on some pictures, and this is done once
         posteriors = [
             vae.encode(to_pixels([image]).to(pipe.device)).latent_dist for image in images
         ]
     finally:
-        nn.Module.to(vae, dtype)
+        with uninterrupted():
+            nn.Module.to(vae, dtype)
     scale = vae.config.scaling_factor
     distinct = list(dict.fromkeys(prompts))
     embedded = {text: embed(pipe, [text]).cpu() for text in distinct}
