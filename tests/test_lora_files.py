@@ -12,6 +12,8 @@ from fixtures_lora import add_lora, predict, unit_lora
 from peft.utils import get_peft_model_state_dict
 from safetensors import safe_open
 
+from sdlesson.finetuning.adapters import trained_parameters
+from sdlesson.finetuning.kohya import export_kohya
 from sdlesson.finetuning.lora_files import load_lora, save_lora
 from sdlesson.finetuning.lora_format import LoraError, read_lora, write_lora
 from sdlesson.images import same_picture
@@ -491,13 +493,17 @@ def test_what_is_no_pipeline_is_refused_at_the_door(pipe, lora_path, tmp_path):
     for use in (
         lambda: load_lora(pipe, lora_path),
         lambda: save_lora(pipe, tmp_path / "new.safetensors"),
+        lambda: trained_parameters(pipe),
     ):
         with pytest.raises(ValueError, match=r"pipe.*load_pipeline\("):
             use()
 
 
 @pytest.mark.parametrize("path", [None, 5, b"zwx.safetensors"])
-def test_what_is_no_path_is_refused(tiny, path):
+def test_what_is_no_path_is_refused(tiny, lora_path, path):
+    for write in (save_lora, export_kohya):
+        with pytest.raises(LoraError, match=r"must be the name of a \.safetensors file"):
+            write(tiny if write is save_lora else lora_path, path)
     refuse(tiny, path, "must be the name of a .safetensors file")
 
 

@@ -80,7 +80,12 @@ def trained_parts(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> 
 
 
 def trained_parameters(pipe: StableDiffusionPipeline) -> dict[str, nn.Parameter]:
-    """What the optimizer changes, by part and name."""
+    """What the optimizer changes, by part and name.
+
+    Raises:
+        ValueError: What came is no pipeline.
+    """
+    check_pipe(pipe)
     return {
         f"{part}.{name}": parameter
         for part in ("unet", "text_encoder")
@@ -225,7 +230,13 @@ def being_trained(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> 
 
 @contextmanager
 def adapter_off(unet: UNet2DConditionModel) -> Iterator[None]:
-    """The U-Net as it was before any adapter, for a while."""
+    """The U-Net as it was before any adapter, for a while.
+
+    Raises:
+        ValueError: What came is no U-Net.
+    """
+    if not hasattr(unet, "disable_adapters"):
+        raise ValueError(f"unet is of type {type(unet).__name__}; give pipe.unet")
     try:
         unet.disable_adapters()
         yield

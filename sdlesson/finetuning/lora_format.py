@@ -142,6 +142,8 @@ def write_lora(
         LoraError: The name does not end in .safetensors, or there is no folder for it.
         OSError: The disk is full, say; a file that was there before stays as it was.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise LoraError(f"path={path!r} must be the name of a {SUFFIX} file")
     path = Path(path)
     if path.suffix != SUFFIX or path.is_dir() or not path.parent.is_dir():
         raise LoraError(

@@ -75,7 +75,9 @@ class Training:
             word, class_noun = self.settings.word, self.settings.class_noun
             save_lora(self.pipe, path, name=word, word=word, class_noun=class_noun)
         else:
-            _save_folder(self.pipe, Path(path))
+            check_model_folder(Path(path))
+            with whole_folder(Path(path)) as partial:
+                save_pipeline(self.pipe, partial)
 
 
 def train(
@@ -224,8 +226,12 @@ def _make_batches(job: Job, accelerator: Accelerator) -> Batches:
     return Batches(photos, prior, alphas_cumprod, settings.batch_size, settings.seed)
 
 
-def _save_folder(pipe: StableDiffusionPipeline, path: Path) -> None:
-    """Save a pipeline where there is none yet, or in the place of one, whole or not at all."""
+def check_model_folder(path: Path) -> None:
+    """Refuse a folder for a model where anything else would be lost.
+
+    Raises:
+        ValueError: It is a file, or holds more than a model that was saved in it.
+    """
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file; name a folder for the model")
     if Path.cwd().is_relative_to(path.resolve()):
@@ -237,8 +243,6 @@ def _save_folder(pipe: StableDiffusionPipeline, path: Path) -> None:
             f"{path} is not empty and holds {what}, such as {found[0]}, which would be lost; "
             "choose another folder"
         )
-    with whole_folder(path) as partial:
-        save_pipeline(pipe, partial)
 
 
 def _check_call(settings: object, watch: object) -> None:
