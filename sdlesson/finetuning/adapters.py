@@ -29,6 +29,8 @@ from sdlesson.finetuning.settings import TrainingSettings
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 CONVOLUTIONS = ("conv2",)
 TEXT_ENCODER_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
+# What peft's layers keep by the name of an adapter, beyond what they list themselves.
+NAMED_BY_ADAPTER = ("lora_variant", "frozen_peft_weight_names")
 
 
 def check_pipe(pipe: object) -> None:
@@ -155,47 +157,48 @@ def remember_adapters(pipe: StableDiffusionPipeline) -> Callable[[], None]:
     """
     parts = [pipe.unet, pipe.text_encoder]
     configs = [dict(getattr(part, "peft_config", None) or {}) for part in parts]
-    layers = [
-        (layer, _dictionaries(layer), layer.active_adapters, layer.disable_adapters)
+    before = {
+        layer: (_dictionaries(layer), list(layer.active_adapters), layer.disable_adapters)
         for part in parts
-        for layer in part.modules()
-        if isinstance(layer, BaseTunerLayer)
-    ]
-    learning = {
-        parameter: parameter.requires_grad
-        for layer, *_ in layers
-        for parameter in layer.parameters()
+        for layer in _adapter_layers(part)
     }
+    learning = {weight: weight.requires_grad for layer in before for weight in layer.parameters()}
 
     def go_back() -> None:
         with uninterrupted():
-            before = {name for config in configs for name in config}
-            for name in adapter_names(pipe) - before:
-                remove_adapter(pipe, name)
-            for layer, dictionaries, active, is_off in layers:
-                for name, content in dictionaries.items():
-                    found = getattr(layer, name)
-                    found.clear()
-                    found.update(content)
-                layer.enable_adapters(not is_off)
-                layer.set_adapter(list(active))
             for part, config in zip(parts, configs, strict=True):
+                layers = _adapter_layers(part)
+                # A layer that has had none is on or off as its neighbours are.
+                states = (before[layer][1:] for layer in layers if layer in before)
+                fallback = ({}, *next(states, ([], False)))
+                for layer in layers:
+                    dictionaries, active, is_off = before.get(layer, fallback)
+                    for name in _dictionaries(layer):
+                        found = getattr(layer, name)
+                        found.clear()
+                        found.update(dictionaries.get(name, {}))
+                    layer.enable_adapters(not is_off)
+                    layer.set_adapter(active)
                 if config:
-                    part.peft_config, part._hf_peft_config_loaded = config, True
-            for parameter, is_learning in learning.items():
-                parameter.requires_grad_(is_learning)
+                    part.peft_config = config
+                elif hasattr(part, "peft_config"):
+                    del part.peft_config
+                part._hf_peft_config_loaded = bool(config)
+            for weight, is_learning in learning.items():
+                weight.requires_grad_(is_learning)
 
     return go_back
 
 
-def _dictionaries(layer: nn.Module) -> dict[str, dict[str, Any]]:
-    """Copies of all dictionaries of a layer that go by the names of adapters."""
-    found = {**vars(layer), **dict(layer.named_children())}
-    return {
-        name: dict(content.items())
-        for name, content in found.items()
-        if isinstance(content, dict | nn.ModuleDict | nn.ParameterDict) and name[0] != "_"
-    }
+def _adapter_layers(part: nn.Module) -> list[Any]:
+    return [layer for layer in part.modules() if isinstance(layer, BaseTunerLayer)]
+
+
+def _dictionaries(layer: Any) -> dict[str, dict[str, Any]]:
+    """Copies of the dictionaries of a layer whose keys are the names of adapters."""
+    names = {*layer.adapter_layer_names, *layer.other_param_names, *NAMED_BY_ADAPTER}
+    found = vars(layer) | dict(layer.named_children())
+    return {name: dict(found[name].items()) for name in sorted(names & found.keys())}
 
 
 def adapter_names(pipe: StableDiffusionPipeline) -> set[str]:
