@@ -30,9 +30,11 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from sdlesson.files import whole
 from sdlesson.language import Text
 
 CHECKSUM_FILE = "SHA256SUMS"
+SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")  # which no user puts in a folder
 WEIGHTS_SUFFIX = ".safetensors"
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -86,7 +88,9 @@ def verify_downloads(source: Source, folder: Path) -> None:
         ModelError: A file is damaged; it is removed, and the next attempt downloads it again.
     """
     record = folder / CHECKSUM_FILE
-    verified = _read_checksums(record) if record.is_file() else {}
+    verified: dict[str, str] = {}
+    with suppress(FileNotFoundError, ModelError):  # without a record, or a whole one, read all
+        verified = _read_checksums(record)
     fresh, damaged = {}, []
     for path in sorted(folder.rglob(f"*{WEIGHTS_SUFFIX}")):
         name = path.relative_to(folder).as_posix()
@@ -129,14 +133,48 @@ def verify_folder(folder: Path) -> None:
     mend = f"restore it with `git checkout -- {folder}`, or reinstall sdlesson"
     if not (folder / CHECKSUM_FILE).is_file():
         raise ModelError(f"{folder / CHECKSUM_FILE} is missing; {mend}")
-    recorded = _read_checksums(folder / CHECKSUM_FILE)
-    present = _file_names(folder)
-    for name in sorted({*recorded, *present}):
-        if name not in present:
+    _compare(folder, mend)
+    if strange := sorted(set(_file_names(folder)) - set(_read_checksums(folder / CHECKSUM_FILE))):
+        raise ModelError(f"{folder / strange[0]} does not belong to the model; take it out")
+
+
+def verify_saved(folder: Path) -> None:
+    """Check the files that are recorded in a folder, where `write_checksums` has recorded any.
+
+    Others may lie beside them: a model card, say, or LoRAs.
+
+    Raises:
+        ModelError: A recorded file is missing or differs, or the record is damaged.
+    """
+    if (folder / CHECKSUM_FILE).is_file():
+        _compare(
+            folder,
+            "save or download the model again; if you changed it yourself, delete "
+            f"{CHECKSUM_FILE} in its folder",
+        )
+
+
+def strangers(folder: Path) -> list[str]:
+    """List what a folder holds beyond the pipeline that was saved in it, hidden files too.
+
+    Where no pipeline is recorded in it, all of it is strange, whatever it looks like.
+    """
+    recorded: set[str] = set()
+    with suppress(OSError, ModelError):
+        recorded = {*_read_checksums(folder / CHECKSUM_FILE), CHECKSUM_FILE}
+    if "model_index.json" not in recorded:
+        recorded = set()
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    names = (path.relative_to(folder).as_posix() for path in found if path.name not in SYSTEM_FILES)
+    return sorted(name for name in names if name not in recorded)
+
+
+def _compare(folder: Path, mend: str) -> None:
+    """Compare the files that are recorded in a folder with their SHA-256."""
+    for name, digest in sorted(_read_checksums(folder / CHECKSUM_FILE).items()):
+        if not (folder / name).is_file():
             raise ModelError(f"{folder / name} is missing; {mend}")
-        if name not in recorded:
-            raise ModelError(f"{folder / name} does not belong to the model; take it out")
-        if _sha256(folder / name) != recorded[name]:
+        if _sha256(folder / name) != digest:
             raise ModelError(f"{folder / name} is damaged: its SHA-256 is not the recorded; {mend}")
 
 
@@ -253,11 +291,24 @@ def _sha256(path: Path) -> str:
 
 
 def _read_checksums(record: Path) -> dict[str, str]:
-    """Map the names in a record to their SHA-256."""
-    lines = record.read_text(encoding="utf-8").splitlines()
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    """Map the names in a record to their SHA-256.
+
+    Raises:
+        ModelError: A line of it is none of sha256sum's, or leads out of the folder.
+    """
+    digests = {}
+    for line in record.read_bytes().decode(errors="replace").split("\n"):
+        found = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line.rstrip("\r"))
+        if found and ".." not in Path(found[2]).parts and not Path(found[2]).is_absolute():
+            digests[found[2]] = found[1]
+        elif line.strip():
+            raise ModelError(
+                f"{record} is damaged in the line {line[:80]!r}; save or download the model again"
+            )
+    return digests
 
 
 def _write_checksums(record: Path, digests: Mapping[str, str]) -> None:
     lines = [f"{digest}  {name}\n" for name, digest in digests.items()]
-    record.write_text("".join(lines), encoding="utf-8", newline="\n")
+    with whole(record) as partial:
+        partial.write_text("".join(lines), encoding="utf-8", newline="\n")

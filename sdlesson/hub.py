@@ -14,6 +14,7 @@ from sdlesson.downloads import (
     Source,
     fetch,
     verify_folder,
+    verify_saved,
 )
 
 POCKET_FOLDER = Path(__file__).parent / "pocket" / "model"
@@ -125,7 +126,9 @@ def find_model(model: str | os.PathLike[str], *, half: bool) -> tuple[Path, str]
     if name in MODELS:
         return _first_available(name, half=half)
     if Path(name).is_dir():
-        return check_folder(Path(name)), name
+        folder = check_folder(Path(name))
+        verify_saved(folder)
+        return folder, name
     if HUB_ID.fullmatch(name):
         return download(Source(name), half=half), name
     names = ", ".join(("pocket", *sorted(MODELS)))

@@ -13,6 +13,7 @@ from sdlesson.diffusion import denoise
 from sdlesson.drawing import develop
 from sdlesson.finetuning.job import Job
 from sdlesson.finetuning.machine import idle_parts, moved
+from sdlesson.finetuning.photos import is_picture
 from sdlesson.images import read_settings, save_png
 from sdlesson.pipelines import short_name
 from sdlesson.settings import DEFAULT_STEPS, MAX_SEED
@@ -21,6 +22,25 @@ FOLDER_NAME = "class_images"
 GUIDANCE_SCALE = 5.0
 AT_ONCE = 4
 MAX_TRIES = 4  # times as many seeds as pictures
+
+
+def check_class_folder(job: Job) -> None:
+    """Refuse pictures of someone's own where the pictures of the class are to be drawn.
+
+    They would be overwritten, or left out without a word.
+
+    Raises:
+        ValueError: Names one of them.
+    """
+    folder = job.folder / FOLDER_NAME
+    if job.settings.prior != "class_images" or not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if is_picture(path) and not _is_drawn(path):
+            raise ValueError(
+                f"{path} is not one of the pictures of the class that a training draws in this "
+                "folder; move it to another folder"
+            )
 
 
 def class_images(job: Job) -> list[Image.Image]:
@@ -65,6 +85,20 @@ def _find(job: Job, seed: int) -> Image.Image | None:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError):  # none yet, or a damaged one
         return None
+
+
+def _is_drawn(path: Path) -> bool:
+    """Whether this module drew a picture, for this training or another."""
+    try:
+        with Image.open(path) as image:  # not loaded: one that is damaged is ours to draw again
+            return image.format == "PNG" and image.info.keys() == {
+                "prompt",
+                "seed",
+                "model",
+                "size",
+            }
+    except (OSError, SyntaxError, ValueError):  # no picture
+        return False
 
 
 def _draw_class(job: Job, seeds: Sequence[int]) -> list[Image.Image]:
