@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdlesson.language import say
 
-Source: TypeAlias = str | os.PathLike[str] | bytes | io.BufferedIOBase | Image.Image
+Source: TypeAlias = str | os.PathLike[str] | bytes | io.IOBase | Image.Image
 
 # Only what cameras, phones and screens write: some of Pillow's other readers start programs.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
@@ -52,7 +52,7 @@ def open_photo(source: Source, *, size: int, name: str) -> Image.Image:
     Raises:
         PhotoError: It is missing, empty, damaged, too large, too small, or no photo.
     """
-    image = _flat(source) if isinstance(source, Image.Image) else _read(source, name)
+    image = flatten(source, name) if isinstance(source, Image.Image) else _read(source, name)
     width, height = image.size
     least = -(-size // MAX_ENLARGEMENT)
     if min(width, height) < least:
@@ -65,7 +65,26 @@ def open_photo(source: Source, *, size: int, name: str) -> Image.Image:
     return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 
 
-def _read(source: str | os.PathLike[str] | bytes | io.BufferedIOBase, name: str) -> Image.Image:
+def flatten(image: Image.Image, name: str) -> Image.Image:
+    """Turn any PIL picture into RGB, the right way up and on white; it stays as it is.
+
+    Raises:
+        PhotoError: It is closed or damaged, or its numbers are none of a picture's.
+    """
+    try:
+        return _flat(image, name)
+    except PhotoError:
+        raise
+    except Exception as error:  # what a decoder raises on damage depends on where the damage is
+        raise PhotoError(
+            f"{name} is closed or damaged ({error}); open it again, and keep its file open or call "
+            ".load() on it",
+            f"{name} está cerrada o dañada ({error}); vuelve a abrirla, y deja su archivo abierto "
+            "o llama a su .load()",
+        ) from error
+
+
+def _read(source: str | os.PathLike[str] | bytes | io.IOBase, name: str) -> Image.Image:
     data = _bytes(source, name)
     if not data:
         raise PhotoError(
@@ -77,24 +96,34 @@ def _read(source: str | os.PathLike[str] | bytes | io.BufferedIOBase, name: str)
     return _decode(io.BytesIO(data), name)
 
 
-def _bytes(source: str | os.PathLike[str] | bytes | io.BufferedIOBase, name: str) -> bytes:
-    if isinstance(source, bytes):
-        return source
+def _bytes(source: str | os.PathLike[str] | bytes | io.IOBase, name: str) -> bytes:
+    if isinstance(source, bytes | bytearray):
+        return bytes(source)
     try:
         if isinstance(source, str | os.PathLike):
             return Path(source).read_bytes()
-        return source.read()
-    except OSError as error:
+        if isinstance(source, io.IOBase) and source.seekable():
+            source.seek(0)  # it may have been read before
+        data = source.read()
+    except (OSError, ValueError) as error:  # ValueError of a file that is closed, or no bytes
+        reason = getattr(error, "strerror", None) or error
         raise PhotoError(
-            f"{name} cannot be opened ({error.strerror}); check its path",
-            f"{name} no se puede abrir ({error.strerror}); revisa su ruta",
+            f"{name} cannot be opened ({reason}); check its path",
+            f"{name} no se puede abrir ({reason}); revisa su ruta",
         ) from error
     except AttributeError as error:
-        kind = type(source).__name__
-        raise PhotoError(
-            f"{name} is of type {kind}; give a path, bytes, an open file or a PIL image",
-            f"{name} es de tipo {kind}; da una ruta, bytes, un archivo abierto o una imagen PIL",
-        ) from error
+        raise _wrong_type(source, name) from error
+    if not isinstance(data, bytes):
+        raise _wrong_type(source, name)
+    return data
+
+
+def _wrong_type(source: object, name: str) -> PhotoError:
+    kind = type(source).__name__
+    return PhotoError(
+        f"{name} is of type {kind}; give a path, bytes, an open file or a PIL image",
+        f"{name} es de tipo {kind}; da una ruta, bytes, un archivo abierto o una imagen PIL",
+    )
 
 
 def _decode(file: io.BytesIO, name: str) -> Image.Image:
@@ -105,7 +134,9 @@ def _decode(file: io.BytesIO, name: str) -> Image.Image:
             warnings.simplefilter("ignore")  # of oddities in metadata that do not matter here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=known) as image:
-                return _flat(image)
+                return _flat(image, name)
+    except PhotoError:
+        raise
     except UnidentifiedImageError as error:
         raise PhotoError(
             f"{name} is not a picture that can be read; give {', '.join(known)}",
@@ -138,15 +169,34 @@ def _learn_heic(name: str) -> None:
     importlib.import_module("pillow_heif").register_heif_opener()
 
 
-def _flat(image: Image.Image) -> Image.Image:
+def _flat(image: Image.Image, name: str) -> Image.Image:
     """RGB pixels the right way up, on white."""
     image.load()
     with suppress(Exception):  # with damaged notes of the camera, the photo stays as it lies
         image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits, of which `convert` would keep the darkest 256 levels
-        levels = np.asarray(image).astype(np.float32) / 257
-        image = Image.fromarray(levels.clip(0, 255).round().astype(np.uint8))
+    if image.mode.startswith(("I", "F")):
+        image = _in_8_bits(image, name)
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def _in_8_bits(image: Image.Image, name: str) -> Image.Image:
+    """Scale numbers of 16 or 32 bits, which `convert` would cut off at 255, or turn black."""
+    levels = np.asarray(image).astype(np.float64)
+    low, high = (float(levels.min()), float(levels.max())) if levels.size else (0.0, 0.0)
+    if image.mode.startswith("I;"):
+        scale = 1 / 257  # 16 bits
+    elif image.mode == "F" and high <= 1:
+        scale = 255.0
+    else:
+        scale = 1.0 if high <= 255 else 1 / 257
+    if not (low >= 0 and high * scale <= 255):  # nor NaN
+        raise PhotoError(
+            f"{name} has numbers from {low:g} to {high:g}; a picture's go from 0 to 1, to 255 or "
+            "to 65535",
+            f"{name} tiene números de {low:g} a {high:g}; los de una imagen van de 0 a 1, a 255 o "
+            "a 65535",
+        )
+    return Image.fromarray((levels * scale).round().astype(np.uint8))
