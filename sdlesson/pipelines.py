@@ -6,7 +6,7 @@ from pathlib import Path
 
 import diffusers
 import torch
-from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from packaging.version import Version
 
 from sdlesson import downloads, hub
@@ -52,20 +52,6 @@ def load_pipeline(
     if os.environ.get("TQDM_DISABLE"):  # tqdm's own switch, which diffusers overrules
         pipe.set_progress_bar_config(disable=True)
     return pipe.to(place)
-
-
-def check_pipeline(pipe: StableDiffusionPipeline) -> StableDiffusionPipeline:
-    """Return a pipeline that is loaded, where a name would have to be loaded at each call.
-
-    Raises:
-        ValueError: It is something else, such as the name of a model.
-    """
-    if not isinstance(pipe, DiffusionPipeline):
-        name = pipe if isinstance(pipe, str) else "pocket"
-        raise ValueError(
-            f"pipe={pipe!r} must be a loaded pipeline; try pipe = load_pipeline({name!r}) first"
-        )
-    return pipe
 
 
 def is_pocket(pipe: StableDiffusionPipeline) -> bool:

@@ -62,7 +62,7 @@ class Album:
             if not identity.items() <= found.items():
                 return None
             return Drawing.load(path), float(found["seconds"])
-        except (OSError, SyntaxError, ValueError, KeyError):  # none yet, or a damaged one
+        except Exception:  # none yet, or damaged: what a decoder raises depends on where
             return None
 
     def add(self, drawn: Drawn) -> Finished:

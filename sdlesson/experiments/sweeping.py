@@ -9,13 +9,13 @@ from typing import Any
 from diffusers import StableDiffusionPipeline
 from tqdm.auto import tqdm
 
+from sdlesson.copies import check_loaded
 from sdlesson.diffusion import fresh_scheduler
 from sdlesson.drawing import prompt_notes
 from sdlesson.experiments.album import Album, Finished
 from sdlesson.experiments.batches import Settings, draw_all
 from sdlesson.experiments.results import Sweep, listed
 from sdlesson.language import say
-from sdlesson.pipelines import check_pipeline
 from sdlesson.settings import (
     DEFAULT_STEPS,
     check_batch_size,
@@ -70,7 +70,7 @@ def sweep(
         ValueError: A setting is outside its range or listed twice, before anything is drawn; or a
             picture comes out as NaN.
     """
-    check_pipeline(pipe)
+    check_loaded(pipe)
     if batch_size is not None:
         check_batch_size(batch_size)
     if not callable(report):
