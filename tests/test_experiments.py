@@ -255,7 +255,7 @@ def test_one_picture_that_does_not_fit_is_an_error(tiny: StableDiffusionPipeline
         ({"seed": itertools.count()}, "seed has more than 10,000 values"),
         ({"scheduler": [["DDIMScheduler"]]}, "must be the name of a class"),
         ({"report": None}, "report=None must be a function"),
-        ({"pipe": "pocket"}, r"pipe='pocket' must be a loaded .* load_pipeline\('pocket'\)"),
+        ({"pipe": "pocket"}, r"pipe='pocket' must be a loaded .*load_pipeline\('pocket'\)"),
         ({"pipe": None}, "pipe=None must be a loaded pipeline"),
     ],
 )
