@@ -47,9 +47,14 @@ def word_maps(
     Source: the idea is that of Hertz et al. 2022 (prompt-to-prompt), arXiv:2208.01626.
     """
     generator = Generator("cpu").manual_seed(seed)
-    settings = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
     with _recording(pipe.unet) as shares:
-        *_, last = denoise(pipe, prompt, generator=generator, **settings)
+        *_, last = denoise(
+            pipe,
+            prompt,
+            guidance_scale=guidance_scale,
+            num_inference_steps=num_inference_steps,
+            generator=generator,
+        )
     side = pipe.unet.config.sample_size
     by_token = torch.stack([_as_square(share, side) for share in shares]).mean(dim=0)
     maps: dict[str, Tensor] = {}

@@ -1,7 +1,15 @@
-# --- jupyter: lesson: names: en: 02_the_loop es: 02_el_bucle minutes: 60 after: ["00", "01"] knows:
-# {en: Python functions, es: las funciones de Python} needs: en: any computer, a GPU is welcome · no
-# account · nothing to download with the pocket model es: cualquier equipo, mejor con GPU · sin
-# cuenta · nada que descargar con el modelo de bolsillo
+# ---
+# jupyter:
+#   lesson:
+#     names:
+#       en: 02_the_loop
+#       es: 02_el_bucle
+#     minutes: 60
+#     after: ["00", "01"]
+#     knows: {en: Python functions, es: las funciones de Python}
+#     needs:
+#       en: any computer, a GPU is welcome · no account · no download with the pocket model
+#       es: cualquier equipo, mejor con GPU · sin cuenta · sin descarga con el modelo de bolsillo
 # ---
 
 # %% [markdown] lang="en"

@@ -113,6 +113,12 @@ def unet_diagram(pipe: StableDiffusionPipeline) -> Chart:
     unet = pipe.unet
     shapes = unet_shapes(unet, pipe.tokenizer.model_max_length)
     depth = len(unet.down_blocks)
+    blocks = {f"down {level}": block for level, block in enumerate(unet.down_blocks)}
+    blocks |= {f"up {level}": block for level, block in enumerate(unet.up_blocks)}
+    blocks["mid"] = unet.mid_block
+    reading = [
+        name for name, block in blocks.items() if getattr(block, "has_cross_attention", False)
+    ]
     boxes, arrows = {}, []
     for name, shape in shapes.items():
         kind, _, number = name.partition(" ")
@@ -125,6 +131,8 @@ def unet_diagram(pipe: StableDiffusionPipeline) -> Chart:
             "out": (0.0, 2 * depth * 0.7 + 0.8),
         }[kind]
         text = f"{_part(kind)}\n{' × '.join(map(str, shape))}"
+        if name in reading:
+            text += say("\nreads the words", "\nlee las palabras")
         boxes[name] = Box(text, column, row, NETWORK)
     order = list(boxes)
     arrows += [(first, second, "") for first, second in pairwise(order)]
@@ -174,7 +182,7 @@ def equation(images: Sequence[Image.Image], signs: Sequence[str], labels: Sequen
         counts = f"{len(images)} images, {len(signs)} signs, {len(labels)} labels"
         raise ValueError(f"{counts}; give a sign between each two images and a label for each")
     step = 1.62
-    chart, axes = _canvas(len(images) * step * 1.25, 1.7)
+    chart, axes = _canvas(len(images) * step * 1.25, 2.3)
     axes.set(xlim=(-0.6, (len(images) - 1) * step + 0.6), ylim=(1.0, -0.62), aspect="equal")
     for place, (image, label) in enumerate(zip(images, labels, strict=True)):
         middle = place * step
@@ -204,13 +212,13 @@ def guidance_arrow(
     def place(vector: Tensor) -> tuple[float, float]:
         return (vector @ along).item(), (vector @ across).item()
 
-    start, towards = place(without), place(text)
+    start = place(without)
     chart, axes = _canvas(8.0, 4.4)
     axes.set_aspect("equal", adjustable="datalim")
     names = {1.0: say("with the words: 1", "con las palabras: 1")}
     ends = []
     for scale in sorted(scales):
-        end = tuple(a + scale * (b - a) for a, b in zip(start, towards, strict=True))
+        end = place(without + scale * (text - without))
         ends.append(end)
         axes.plot(*end, "o", color=COLOURS[1], markersize=9)
         label = names.get(float(scale), f"{scale:g}")
