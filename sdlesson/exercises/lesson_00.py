@@ -12,7 +12,7 @@ from sdlesson.language import say
 from sdlesson.metrics import pocket_probe
 from sdlesson.prompts import unknown_words
 
-SURE = 0.5  # of the probe that a subject is there
+SURE = 0.9  # of the probe that a subject is there: nearly 1 if so, below 0.4 in an empty scene
 MIN_SPREAD = 8  # of 255: a picture of one colour has none, the flattest scenes have three times it
 
 

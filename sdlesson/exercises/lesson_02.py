@@ -34,15 +34,15 @@ def spoil(answer: Callable[..., Any], picture: Image.Image) -> Verdict:
         ),
         mistakes=[
             Mistake(
-                lambda found: found[2] == 0,
-                say("It never changes the picture.", "Nunca cambia la imagen."),
-            ),
-            Mistake(
                 lambda found: found[0] > found[2],
                 say(
                     "It goes the wrong way round: most at 0, least at 1.",
                     "Va al revés: lo que más estropea es 0 y lo que menos, 1.",
                 ),
+            ),
+            Mistake(
+                lambda found: found[2] == 0,
+                say("It never changes the picture.", "Nunca cambia la imagen."),
             ),
             Mistake(
                 lambda found: found[0] > 0,

@@ -87,9 +87,9 @@ def pipeline_diagram() -> Chart:
         "guidance": Box(say("guidance", "guía"), 3, 1, FORMULA),
         "step": Box(say("scheduler:\none step", "planificador:\nun paso"), 3, 2, FORMULA),
         "latents": Box(say("latents", "latentes"), 2, 2),
-        "vae": Box("VAE", 4, 2, NETWORK),
-        "picture": Box(say("picture", "imagen"), 5, 2),
-        "checker": Box(say("safety\nchecker", "filtro de\nseguridad"), 5, 1, NETWORK),
+        "vae": Box("VAE", 4.6, 2, NETWORK),
+        "picture": Box(say("picture", "imagen"), 5.5, 2),
+        "checker": Box(say("safety\nchecker", "filtro de\nseguridad"), 5.5, 1, NETWORK),
     }
     arrows = [
         ("words", "tokenizer", ""),
@@ -136,8 +136,9 @@ def unet_diagram(pipe: StableDiffusionPipeline) -> Chart:
         boxes[name] = Box(text, column, row, NETWORK)
     order = list(boxes)
     arrows += [(first, second, "") for first, second in pairwise(order)]
+    across = say("copied across", "copia directa")
     arrows += [
-        (f"down {level}", f"up {depth - 1 - level}", say("copied across", "copia directa"))
+        (f"down {level}", f"up {depth - 1 - level}", "" if level else across)
         for level in range(depth)
     ]
     return diagram(boxes, arrows)
@@ -215,7 +216,7 @@ def guidance_arrow(
     start = place(without)
     chart, axes = _canvas(8.0, 4.4)
     axes.set_aspect("equal", adjustable="datalim")
-    names = {1.0: say("with the words: 1", "con las palabras: 1")}
+    names = {0.0: "", 1.0: say("with the words: 1", "con las palabras: 1")}  # 0 has its own
     ends = []
     for scale in sorted(scales):
         end = place(without + scale * (text - without))
