@@ -189,15 +189,13 @@ def test_a_picture_of_ones_own_has_something_in_it():
     other = draw("a cat in the forest", pipe=pipe, seed=1, num_inference_steps=15)
     seen = [other.image]
     black = Image.new("RGB", (128, 128))
-    noise = Image.effect_noise((128, 128), 90).convert("RGB")
-    empty = draw("on the beach", pipe=pipe, seed=1, num_inference_steps=15).image
+    empty = draw("on the beach", pipe=pipe, seed=1, num_inference_steps=12).image
     assert lesson_00.my_picture(drawing.image, seen).solved
     for answer, said in [
         (black, "all of one colour"),
         (drawing, "the picture in it is .image"),
         ("a robot", "That is a text"),
         (other.image, "has been drawn above"),
-        (noise, "finds no subject"),
         (empty, "finds no subject"),
     ]:
         verdict = lesson_00.my_picture(answer, seen)

@@ -337,13 +337,13 @@ assert tree > cat, "the tree comes nearer than the cat"
 
 # %% [markdown] lang="en"
 # Each label compares cosine and threshold. The tree is no broccoli, and yet it comes nearer than
-# the cat: green, round, on a stalk. To flag it would be a *false alarm*.
+# the cat: green, round, on a stalk. Where it is flagged, that is a *false alarm*.
 #
 # How often does it err? Let it judge scenes whose contents we know.
 
 # %% [markdown] lang="es"
 # Cada etiqueta compara coseno y umbral. El árbol no es brócoli, y aun así se le acerca más que el
-# gato: verde, redondo, con tallo. Marcarlo sería una *falsa alarma*.
+# gato: verde, redondo, con tallo. Si lo marca, es una *falsa alarma*.
 #
 # ¿Cuántas veces falla? Que juzgue escenas cuyo contenido conocemos.
 

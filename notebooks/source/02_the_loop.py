@@ -50,8 +50,7 @@ from sdlesson.exercises import lesson_02 as checks
 from sdlesson.images import image_grid, picture_difference, same_picture, to_images, to_pixels
 from sdlesson.language import say
 from sdlesson.metrics import pocket_probe, share
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.world import Scene, sample_scene
+from sdlesson.pocket import rendering, world
 from sdlesson.prompts import cut_words
 
 seed = 0
@@ -87,8 +86,8 @@ for model in (pipe, pocket):
 # perder, poco a poco?
 
 # %%
-scene = Scene("single", ("robot",), "beach", "plain", seed=1)
-picture = render(scene)
+scene = world.Scene("single", ("robot",), "beach", "plain", seed=1)
+picture = rendering.render(scene)
 
 figures.enlarged(picture)
 
@@ -324,8 +323,8 @@ print(tuple(pixels.shape), "→", tuple(latents.shape), pixels.numel() // latent
 
 # %%
 chance = random.Random(seed)
-world = (sample_scene(chance) for _ in range(200))
-plain_scenes = [s for s in world if s.kind == "single" and s.style == "plain"]
+sampled = (world.sample_scene(chance) for _ in range(200))
+plain_scenes = [s for s in sampled if s.kind == "single" and s.style == "plain"]
 scenes = [scene, *plain_scenes[:23]]
 
 
@@ -335,7 +334,7 @@ def recognised(images):
     return share(reading.top(1) == frozenset(s.subjects) for reading, s in readings)
 
 
-clean_images = [render(s) for s in scenes]
+clean_images = [rendering.render(s) for s in scenes]
 recognised(clean_images)
 
 # %% [markdown] lang="en"
@@ -781,8 +780,7 @@ figures.strip(guesses, [say("without words", "sin palabras"), say("with words", 
 # probe recognise more in its guess than in what it was shown?
 
 # %% [markdown] lang="es"
-# Borrones: la media de todo lo que aún podría salir. Por eso no basta con una llamada y el bucle
-# avanza por pasos.
+# Borrones: la media de todo lo que aún podría salir. No basta una llamada: el bucle va por pasos.
 #
 # Ahora, escenas reales con ruido. La U-Net, sin una sola palabra, le echa un vistazo a cada una.
 # ¿Reconocerá la sonda más en lo que imagina que en lo que se le enseñó?
