@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -148,3 +150,16 @@ def test_no_picture_says_where_its_model_lies(
         drawing.save(tmp_path / "a.png")
         assert read_settings(tmp_path / "a.png")["model"] == "mine"
         assert os.fsencode(tmp_path) not in (tmp_path / "a.png").read_bytes()
+
+
+def test_a_load_says_nothing_and_leaves_the_libraries_as_talkative_as_they_were():
+    code = """
+import sdlesson
+pipe = sdlesson.load_pipeline("pocket")
+from sdlesson.metrics import clip_scorer
+clip_scorer("pocket")
+from diffusers.utils import logging
+assert logging.is_progress_bar_enabled()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -16,7 +16,7 @@ from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 from sdlesson import downloads, hub
 from sdlesson.images import list_pictures
 from sdlesson.probe import Probe, load_probe
-from sdlesson.runtime import best_device
+from sdlesson.runtime import best_device, quiet_libraries
 from sdlesson.settings import list_texts
 
 OPENAI_CLIP = downloads.Source(
@@ -186,7 +186,8 @@ def _checked_name(name: str) -> str:
 @cache
 def _load_clip(name: str) -> ClipScorer:
     folder = _clip_folder(name)
-    model = CLIPModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+    with quiet_libraries():
+        model = CLIPModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     return ClipScorer(
         model.float().eval().to(best_device()),
         CLIPTokenizer.from_pretrained(folder),
