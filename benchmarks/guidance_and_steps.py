@@ -1,19 +1,22 @@
 """What guidance, steps and schedulers do to the pocket model's pictures, in large samples.
 
-Four tables that lesson 03 shows, each written as soon as it is done:
+Five tables that lesson 03 shows, each written as soon as it is done:
 
 - renders: real renders of the scenes asked for, which the other tables are read against;
 - guidance: guidance_scale from 1 to 15, at 25 DDIM steps;
 - steps: 1 to 100 DDIM steps, at the guidance of the model card;
 - schedulers: six of them, at equal numbers of U-Net evaluations, and PNDM at 50 as well, which is
-  what Stable Diffusion 1.5 comes with.
+  what Stable Diffusion 1.5 comes with;
+- overshoot: how far from the path of many steps five steps end, without guidance and with it, and
+  how often they are right: what becomes of schedulers that carry on from earlier steps.
 
 A row draws n scenes of one subject and n of two, all of them scenes that training never used, with
 the same captions and the same noise in every row; the guidance table draws n more, in fours of one
 prompt. So rows are compared scene by scene: what changes against one row, chosen beforehand (the
 card's guidance, the most steps, DDIM), has an interval of its own, far narrower than those of two
 rows side by side. That is n x 505 guided steps for guidance, n x 452 for steps and n x 580 for
-schedulers: on one core about 110 minutes in all at n = 250, and 8 at n = 16.
+schedulers, and n x 113 for overshoot: on one core about 120 minutes in all at n = 250, and 9 at
+n = 16.
 
     python benchmarks/guidance_and_steps.py --n 250
     python benchmarks/guidance_and_steps.py --n 16 --only steps
@@ -32,7 +35,7 @@ from PIL import Image
 from torch import Tensor
 
 from sdlesson import metrics
-from sdlesson.diffusion import fresh_scheduler
+from sdlesson.diffusion import decode, fresh_scheduler
 from sdlesson.pocket import evaluation, judging
 from sdlesson.pocket.grammar import caption
 from sdlesson.pocket.rendering import render
@@ -52,6 +55,16 @@ SCHEDULERS = (
 EVALUATIONS = (5, 10, 25)
 LATE = ("PNDMScheduler", 50)
 """The scheduler that needs more evaluations than the others, and how many SD 1.5 gives it."""
+OVERSHOOT_SCALES = (1.0, 5.0)
+OVERSHOOTERS: dict[str, dict[str, int]] = {
+    "DDIMScheduler": {},
+    "DPMSolverMultistepScheduler, solver_order=1": {"solver_order": 1},
+    "DPMSolverMultistepScheduler": {},
+    "UniPCMultistepScheduler": {},
+    "PNDMScheduler": {},
+}
+"""DDIM and DPM++ of first order look at no earlier step; the others carry on from some."""
+MANY_STEPS = 50
 PICTURES_A_PROMPT = 4
 REFERENCE_SIZE = 2_000
 ROUNDS, TIMED_PICTURES = 8, 8
@@ -68,12 +81,14 @@ HEADINGS = {
     "pair_change": ("both right, change", "los dos correctos, cambio"),
     "place": ("place right", "lugar correcto"),
     "style": ("style right", "estilo correcto"),
-    "clip_score": ("CLIP score", "CLIP score"),
+    "clip_score": ("CLIP score", "puntuación CLIP"),
     "frechet": ("Fréchet distance", "distancia de Fréchet"),
     "saturation": ("saturation", "saturación"),
     "clipped": ("clipped pixels", "píxeles quemados"),
     "diversity": ("diversity", "diversidad"),
     "diversity_change": ("diversity, change", "diversidad, cambio"),
+    "miss": ("distance from the path of 50 steps", "distancia al camino de 50 pasos"),
+    "miss_change": ("distance, change", "distancia, cambio"),
     "cost": ("cost, of one step", "coste, en veces un paso"),
 }
 
@@ -109,6 +124,7 @@ def main() -> None:
         "guidance": measure_guidance,
         "steps": measure_steps,
         "schedulers": measure_schedulers,
+        "overshoot": measure_overshoot,
     }
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--n", type=int, default=250, help="pictures of each kind in a row")
@@ -223,6 +239,37 @@ def measure_schedulers(sample: Sample, pipe: StableDiffusionPipeline) -> list[Ro
     return rows
 
 
+def measure_overshoot(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]:
+    """One row for each scheduler at five evaluations, without guidance and with it.
+
+    The distance is the root of the mean squared difference of latents, from those that DDIM reaches
+    in many steps from the same noise; its change is against DDIM's own five.
+    """
+    rows, own = [], pipe.scheduler
+    for scale in OVERSHOOT_SCALES:
+        goal = _latents(pipe, sample.pairs, scale, MANY_STEPS)
+        beside: list[float] = []
+        for name, options in OVERSHOOTERS.items():
+            scheduler = fresh_scheduler(pipe, name.partition(",")[0])
+            pipe.scheduler = type(scheduler).from_config(scheduler.config, **options)
+            reached = _latents(pipe, sample.pairs, scale, steps_for(pipe.scheduler, EVALUATIONS[0]))
+            pipe.scheduler = own
+            misses = ((reached - goal) ** 2).mean((1, 2, 3)).sqrt().tolist()
+            beside = beside or misses
+            readings = metrics.pocket_probe().read(decode(pipe, reached))
+            rows.append(
+                {
+                    "scheduler": name,
+                    "guidance_scale": scale,
+                    "miss": metrics.mean(misses),
+                    "miss_change": metrics.mean_change(misses, beside),
+                    "pair": judging.share_right(judging.both_right, sample.pairs, readings),
+                }
+            )
+            print(rows[-1], flush=True)
+    return rows
+
+
 def steps_for(scheduler: SchedulerMixin, evaluations: int) -> int:
     """How many steps to ask for, since PNDM asks the U-Net once more than it is told to."""
     scheduler.set_timesteps(evaluations)
@@ -244,6 +291,23 @@ def draw(
         guidance_scale=guidance_scale,
         num_inference_steps=num_inference_steps,
     )
+
+
+def _latents(
+    pipe: StableDiffusionPipeline, scenes: Sequence[Scene], guidance_scale: float, steps: int
+) -> Tensor:
+    """Where each scene ends, before it is decoded: (B, 4, H/8, W/8)."""
+    ends = []
+    for start in range(0, len(scenes), evaluation.BATCH):
+        batch = scenes[start : start + evaluation.BATCH]
+        ends += pipe(
+            [caption(scene) for scene in batch],
+            num_inference_steps=steps,
+            guidance_scale=guidance_scale,
+            generator=[torch.Generator("cpu").manual_seed(scene.seed) for scene in batch],
+            output_type="latent",
+        ).images
+    return torch.stack(ends)
 
 
 def judge(sample: Sample, images: Sequence[Image.Image]) -> tuple[Row, list[bool]]:
