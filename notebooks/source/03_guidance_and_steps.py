@@ -9,8 +9,10 @@
 #     after: ["01", "02"]
 #     knows: {en: "what a mean and a percentage are", es: "qué son una media y un porcentaje"}
 #     needs:
-#       en: "any computer, with or without GPU · no account · 3.3 GB to download with a GPU, nothing without one"
-#       es: "cualquier equipo, con o sin GPU · sin cuenta · 3.3 GB de descarga con GPU, nada sin ella"
+#       en: "any computer, with or without GPU · no account · 3.3 GB to download with a GPU,
+#         nothing without one"
+#       es: "cualquier equipo, con o sin GPU · sin cuenta · 3.3 GB de descarga con GPU, nada sin
+#         ella"
 # ---
 
 # %% [markdown] lang="en"
@@ -33,7 +35,6 @@
 from dataclasses import replace
 
 import numpy as np
-from IPython.display import display
 
 import sdlesson
 from sdlesson import denoise, draw, metrics
@@ -185,17 +186,16 @@ for scale in [1, 3, 7.5, 15]:
 # %% [markdown] lang="en" short=true
 # ## The same noise twice
 #
-# Two such intervals nearly always overlap. But we can do better than lay them side by side. Here
-# are 16 scenes that training never used, each drawn at guidance 1 and at 5 *from the same noise*.
-# **Predict:** how many will be right at 5 and wrong at 1? And the other way round?
+# Two such intervals nearly always overlap. There is a better way than laying them side by side.
+# Here are 16 scenes that training never used, each drawn at guidance 1 and at 5 *from the same
+# noise*. **Predict:** how many will be right only at 5? And only at 1?
 
 # %% [markdown] lang="es" short=true
 # ## Dos veces el mismo ruido
 #
-# Dos intervalos así casi siempre se solapan. Pero hay algo mejor que ponerlos uno al lado del otro.
-# Aquí van 16 escenas que el entrenamiento nunca usó, cada una dibujada con guía 1 y con guía 5 *a
-# partir del mismo ruido*. **Haz tu predicción:** ¿cuántas saldrán bien con 5 y mal con 1? ¿Y al
-# revés?
+# Dos intervalos así casi siempre se solapan. Hay algo mejor que ponerlos uno al lado del otro. Aquí
+# van 16 escenas que el entrenamiento nunca usó, con guía 1 y con guía 5 *a partir del mismo ruido*.
+# **Haz tu predicción:** ¿cuántas saldrán bien solo con 5? ¿Y solo con 1?
 
 # %%
 scenes = list(evaluation_scenes("lesson 03 pairs", 16, lambda scene: len(scene.subjects) == 2))
@@ -285,16 +285,14 @@ change = metrics.share_change(right_at_5, right_at_1)
 print(say("change from 1 to 5:", "cambio de 1 a 5:"), change)
 
 # %% [markdown] lang="en"
-# The package makes an interval of it: for the *change*, not for two shares. Where all of it lies on
-# one side of zero, the change is shown. Where zero lies within, these pictures cannot tell, which
-# is not the same as *no difference*. More pictures narrow it: half the width takes four times as
-# many. So the course drew hundreds once, and keeps the tables.
+# This is an interval for the *change*. If all of it lies on one side of zero, the change is shown.
+# If zero lies within, these pictures cannot tell, which is not *no difference*. Half the width
+# takes four times the pictures: so the course drew hundreds once, and keeps the tables.
 
 # %% [markdown] lang="es"
-# El paquete hace con eso un intervalo: el del *cambio*, no el de dos proporciones. Si queda entero
-# a un lado del cero, el cambio está demostrado. Si el cero cae dentro, estas imágenes no bastan
-# para saberlo, que no es lo mismo que *no hay diferencia*. Para la mitad de anchura hacen falta
-# cuatro veces más imágenes: por eso el curso dibujó cientos una vez y guarda las tablas.
+# Este intervalo es el del *cambio*. Si queda entero a un lado del cero, el cambio está demostrado.
+# Si el cero cae dentro, estas imágenes no bastan, que no es lo mismo que *no hay diferencia*. La
+# mitad de anchura exige cuatro veces más imágenes: el curso dibujó cientos y guarda las tablas.
 
 # %% [markdown] lang="en"
 # ## The same, with hundreds
@@ -329,9 +327,9 @@ curves(
 # partly the luckiest. And where is 7.5, the usual default?
 
 # %% [markdown] lang="es"
-# Dos sujetos en una misma imagen son los que más guía necesitan. ¿Qué guía es, de forma demostrada,
-# peor para ellos que 5, la de la ficha del modelo? El 5 se eligió antes de mirar: la mejor de siete
-# filas es en parte la que más suerte tuvo. ¿Y dónde queda 7.5, el valor de siempre?
+# Dos sujetos en una imagen son los que más guía necesitan. ¿Qué guías son, demostradamente, peores
+# para ellos que 5, la de la ficha del modelo? El 5 se eligió antes de mirar: la mejor de siete
+# filas es en parte la que más suerte tuvo. ¿Y 7.5, el valor de siempre?
 
 # %%
 changes = dict(zip(scales, table.column("pair_change"), strict=True))
@@ -343,9 +341,9 @@ for scale, change in changes.items():
 assert changes[1].high < 0, "guidance 1 is worse for pairs than 5"
 
 # %% [markdown] lang="en"
-# Guidance 1, the text alone, is too little. Where a line says nothing, these pictures cannot tell it
-# from 5. A best value belongs to one model and one kind of prompt; 7.5 is a habit, to be measured
-# like any other.
+# Guidance 1, the text alone, is too little. Where a line says nothing, these pictures cannot tell
+# it from 5. A best value belongs to one model and one kind of prompt; 7.5 is a habit, to be
+# measured like any other.
 
 # %% [markdown] lang="es"
 # La guía 1, el texto sin más, se queda corta. Donde la línea no dice nada, estas imágenes no bastan
@@ -392,8 +390,8 @@ assert clipped_share(many).value > 2 * clipped_share(few).value, "guidance 15 cl
 # is the large sample, over many prompts, beside real renders of the same scenes:
 
 # %% [markdown] lang="es"
-# Los colores se queman. ¿Y la diversidad? Con un solo prompt no se sabe, y además lo roto también es
-# diverso. Aquí está la muestra grande, con muchos prompts, junto a imágenes reales de las mismas
+# Los colores se queman. ¿Y la diversidad? Con un solo prompt no se sabe, y además lo roto también
+# es diverso. Aquí está la muestra grande, con muchos prompts, junto a imágenes reales de las mismas
 # escenas:
 
 # %%
@@ -433,8 +431,10 @@ def only(table, *names, below=()):
 
 real_row = {"guidance_scale": say("real renders", "reales"), **real}
 columns = ["guidance_scale", "pair", "diversity", "clipped", "clip_score", "frechet"]
-changed = only(table, "guidance_scale", "pair_change", "diversity_change")
-display(only(table, *columns, below=[real_row]), changed)
+only(table, *columns, below=[real_row])
+
+# %%
+only(table, "guidance_scale", "pair_change", "diversity_change")
 
 # %% [markdown] lang="en"
 # Do the columns agree on the best guidance? Before you trust one, ask what it sees. Is *clipped*
@@ -519,9 +519,9 @@ def count_clipped(levels):
 #
 # ---
 #
-# How many pictures, and chosen how? The same prompts and the same noise in both? Better in what: the
-# words, the colours, the variety? On which model? And was 7.5 picked before looking, or because it
-# looked best?
+# How many pictures, and chosen how? The same prompts and the same noise in both? Better in what:
+# the words, the colours, the variety? On which model? And was 7.5 picked before looking, or because
+# it looked best?
 
 # %% [markdown] lang="es" part="discuss"
 # Alguien te enseña tres imágenes con guía 7.5 y tres con guía 5, y dice que 7.5 es mejor. ¿Qué le
@@ -536,16 +536,16 @@ def count_clipped(levels):
 # %% [markdown] lang="en"
 # ## Metrics that lie
 #
-# That was the first lie. The second: *CLIP score* says how well a picture fits its words, by CLIP, a
-# network that was trained to match pictures with captions. Here are real pictures of *three* cats,
-# three robots and so on. What will it say of captions with *one*, or with pizza instead?
+# That was the first lie. The second: *CLIP score* says how well a picture fits its words, by CLIP,
+# a network that was trained to match pictures with captions. Here are real pictures of *three*
+# cats, three robots and so on. What will it say of captions with *one*, or with pizza instead?
 
 # %% [markdown] lang="es"
 # ## Métricas que mienten
 #
-# Esa ha sido la primera mentira. La segunda: la *puntuación CLIP* dice cuánto encaja una imagen con sus
-# palabras según CLIP, una red entrenada para emparejar imágenes y textos. Aquí hay imágenes reales
-# de *tres* gatos, tres robots y demás. ¿Qué dirá si el texto habla de *uno*, o de pizzas?
+# Esa ha sido la primera mentira. La segunda: la *puntuación CLIP* dice cuánto encaja una imagen con
+# sus palabras según CLIP, una red entrenada para emparejar imágenes y textos. Aquí hay imágenes
+# reales de *tres* gatos, tres robots y demás. ¿Qué dirá si el texto habla de *uno*, o de pizzas?
 
 # %%
 subjects = ["cat", "robot", "frog", "penguin", "car", "tree", "fox", "balloon"]
@@ -606,13 +606,14 @@ assert distances[16] > 2 * distances[64], "fewer pictures, a larger distance"
 # todas las filas tienen el mismo, y la de imágenes reales muestra cuánto se debe solo al tamaño.
 
 # %% [markdown] lang="en" part="discuss"
-# You may report one single number about a new model. Which would you choose, and what would it hide?
+# You may report one single number about a new model. Which would you choose, and what would it
+# hide?
 #
 # ---
 #
-# Each has its blind spot: CLIP score hardly counts, clipped pixels know no content, a Fréchet distance
-# depends on how many pictures there are, a probe always answers. A good choice fits the use, states
-# its interval, and comes with pictures to look at.
+# Each has its blind spot: CLIP score hardly counts, clipped pixels know no content, a Fréchet
+# distance depends on how many pictures there are, a probe always answers. A good choice fits the
+# use, states its interval, and comes with pictures to look at.
 
 # %% [markdown] lang="es" part="discuss"
 # Solo puedes dar un número sobre un modelo nuevo. ¿Cuál eliges y qué oculta?
@@ -706,8 +707,8 @@ for reading in metrics.pocket_probe().read(confetti):
 # donde hay una imagen que leer.
 
 # %% [markdown] lang="en"
-# So, how many steps are enough? Time grows with every one; accuracy does not. Here is the price list.
-# Its *change* compares each row with 100 steps, scene by scene:
+# So, how many steps are enough? Time grows with every one; accuracy does not. Here is the price
+# list. Its *change* compares each row with 100 steps, scene by scene:
 
 # %% [markdown] lang="es"
 # Entonces, ¿cuántos pasos bastan? El tiempo crece con cada uno; el acierto, no. Aquí está la lista
@@ -774,9 +775,9 @@ def enough_steps(steps, changes, spare):
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** Try `enough_steps(steps, table.column("pair_change"), 0.1)`, then
-# with 0.05: proof of a smaller loss needs more steps, or more pictures. Most of the time that people
-# spend on steps buys nothing that can be measured here.
+# **What you should have noticed.** Try `enough_steps(steps, table.column("pair_change"), 0.1)`,
+# then with 0.05: proof of a smaller loss needs more steps, or more pictures. Most of the time that
+# people spend on steps buys nothing that can be measured here.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Prueba `enough_steps(steps, table.column("pair_change"), 0.1)` y
@@ -816,9 +817,9 @@ strip(raced.images, list(names.values()))
 # scene by scene. Which one would you take for five? For 25?
 
 # %% [markdown] lang="es"
-# El tiempo se va en la U-Net, así que en una carrera justa todos tienen las mismas evaluaciones.
-# (PNDM usa una más de las que se le piden; la tabla la cuenta.) En la tabla, el *cambio* es frente
-# a DDIM con las mismas, escena a escena. ¿Con cuál te quedarías para cinco? ¿Y para 25?
+# El tiempo se va en la U-Net: en una carrera justa todos tienen las mismas evaluaciones. (PNDM usa
+# una más de las que se le piden; la tabla la cuenta.) El *cambio* es frente a DDIM con las mismas,
+# escena a escena. ¿Con cuál te quedarías para cinco? ¿Y para 25?
 
 # %%
 table = measured("schedulers")
@@ -853,24 +854,22 @@ for lagging in ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler"]:
 # equivocarse el planificador:
 
 # %%
-drawn_paths = [name for name in names if name not in ("EulerDiscreteScheduler", "UniPCMultistepScheduler")]
+four_names = [name for name in names if names[name] not in ("Euler", "UniPC")]
 scheduler_paths(
-    {names[name]: fresh_scheduler(pocket, name) for name in drawn_paths},
+    {names[name]: fresh_scheduler(pocket, name) for name in four_names},
     steps=5,
     title=say("Five steps from the same noise", "Cinco pasos a partir del mismo ruido"),
 )
 
 # %% [markdown] lang="en"
 # DDIM walks straight on from each point. DPM++ and PNDM also look at how the last steps turned, and
-# carry that turn on. Where the way bends gently, as at guidance 1, that helps. Guidance 5 makes it
-# bend sharply, and they overshoot. (Euler ancestral adds fresh noise, so it ends elsewhere.) Is it
-# so on the pocket model?
+# carry that turn on. Where the way bends gently, as at guidance 1, that helps. At guidance 5 it
+# bends sharply, and they overshoot. (Euler ancestral adds fresh noise.) And on the pocket model?
 
 # %% [markdown] lang="es"
-# DDIM avanza en línea recta desde cada punto. DPM++ y PNDM miran además cómo giraron los últimos
-# pasos y prolongan ese giro. Donde el camino se curva poco, como con guía 1, eso ayuda. Con guía 5
-# la curva es cerrada y se pasan de largo. (Euler ancestral añade ruido nuevo y acaba en otro
-# sitio.) ¿Pasa lo mismo en el modelo de bolsillo?
+# DDIM avanza recto desde cada punto. DPM++ y PNDM miran además cómo giraron los últimos pasos y
+# prolongan ese giro. Si el camino se curva poco, como con guía 1, eso ayuda. Con guía 5 la curva es
+# cerrada y se pasan de largo. (Euler ancestral añade ruido nuevo.) ¿Y en el modelo de bolsillo?
 
 # %%
 measured("overshoot")
@@ -886,8 +885,8 @@ assert farther["PNDMScheduler", 5].low > farther[second, 5].high, "PNDM is throw
 
 # %% [markdown] lang="en"
 # It is. Without guidance, five steps of DPM++ end nearer to where fifty lead than DDIM's; with
-# guidance 5, farther. Told to look at no earlier step (`solver_order=1`) it is ahead again. So their
-# fame is deserved, and holds for gentle guidance or for a few steps more.
+# guidance 5, farther. Told to look at no earlier step (`solver_order=1`) it is ahead again. So
+# their fame is deserved, and holds for gentle guidance or for a few steps more.
 
 # %% [markdown] lang="es"
 # Pasa. Sin guía, cinco pasos de DPM++ acaban más cerca que los de DDIM del sitio al que llevan
@@ -908,8 +907,8 @@ assert farther["PNDMScheduler", 5].low > farther[second, 5].high, "PNDM is throw
 # ---
 #
 # On the page's own model, prompts and guidance, beside another scheduler with as many U-Net
-# evaluations and the same noise. With weak guidance it is plausible; with strong guidance it carries
-# on a turn that the path does not take.
+# evaluations and the same noise. With weak guidance it is plausible; with strong guidance it
+# carries on a turn that the path does not take.
 
 # %% [markdown] lang="es" part="discuss"
 # Una página dice: *a DPM++ 2M le bastan 5 pasos.* ¿En qué condiciones te lo creerías?
@@ -930,8 +929,8 @@ assert farther["PNDMScheduler", 5].low > farther[second, 5].high, "PNDM is throw
 # ## Lo mismo con Stable Diffusion 1.5
 #
 # Con GPU, la celda siguiente hace el mismo barrido con el modelo grande. Ninguna sonda lee su
-# mundo: la celda muestra la puntuación CLIP de OpenAI (600 MB) y los píxeles quemados, sin afirmar nada;
-# ya sabes cómo mienten.
+# mundo: la celda muestra la puntuación CLIP de OpenAI (600 MB) y los píxeles quemados, sin afirmar
+# nada; ya sabes cómo mienten.
 
 # %% tags=["gpu"]
 big = None
@@ -1009,8 +1008,8 @@ print(told("steps", "num_inference_steps", "cost", [1, 5, 12, 25, 100], ".1f"))
 # - La guía compra fidelidad a las palabras y la paga en colores quemados.
 # - Compara imágenes del mismo ruido, pareja a pareja: se ve lo que dos intervalos ocultan.
 # - Unos doce pasos hacen lo mismo que cien; uno solo deja el ruido.
-# - Los planificadores importan cuando hay pocos pasos, y los que prolongan el giro se pasan de largo
-#   cuando hay guía.
+# - Los planificadores importan cuando hay pocos pasos, y los que prolongan el giro se pasan de
+#   largo cuando hay guía.
 # - Un número sin intervalo, o una métrica sin su mentira, es media historia.
 #
 # Después: [04, Prompts, semillas, azar y sesgos](lesson:04).
