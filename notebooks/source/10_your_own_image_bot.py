@@ -58,16 +58,17 @@ seed = 0
 # %% [markdown] lang="en"
 # ## A bot asks
 #
-# A Telegram bot is a program that asks, over and over: *is there anything for me?* Each question and
-# each answer is a web request. Here a stand-in on this machine listens, as strict as Telegram, so
-# you need neither account nor phone. Below, one part of the address is blanked out. Which, and why?
+# A Telegram bot is a program that asks, over and over: *is there anything for me?* Each question
+# and each answer is a web request. Here a stand-in on this machine listens, as strict as Telegram,
+# so you need neither account nor phone. Below, one part of the address is blanked out. Which, and
+# why?
 
 # %% [markdown] lang="es"
 # ## Un bot pregunta
 #
-# Un bot de Telegram es un programa que pregunta una y otra vez: *¿hay algo para mí?* Cada pregunta y
-# cada respuesta es una petición web. Aquí escucha un sustituto en este equipo, igual de estricto: no
-# hacen falta cuenta ni teléfono. Abajo hemos tapado una parte de la dirección. ¿Cuál y por qué?
+# Un bot de Telegram es un programa que pregunta una y otra vez: *¿hay algo para mí?* Cada pregunta
+# y cada respuesta es una petición web. Aquí escucha un sustituto en este equipo, igual de estricto:
+# no hacen falta cuenta ni teléfono. Abajo hemos tapado una parte de la dirección. ¿Cuál y por qué?
 
 # %%
 server = BotApiServer().start()
@@ -804,7 +805,8 @@ print(
 )
 
 # %% part="claim"
-assert len(bot.log) > 10 and not told, "the log holds no token"
+assert len(bot.log) > 10, "there is a log"
+assert not told, "it holds no token"
 
 # %% [markdown] lang="en"
 # It is in none of the log lines.
