@@ -108,8 +108,8 @@ def take_off_the_hat(text: Any, draw: Callable[[str], Any], probe: Probe) -> Ver
             Mistake(
                 lambda text: text.lower().strip() in ("sombrero", "hat", "un sombrero", "a hat"),
                 say(
-                    "The word alone is in few captions; how would a caption say that one is worn?",
-                    "Sola, esa palabra está en pocos textos; ¿cómo diría un texto que alguien lo lleva?",
+                    "The word alone is in few captions; how would a caption say it is worn?",
+                    "Sola, esa palabra está en pocos textos; ¿cómo dice un texto que alguien lo lleva?",
                 ),
             ),
         ],
