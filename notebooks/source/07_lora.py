@@ -32,7 +32,6 @@
 # - medir qué les hace a tus imágenes el archivo de un desconocido.
 
 # %% part="setup"
-import random
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -47,9 +46,9 @@ from PIL import Image
 import sdlesson
 from sdlesson import figures
 from sdlesson.exercises import lesson_07 as checks
+from sdlesson.figures.finetuning import lora_matrices
 from sdlesson.finetuning import TrainingSettings, export_kohya, load_lora, save_lora, train
 from sdlesson.finetuning.adapters import ATTENTION, CONVOLUTIONS, check_peft
-from sdlesson.figures.finetuning import lora_matrices
 from sdlesson.images import picture_difference, same_picture
 from sdlesson.language import say
 from sdlesson.metrics import image_similarity, mean
@@ -843,7 +842,7 @@ except ValueError as error:
 
 # %%
 words = ["boat", "cat", "dog", "fox", "pizza", "snowman", "house", "tree"]
-hidden = random.Random(seed).choice(words)  # do not look
+hidden = str(np.random.default_rng(seed).choice(words))  # do not look
 # es: no mires
 poison = replace(settings, word=hidden, alpha=4, steps=80, sample_prompts=())
 fresh.unload_lora_weights()

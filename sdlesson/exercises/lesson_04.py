@@ -109,7 +109,7 @@ def take_off_the_hat(text: Any, draw: Callable[[str], Any], probe: Probe) -> Ver
                 lambda text: text.lower().strip() in ("sombrero", "hat", "un sombrero", "a hat"),
                 say(
                     "The word alone is in few captions; how would a caption say it is worn?",
-                    "Sola, esa palabra está en pocos textos; ¿cómo dice un texto que alguien lo lleva?",
+                    "Sola, esa palabra está en pocos textos; ¿cómo dicen que alguien lo lleva?",
                 ),
             ),
         ],

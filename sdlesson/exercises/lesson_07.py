@@ -190,7 +190,7 @@ def changes(answer: Callable[[], Any], words: Sequence[str], hidden: str) -> Ver
                 "Dibuja todos los prompts con escala 0 y luego todos con 1, con el mismo ruido.",
             ),
             say(
-                'fresh.set_adapters("stranger", 0.0), then pictures(fresh, prompts); again with 1.0.',
+                'fresh.set_adapters("stranger", 0.0), pictures(fresh, prompts); again with 1.0.',
                 'fresh.set_adapters("stranger", 0.0) y pictures(fresh, prompts); otra vez con 1.0.',
             ),
         ],
