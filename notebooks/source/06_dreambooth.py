@@ -46,8 +46,8 @@ from sdlesson.exercises import lesson_06 as checks
 from sdlesson.experiments import sweep
 from sdlesson.figures import bars, curves, grid, strip
 from sdlesson.figures.finetuning import dreambooth_batch
-from sdlesson.finetuning import History, TrainingSettings, estimate_memory, train, training_loss
-from sdlesson.images import same_picture, to_pixels
+from sdlesson.finetuning import History, TrainingSettings, estimate_memory, train
+from sdlesson.images import to_pixels
 from sdlesson.language import say
 from sdlesson.metrics import diversity, image_similarity, mean, measured, pocket_probe, share
 from sdlesson.pocket.arithmetic import SD15_UNET
@@ -796,6 +796,8 @@ def dreambooth_loss(noise_pred, noise, prior_weight):
 # nuevo.
 
 # %% part="claim"
+from sdlesson.finetuning import training_loss
+
 of_photos, of_class = ((noise_pred - noise) ** 2).chunk(2)
 by_hand = of_photos.mean() + 0.5 * of_class.mean()
 assert torch.allclose(by_hand, training_loss(errors[:4], errors[4:], 0.5)), "the trainer's own loss"
@@ -902,6 +904,8 @@ drawn = [sdlesson.draw(f"{thing} in space", pipe=model, **asked).image for model
 strip(drawn, [say("trained", "entrenado"), say("loaded again", "cargado de nuevo")])
 
 # %% part="claim"
+from sdlesson.images import same_picture
+
 assert same_picture(*drawn), "a saved model draws the same"
 
 # %% [markdown] lang="en"

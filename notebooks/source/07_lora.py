@@ -49,7 +49,7 @@ from sdlesson.exercises import lesson_07 as checks
 from sdlesson.figures.finetuning import lora_matrices
 from sdlesson.finetuning import TrainingSettings, export_kohya, load_lora, save_lora, train
 from sdlesson.finetuning.adapters import ATTENTION, CONVOLUTIONS, check_peft
-from sdlesson.images import picture_difference, same_picture
+from sdlesson.images import picture_difference
 from sdlesson.language import say
 from sdlesson.metrics import image_similarity, mean
 from sdlesson.pocket import arithmetic, rendering, subject, world
@@ -451,6 +451,8 @@ again = pictures(fresh, prompts[:1])[0]
 figures.strip([trained, again], [say("trained", "entrenado"), say("loaded", "cargado")])
 
 # %% part="claim"
+from sdlesson.images import same_picture
+
 assert not loaded.unmatched, "every layer found its place"
 assert same_picture(trained, again), "the file draws what the trained model draws"
 
@@ -523,6 +525,8 @@ figures.strip(
 )
 
 # %% part="claim"
+from sdlesson.images import same_picture
+
 assert same_picture(without, drawn[0][0]), "taken off, nothing is left of it"
 
 # %% [markdown] lang="en"
@@ -627,6 +631,8 @@ names = [say("trained", "entrenado"), say("merged", "fundida"), say("unmerged", 
 figures.strip([trained, fused, unfused], names)
 
 # %% part="claim"
+from sdlesson.images import same_picture
+
 assert same_picture(fused, trained), "merged, it draws the same"
 assert same_picture(unfused, trained), "and so it does when taken out again"
 
@@ -794,6 +800,8 @@ fresh.unload_lora_weights()
 fresh.load_lora_weights(kohya, adapter_name="kohya")
 
 # %% part="claim"
+from sdlesson.images import same_picture
+
 assert same_picture(pictures(fresh, prompts[:1])[0], trained), "kohya's names draw the same"
 
 # %% [markdown] lang="en"

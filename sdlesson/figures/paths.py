@@ -110,7 +110,8 @@ def scheduler_paths(
 
 
 def _draw_path(axes: Axes, walked: Tensor, many: Tensor) -> None:
-    axes.scatter(*zip(*SPOTS, strict=True), s=330, color=FAINT, linewidths=0)
+    xs, ys = zip(*SPOTS, strict=True)
+    axes.scatter(xs, ys, s=330, color=FAINT, linewidths=0)
     axes.plot(*many.T, color="#9a9a9a", linewidth=5, alpha=0.5, solid_capstyle="round")
     axes.plot(*walked.T, color=COLOURS[0], marker="o", markersize=4.5, linewidth=2)
     axes.plot(*walked[-1], color=COLOURS[1], marker="*", markersize=15)
