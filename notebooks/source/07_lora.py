@@ -52,7 +52,7 @@ from sdlesson.finetuning.adapters import ATTENTION, CONVOLUTIONS, check_peft
 from sdlesson.images import picture_difference
 from sdlesson.language import say
 from sdlesson.metrics import image_similarity, mean
-from sdlesson.pocket import arithmetic, rendering, subject, world
+from sdlesson.pocket import arithmetic, grammar, rendering, subject, world
 from sdlesson.widgets import TrainingPanel
 
 seed = 0
@@ -749,8 +749,10 @@ style = replace(
     prior="none",
     sample_prompts=(),
 )
-titles, panel = subject.style_prompts(), TrainingPanel()
-train(pocket, posters, style, folder / "style", prompts=titles, watch=panel)
+in_style = f", {subject.STYLE_WORD} {subject.STYLE_CLASS}"
+titles = [f"{grammar.caption(scene)}{in_style}" for scene in subject.STYLE_SCENES]
+train(pocket, posters, style, folder / "style", prompts=titles, watch=TrainingPanel())
+print(titles[0])
 figures.strip(posters)
 
 # %% [markdown] lang="en"
@@ -762,22 +764,46 @@ figures.strip(posters)
 # cartel sale Plimo. ¿Qué dibujarán juntas?
 
 # %%
-prompt = subject.in_style(f"{plimo} in the forest")
-combined = []
-for weights in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.6)]:
+wishes = [f"{plimo} {place}{in_style}" for place in ("in the forest", "in the snow", "on Mars")]
+tried = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.6)]
+combined = {}
+for weights in tried:
     pocket.set_adapters([settings.word, style.word], list(weights))
-    combined += pictures(pocket, [prompt])
-figures.strip(combined, ["0 + 0", "1 + 0", "0 + 1", "1 + 1", "1 + 0.6"])
+    combined[weights] = pictures(pocket, wishes)
+labels = [f"{thing:g} + {look:g}" for thing, look in tried]
+figures.grid(
+    [image for row in zip(*combined.values(), strict=True) for image in row],
+    columns=5,
+    labels=labels * 3,
+)
+
+# %%
+like = {
+    weights: [mean(image_similarity(images, known)).value for known in (photos, posters)]
+    for weights, images in combined.items()
+}
+for weights, (photo, poster) in like.items():
+    print(
+        *weights,
+        say("photos", "fotos"),
+        f"{photo:.2f}",
+        say("posters", "carteles"),
+        f"{poster:.2f}",
+    )
+
+# %% part="claim"
+assert like[1.0, 0.6][0] > like[0.0, 1.0][0] + 0.05, "more of Plimo than the style alone"
+assert like[1.0, 0.6][1] > like[1.0, 0.0][1] + 0.03, "more of a poster than Plimo alone"
 
 # %% [markdown] lang="en"
-# Plimo's scale first, the style's second. Together they give something of both. Neither LoRA knew
-# of the other; where both correct the same layer they get in each other's way, so a little less of
-# one may be more.
+# Plimo's scale first, the style's second; the numbers are similarities to the photos and to the
+# posters. Neither LoRA knew of the other, and where both correct the same layer they get in each
+# other's way. With a little less of the style, the pictures have something of both.
 
 # %% [markdown] lang="es"
-# Primero la escala de Plimo, después la del estilo. Juntas dan algo de las dos. Ninguna LoRA sabía
-# de la otra; donde ambas corrigen la misma capa se estorban, así que un poco menos de una
-# puede ser mejor.
+# Primero la escala de Plimo, después la del estilo; los números son el parecido con las fotos y con
+# los carteles. Ninguna LoRA sabía de la otra y, donde ambas corrigen la misma capa, se estorban. Con
+# algo menos de estilo, las imágenes tienen algo de las dos.
 
 # %% [markdown] lang="en"
 # ## For other programs
