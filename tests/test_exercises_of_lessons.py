@@ -1,143 +1,205 @@
-"""Each exercise of lessons 03, 04, 06, 07 and 10 that needs no model: what it says to whom.
+"""What each check says to a right answer, to nothing, and to the usual wrong ones."""
 
-The ones that draw are tried in tests/test_notebooks.py, in their lesson.
-"""
-
-import ast
-import importlib
-import sys
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from sdlesson.exercises import checking, lesson_03, lesson_04, lesson_06, lesson_07, lesson_10
-from sdlesson.language import LANGUAGES, set_language
+from sdlesson.diffusion import add_noise, ddim_step, guide
+from sdlesson.drawing import draw
+from sdlesson.exercises import lesson_00, lesson_01, lesson_02
+from sdlesson.language import set_language
+from sdlesson.pipelines import load_pipeline
+from sdlesson.safety import Flag
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "notebooks"))
-lesson_reader = importlib.import_module("lesson")
+BARS = torch.linspace(0.999, 0.005, 1000)
+CLEAN, NOISE = torch.randn(2, 1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+def bar(t):
+    return BARS[t]
 
 
-AT_1, AT_3 = noise(1, 4, 8, 8), noise(1, 4, 8, 8, seed=1)
-X, W, A, B = noise(3, 20), noise(16, 20), noise(4, 20), noise(16, 4)
-PRED, NOISE = noise(8, 4, 8, 8), noise(8, 4, 8, 8, seed=1)
-LEVELS = (np.arange(48) * 37 % 256).astype(np.uint8).reshape(4, 4, 3)
-LEVELS[0, 0] = 255, 0, 9
-TILES = [Image.new("RGB", (8, 8), (level, 0, 0)) for level in (0, 99, 200)]
-SUBJECTS, PLACES = ["a fox", "a robot"], ["on Mars", "in space"]
-WORDS = ["boat", "cat", "dog", "fox"]
+def jump(answer):
+    return lesson_02.jump(answer, CLEAN, NOISE, BARS)
 
-# What an exercise is asked with, and what its cell calls the student's answer.
-EXERCISES = {
-    "03.1": ("at_15", lambda given: lesson_03.guidance_without_the_model(given, AT_1, AT_3)),
-    "03.2": ("only_in_each", lesson_03.only_in_each),
-    "03.3": ("count_clipped", lambda given: lesson_03.count_clipped(given, LEVELS)),
-    "03.4": ("enough_steps", lesson_03.enough_steps),
-    "04.1": ("noise_for", lesson_04.noise_for),
-    "06.2": ("best_step", lesson_06.best_step),
-    "06.3": ("dreambooth_loss", lambda given: lesson_06.dreambooth_loss(given, PRED, NOISE)),
-    "07.1": (
-        "lora_layer",
-        lambda given: lesson_07.lora_layer(given, X, W, A, B, X @ (W + 2 * B @ A).T),
+
+def step(answer):
+    return lesson_02.my_step(answer, CLEAN, NOISE, BARS, pairs=[(961, 921), (481, 441)])
+
+
+def flags(answer):
+    five = [Flag(0, cosine, threshold=0.2) for cosine in (0.3, 0.3, 0.1, 0.1, 0.25)]
+    return lesson_01.false_alarms(answer, five, [True, False, True, False, False])
+
+
+def spoil(answer):
+    picture = Image.new("RGB", (16, 16), "white")
+    ImageDraw.Draw(picture).rectangle((0, 0, 8, 16), "red")
+    return lesson_02.spoil(answer, picture)
+
+
+def clean(x, eps, t):
+    return (x - (1 - bar(t)).sqrt() * eps) / bar(t).sqrt()
+
+
+def grey(image):
+    return Image.new("RGB", image.size, "gray")
+
+
+CHECKS = [
+    (
+        jump,
+        lambda c, n, t: add_noise(c, n, torch.tensor([t]), BARS),
+        [
+            (lambda c, n, t: bar(t) * c + (1 - bar(t)) * n, "square roots are missing"),
+            (lambda c, n, t: bar(t).sqrt() * n + (1 - bar(t)).sqrt() * c, "are swapped"),
+            (lambda c, n, t: bar(t).sqrt() * c - (1 - bar(t)).sqrt() * n, "A sign"),
+            (lambda c, n, t: bar(t).sqrt() * c, "With t=500: a tensor of 1 x 3 x 8 x 8"),
+        ],
     ),
-    "07.2": (
-        "merge",
-        lambda given: lesson_07.merge(given, (W, A, B, 8, 4), W + 2 * B @ A),
+    (
+        lesson_02.my_guide,
+        guide,
+        [
+            (lambda u, t, s: t + s * (u - t), "swapped"),
+            (lambda u, t, s: u + s * (u - t), "A sign"),
+            (lambda u, t, s: s * t, "in no direction"),
+            (lambda u, t, s: u + (t - u), "guidance_scale=7.5: 3 came, 16 was expected"),
+        ],
     ),
-    "07.3": (
-        "my_scale",
-        lambda given: lesson_07.right_scale(given, lambda s: TILES[int(s == 2)], TILES[1]),
+    (
+        step,
+        lambda x, eps, t, end: ddim_step(x, eps, bar(t), bar(end)),
+        [
+            (lambda x, eps, t, end: clean(x, eps, t), "now put noise back"),
+            (lambda x, eps, t, end: ddim_step(x, eps, bar(end), bar(t)), "are swapped"),
+            (lambda x, eps, t, end: ddim_step(x, eps, bar(t), bar(t - 1)), "not t - 1"),
+            (
+                lambda x, eps, t, end: bar(end).sqrt() * clean(x, eps, t),
+                "With t=961, next_t=921",
+            ),
+        ],
     ),
-    "10.2": ("departures", lesson_10.departures),
-    "10.3": ("fair_order", lesson_10.fair_order),
-}
-NAMES = {"at_1": AT_1, "at_3": AT_3, "torch": torch}
+    (
+        flags,
+        lambda flags, truths: [1, 4],
+        [
+            (lambda flags, truths: [0, 1, 4], "rightly or not"),
+            (lambda flags, truths: [2], "other kind of error"),
+            (lambda flags, truths: [1, 2, 4], "both kinds"),
+            (lambda flags, truths: [2, 5], "Count from 0"),
+            (lambda flags, truths: [1], "[1] came, [1, 4] was expected"),
+        ],
+    ),
+    (
+        spoil,
+        lambda image, amount: Image.blend(image, grey(image), amount),
+        [
+            (lambda image, amount: image, "never changes"),
+            (lambda image, amount: Image.blend(image, grey(image), 1 - amount), "wrong way round"),
+            (lambda image, amount: grey(image), "At 0 it must change nothing"),
+            (lambda image, amount: grey(image) if amount else image, "0.5 and 1 do the same"),
+        ],
+    ),
+    (
+        lambda answers: lesson_01.tokens(*answers),
+        ["none", "read", "write"],
+        [
+            (["write"] * 3, "needs no token at all"),
+            (["none", "none", "write"], "who you are"),
+            (["none", "write", "write"], "nothing has to be changed"),
+            (["None", "read", "write"], "between quotes"),
+        ],
+    ),
+    (
+        lesson_00.my_prompt,
+        "un gato en el bosque",
+        [
+            ("a kitten in the jungle", "It does not know: kitten, jungle"),
+            ("a robot in the forest", "where is the kitten"),
+            ("a cat on the beach", "where is the jungle"),
+            ("", "between quotes"),
+        ],
+    ),
+]
 
 
-@pytest.fixture(autouse=True)
-def no_tries_yet():
-    checking._tries.clear()
-    yield
-    checking._tries.clear()
-    set_language("en")
+@pytest.mark.parametrize(("check", "right", "wrong"), CHECKS, ids=range(len(CHECKS)))
+def test_a_check_accepts_the_right_answer_and_names_the_usual_wrong_ones(check, right, wrong):
+    assert check(right).solved
+    for answer, said in wrong:
+        verdict = check(answer)
+        assert not verdict.solved
+        assert said in verdict.message
+        assert "Hint" in verdict.message
+    set_language("es")
+    assert "Pista" in check(wrong[0][0]).message
+    assert "Todavía no" in check(wrong[0][0]).message
 
 
-def parts(number):
-    """The exercise in its lesson's source: stub, solution and wrong answers."""
-    name, check = EXERCISES[number]
-    (path,) = (ROOT / "notebooks" / "source").glob(f"{number[:2]}_*.py")
-    (exercise,) = [
-        one
-        for one in lesson_reader.read_lesson(path).exercises()
-        if name in {getattr(node, "id", "") for node in ast.walk(ast.parse(one.check))}
-    ]
+class Part(torch.nn.Linear):
+    """A network of a known size."""
 
-    def verdict(code):
-        names = dict(NAMES)
-        exec(code, names)
-        return check(names[name])
-
-    return exercise, verdict
+    def num_parameters(self):
+        return self.weight.numel() + self.bias.numel()
 
 
-@pytest.mark.parametrize("number", EXERCISES)
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_the_solution_passes_the_stub_waits_and_wrong_answers_do_not_pass(number, language):
-    set_language(language)
-    exercise, verdict = parts(number)
-    assert verdict(exercise.solution).solved
-    assert not verdict(exercise.stub).solved
-    for wrong in exercise.wrong_answers:
-        assert not verdict(wrong).solved, wrong
-
-
-@pytest.mark.parametrize("number", EXERCISES)
-def test_hints_grow_from_try_to_try(number):
-    exercise, verdict = parts(number)
-    wrong = exercise.wrong_answers[0]
-    hints = [verdict(wrong).message.splitlines()[-1] for _ in range(4)]
-    assert [hint[:8] for hint in hints] == ["Hint 1/3", "Hint 2/3", "Hint 3/3", "Hint 3/3"]
-    assert len(set(hints)) == 3
-
-
-@pytest.mark.parametrize("number", EXERCISES)
-def test_most_usual_wrong_answers_are_named(number):
-    exercise, verdict = parts(number)
-    named = [len(verdict(wrong).message.splitlines()) > 2 for wrong in exercise.wrong_answers]
-    assert sum(named) >= 2, list(zip(exercise.wrong_answers, named, strict=True))
-
-
-def changed(values):
-    return lesson_07.changes(lambda: values, WORDS, "dog")
-
-
-def test_the_hidden_word_must_stand_out():
-    assert changed([0.01, 0.02, 0.3, 0.02]).solved
-    assert "one number for each prompt" in changed([0.01, 0.3]).message
-    assert "Nothing changed" in changed([0.0, 0.0, 0.0, 0.0]).message
-    assert "change alike" in changed([0.2, 0.3, 0.31, 0.3]).message
-    assert not changed([0.3, 0.02, 0.01, 0.02]).solved, "another word stands out"
+PARTS = {"unet": Part(999, 600), "vae": Part(99, 500), "safety_checker": Part(9, 9_000)}
+WEIGHTS = sum(part.num_parameters() for part in PARTS.values())
 
 
 @pytest.mark.parametrize(
-    ("drawn", "text"),
+    ("answer", "said"),
     [
-        (["a fox on Mars"] * 4, "Everybody got the same"),
-        (["a fox", "a robot"] * 2, "The place is missing"),
-        ([], "Nothing was drawn"),
-        (["a fox on Mars", "a cow"], ""),
+        (16 * WEIGHTS / 10**9, "bits"),
+        (4 * WEIGHTS / 10**9, "float32"),
+        (2 * WEIGHTS / 2**30, "gibibytes"),
+        (2 * PARTS["unet"].num_parameters() / 10**9, "U-Net alone"),
+        (2 * WEIGHTS, "bytes"),
+        (..., "Fill in"),
     ],
 )
-def test_a_surprise_is_a_subject_in_a_place_by_chance(drawn, text):
-    good = ["a fox on Mars", "a robot in space"]
-    assert lesson_10.surprise(lambda: good, SUBJECTS, PLACES).solved
-    verdict = lesson_10.surprise(lambda: drawn, SUBJECTS, PLACES)
+def test_a_wrong_size_is_told_what_it_is_the_size_of(monkeypatch, answer, said):
+    monkeypatch.setattr(lesson_01, "WITHIN_GB", 1e-6)  # these parts are tiny
+    assert lesson_01.gigabytes(2 * WEIGHTS / 10**9, PARTS).solved
+    verdict = lesson_01.gigabytes(answer, PARTS)
     assert not verdict.solved
-    assert text in verdict.message
+    assert said in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda model: len(list(model.parameters())), "counts tensors"),
+        (lambda model: sum(p.nbytes for p in model.parameters()), "bytes"),
+        (lambda model: sum(len(p) for p in model.parameters()), "first side"),
+        (lambda model: None, "Fill in"),
+    ],
+)
+def test_a_wrong_count_is_told_what_it_counts(answer, said):
+    right = lesson_01.count_parameters(Part.num_parameters, PARTS)
+    assert right.solved
+    assert said in lesson_01.count_parameters(answer, PARTS).message
+
+
+def test_a_picture_of_ones_own_has_something_in_it():
+    pipe = load_pipeline("pocket")
+    pipe.set_progress_bar_config(disable=True)
+    drawing = draw("a robot in the snow", pipe=pipe, seed=1, num_inference_steps=15)
+    other = draw("a cat in the forest", pipe=pipe, seed=1, num_inference_steps=15)
+    seen = [other.image]
+    black = Image.new("RGB", (128, 128))
+    noise = Image.effect_noise((128, 128), 90).convert("RGB")
+    empty = draw("on the beach", pipe=pipe, seed=1, num_inference_steps=15).image
+    assert lesson_00.my_picture(drawing.image, seen).solved
+    for answer, said in [
+        (black, "all of one colour"),
+        (drawing, "the picture in it is .image"),
+        ("a robot", "That is a text"),
+        (other.image, "has been drawn above"),
+        (noise, "finds no subject"),
+        (empty, "finds no subject"),
+    ]:
+        verdict = lesson_00.my_picture(answer, seen)
+        assert not verdict.solved, said
+        assert said in verdict.message
