@@ -802,8 +802,8 @@ assert like[1.0, 0.6][1] > like[1.0, 0.0][1] + 0.03, "more of a poster than Plim
 
 # %% [markdown] lang="es"
 # Primero la escala de Plimo, después la del estilo; los números son el parecido con las fotos y con
-# los carteles. Ninguna LoRA sabía de la otra y, donde ambas corrigen la misma capa, se estorban. Con
-# algo menos de estilo, las imágenes tienen algo de las dos.
+# los carteles. Ninguna LoRA sabía de la otra y, donde ambas corrigen la misma capa, se estorban.
+# Con algo menos de estilo, las imágenes tienen algo de las dos.
 
 # %% [markdown] lang="en"
 # ## For other programs
