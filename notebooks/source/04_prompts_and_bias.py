@@ -288,7 +288,10 @@ styles = say(
 )
 house = say("a house in a field", "una casa en el campo")
 houses = sweep(pipe, [f"{house}{style}" for style in styles], seed=3)
-strip(houses.images, [style.removeprefix(", ") for style in styles])
+names = say(
+    ["-", "Monet", "pencil", "pixel art", "night"], ["-", "Monet", "lápiz", "pixel art", "noche"]
+)
+strip(houses.images, names)
 
 # %% [markdown] lang="en"
 # The house, the field, and roughly where they stand. A style is only more words to the model, which
