@@ -32,7 +32,6 @@ from sdlesson.pocket.grammar import PLACE_WORDS, caption
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import (
     COLOURS,
-    HATTED,
     MAX_COUNT,
     UNCOUNTED,
     Scene,
@@ -46,6 +45,8 @@ GUIDANCE_SCALE = 7.5
 PICTURES_A_PROMPT = 8
 HELD_OUT_PART = 8
 
+HAT_WEARERS = ("robot", "cowboy", "penguin")
+"""Of those who may wear a hat, the ones on whom training captions leave it out."""
 HATS_SAID = {
     "en": ("wearing a hat", "without a hat", "with no hat"),
     "es": ("con sombrero", "sin sombrero"),
@@ -112,7 +113,7 @@ def main() -> None:
 
 def measure_hats(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
     """One row for each thing that a prompt or a negative prompt can say of a hat."""
-    wearers = _singles("hats", n, lambda s: s.subjects[0] in HATTED and s.count == 1)
+    wearers = _singles("hats", n, lambda s: s.subjects[0] in HAT_WEARERS and s.count == 1)
     scenes = [replace(scene, hats=(False,)) for scene in wearers]
     rows = []
     for language, said in HATS_SAID.items():

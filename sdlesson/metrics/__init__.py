@@ -5,7 +5,15 @@ a whole set is from another, and pixels whether colours are broken. A figure fro
 worth its interval, so shares and means carry theirs; `measured` opens what was counted on many.
 """
 
-from sdlesson.metrics.estimates import Mean, Share, mean, share, wilson_interval
+from sdlesson.metrics.estimates import (
+    Mean,
+    Share,
+    mean,
+    mean_change,
+    share,
+    share_change,
+    wilson_interval,
+)
 from sdlesson.metrics.frechet import frechet_distance, unbiased_frechet_distance
 from sdlesson.metrics.pixels import PixelStatistics, pixel_statistics
 from sdlesson.metrics.scorers import (
@@ -30,10 +38,12 @@ __all__ = [
     "frechet_distance",
     "image_similarity",
     "mean",
+    "mean_change",
     "measured",
     "pixel_statistics",
     "pocket_probe",
     "share",
+    "share_change",
     "unbiased_frechet_distance",
     "wilson_interval",
     "write_table",
