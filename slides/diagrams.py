@@ -118,7 +118,7 @@ class Sketch:
         """The whole, as one line of HTML."""
         label = html.escape(getattr(self.title, self.language), quote=True)
         return (
-            f'<svg class="diagram" viewBox="0 0 {WIDTH} {self.height}" role="img" '
+            f'<svg class="diagram" viewBox="-3 -3 {WIDTH + 6} {self.height + 6}" role="img" '
             f'aria-label="{label}" xmlns="http://www.w3.org/2000/svg">{"".join(self.parts)}</svg>'
         )
 
@@ -302,14 +302,14 @@ def parts(language: str) -> str:
         language, 400, Text("The parts of Stable Diffusion", "Las partes de Stable Diffusion")
     )
     small = _pocket_shapes()
-    times = lambda key: f"{SD15[key]} / {small[key]}"  # noqa: E731
+    times = {key: f"{SD15[key]} / {small[key]}" for key in SD15}
     s.box(0, 20, 180, 90, s.say("words", "palabras"), "grey")
     s.box(
         240,
         20,
         240,
         90,
-        s.say(f"tokenizer\n{times('tokens')} tokens", f"tokenizador\n{times('tokens')} tokens"),
+        s.say(f"tokenizer\n{times['tokens']} tokens", f"tokenizador\n{times['tokens']} tokens"),
         "white",
     )
     s.box(
@@ -317,7 +317,7 @@ def parts(language: str) -> str:
         20,
         300,
         90,
-        s.say(f"CLIP text encoder\n× {times('width')}", f"codificador CLIP\n× {times('width')}"),
+        s.say(f"CLIP text encoder\n× {times['width']}", f"codificador CLIP\n× {times['width']}"),
         "blue",
     )
     s.box(0, 190, 180, 90, s.say("seed", "semilla"), "grey")
@@ -326,7 +326,7 @@ def parts(language: str) -> str:
         190,
         240,
         90,
-        s.say(f"noise\n{times('latents')} wide, × 4", f"ruido\n{times('latents')} de lado, × 4"),
+        s.say(f"noise\n{times['latents']} wide, × 4", f"ruido\n{times['latents']} de lado, × 4"),
         "white",
     )
     s.box(540, 190, 300, 90, s.say("U-Net\nnames the noise", "U-Net\ndice qué es ruido"), "orange")
@@ -343,7 +343,7 @@ def parts(language: str) -> str:
         310,
         240,
         80,
-        s.say(f"picture\n{times('size')} wide", f"imagen\n{times('size')} de lado"),
+        s.say(f"picture\n{times['size']} wide", f"imagen\n{times['size']} de lado"),
         "white",
     )
     s.box(540, 310, 300, 80, s.say("VAE decoder", "decodificador VAE"), "blue")
@@ -516,7 +516,7 @@ def provenance(language: str) -> str:
 
 def timeline(language: str) -> str:
     """What came when."""
-    s = Sketch(language, 300, Text("Ten years", "Diez años"))
+    s = Sketch(language, 215, Text("Ten years", "Diez años"))
     events = (
         ("2014", s.say("GAN", "GAN")),
         ("2017", "StackGAN"),
@@ -535,20 +535,21 @@ def timeline(language: str) -> str:
     s.curve("M 20 150 L 1150 150")
     for index, (year, name) in enumerate(events):
         x = 60 + index * 172
+        lines = name.split("|")
+        foot = 55 if index % 2 else 112  # neighbours on two floors
+        if index % 2:
+            s.curve(f"M {x} 70 L {x} 140")
         s.dot(x, 150, 12, "orange")
-        up = index % 2 == 0
-        s.word(x, 190 if up else 128, year, SIZE, bold=True)
-        for line, text in enumerate(name.split("|")):
-            s.word(x, (112 - 28 * (name.count("|") - line)) if up else 190 + 28 * line, text)
+        s.word(x, 195, year, SIZE, bold=True)
+        for line, text in enumerate(lines):
+            s.word(x, foot - 28 * (len(lines) - 1 - line), text)
     return s.svg()
 
 
 def _pocket_shapes() -> dict[str, int]:
     """The pocket model's shapes, out of its own configuration files."""
-    read = lambda part: json.loads(  # noqa: E731
-        (hub.POCKET_FOLDER / part / "config.json").read_text(encoding="utf-8")
-    )
-    text, unet, vae = read("text_encoder"), read("unet"), read("vae")
+    configs = (hub.POCKET_FOLDER / part / "config.json" for part in ("text_encoder", "unet", "vae"))
+    text, unet, vae = (json.loads(path.read_text(encoding="utf-8")) for path in configs)
     factor = 2 ** (len(vae["block_out_channels"]) - 1)
     return {
         "size": unet["sample_size"] * factor,

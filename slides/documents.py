@@ -28,9 +28,10 @@ from lesson import Lesson, read_lesson  # noqa: E402
 
 SOURCE = ROOT / "slides" / "source"
 FONTS = ROOT / "slides" / "node_modules" / "@fontsource"
-CHART_WIDTH_PX = {"columns": 560, "wide": 1060}
+CHART_WIDTH_PX = {"columns": 560, "wide": 820}
+MAX_COLUMNS = {"columns": 2, "wide": 5}
 STRIP_WIDTH_PX = {"columns": 560, "wide": 1120}
-MAX_PICTURE_PX = 290
+MAX_PICTURE_PX, STRIP_HEIGHT_PX = 290, 560
 LETTERS = "abcdef"
 RIGHT, WRONG = Text("Right.", "Correcto."), Text("No.", "No.")
 
@@ -72,8 +73,9 @@ def talk_markdown(pages: Sequence[Page], language: str, drawn: Drawn) -> str:
 
 def guide_markdown(language: str, drawn: Drawn) -> str:
     """The instructor's guide, with the timed plan of the talk."""
-    plan = plan_table(read_talk(), language)
-    pages = [_slide(page, language, drawn).replace("{plan}", plan) for page in read_guide()]
+    pages = [_slide(page, language, drawn) for page in read_guide()]
+    for number, table in enumerate(plan_tables(read_talk(), language), 1):
+        pages = [page.replace(f"{{plan {number}}}", table) for page in pages]
     return _front_matter("sdlesson-paper", language) + "\n\n---\n\n".join(pages) + "\n"
 
 
@@ -92,11 +94,15 @@ def lessons_markdown(language: str, drawn: Drawn) -> str:
     return _front_matter("sdlesson-paper", language) + "\n\n---\n\n".join(pages) + "\n"
 
 
-def plan_table(pages: Sequence[Page], language: str) -> str:
-    """Minutes of each page in classes of 90, 60 and 45 minutes, and when each page begins."""
+def plan_tables(pages: Sequence[Page], language: str) -> list[str]:
+    """Minutes of each page in classes of 90, 60 and 45 minutes, and when each page begins.
+
+    Returns:
+        Two tables, for two sheets of paper.
+    """
     head = Text("Page | Begins | 90 | 60 | 45", "Página | Empieza | 90 | 60 | 45")
-    rows = [f"| {getattr(head, language)} |", "|---|---|---|---|---|"]
-    clock = 0.0
+    heading = f"| {getattr(head, language)} |\n|---|---|---|---|---|\n"
+    rows, clock = [], 0.0
     for page in pages:
         kept = [f"{page.minutes:g}" if page.kept(length) else "–" for length in LENGTHS]
         begins = f"{int(clock)}:{round(clock % 1 * 60):02d}"
@@ -104,7 +110,8 @@ def plan_table(pages: Sequence[Page], language: str) -> str:
         clock += page.minutes
     sums = [sum(page.minutes for page in pages if page.kept(length)) for length in LENGTHS]
     rows.append(f"| **Σ** | | {' | '.join(f'**{total:g}**' for total in sums)} |")
-    return "\n".join(rows)
+    half = (len(rows) + 1) // 2
+    return [heading + "\n".join(part) for part in (rows[:half], rows[half:])]
 
 
 def repository_link(path: str) -> str:
@@ -139,7 +146,8 @@ def _slide(page: Page, language: str, drawn: Drawn, *, foot: str = "") -> str:
     shown = [_diagram(name, language) for name in page.setting("diagram").split()]
     shown += [_picture(name, language, drawn, shape) for name in page.setting("picture").split()]
     parts = []
-    if classes := [name for name in layout if name != "columns"]:
+    only_words = not (shown or "<table" in rest or "|---" in rest)
+    if classes := [name for name in layout if name != "columns"] + ["words"] * only_words:
         parts.append(f"<!-- _class: {' '.join(classes)} -->")
     parts.append(heading)
     if page.setting("demo"):
@@ -197,16 +205,17 @@ def _picture(name: str, language: str, drawn: Drawn, shape: str) -> str:
         source = _in_page(drawn.folder / f"{name}.{language}.png")
         return f'<img class="chart" src="{source}" alt="{alt}" width="{CHART_WIDTH_PX[shape]}">'
     show = drawn.shows[name]
-    side = min(MAX_PICTURE_PX, STRIP_WIDTH_PX[shape] // show.columns - 14)
-    rows = -(-len(show.images) // show.columns)
-    side = min(side, 480 // rows - 30) if rows > 1 else side
+    across = min(show.columns, MAX_COLUMNS[shape])
+    side = min(MAX_PICTURE_PX, STRIP_WIDTH_PX[shape] // across - 14)
+    rows = -(-len(show.images) // across)
+    side = min(side, STRIP_HEIGHT_PX // rows - 40) if rows > 1 else side
     figures = "".join(
         f'<figure><img src="{_in_page(drawn.folder / f"{name}_{index}.png")}" '
         f'alt="{html.escape(getattr(label, language), quote=True)}">'
         f"<figcaption>{html.escape(getattr(label, language))}</figcaption></figure>"
         for index, label in enumerate(show.labels)
     )
-    columns = f"grid-template-columns: repeat({show.columns}, {side}px)"
+    columns = f"grid-template-columns: repeat({across}, {side}px)"
     return f'<div class="strip" style="{columns}">{figures}</div>'
 
 

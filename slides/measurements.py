@@ -1,7 +1,8 @@
 """Figures for slides, read from the committed tables: no slide has a measurement typed into it.
 
-A slide writes `{bias.yellow prompt=a flower}`: the table, the column, and what picks the row. The
-tables are those of `sdlesson/pocket/measured/`, and `evaluation`, the pocket model's own.
+A slide writes `{bias.yellow prompt=a flower}`: the table, the column, and what picks the row;
+`{interval ...}` is its 95% interval, `{n of ...}` how many were counted. The tables are those of
+`sdlesson/pocket/measured/`, and `evaluation`, the pocket model's own.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdlesson import hub
-from sdlesson.metrics import measured
+from sdlesson.metrics import Share, measured
 
 EVALUATION = hub.POCKET_FOLDER.parent / "evaluation.json"
-REFERENCE = re.compile(r"\{(interval )?(\w+)\.(\w+)([^{}]*)\}")
+REFERENCE = re.compile(r"\{(interval |n of )?(\w+)\.(\w+)( [^{}]*)?\}")
+AS_PERCENT = {"clipped", "closed"}
+"""Means of shares, which read better as a percentage."""
 _CLAIM = re.compile(r"(.+?) ([<>]) (.+?)(?: by ([\d.]+))?")
 
 
@@ -27,6 +30,7 @@ class Figure:
     value: float
     low: float
     high: float
+    n: int
     is_share: bool
 
 
@@ -53,16 +57,18 @@ def figure(table: str, column: str, picks: str = "") -> Figure:
         raise ValueError(f"{{{table}.{column} {picks.strip()}}} is nowhere in the table {table!r}")
     found = rows[0][column]
     if isinstance(found, float | int):
-        return Figure(table, found, found, found, is_share=False)
-    is_share = type(found).__name__ == "Share"
-    return Figure(table, found.value, found.low, found.high, is_share)
+        return Figure(table, found, found, found, 0, is_share=False)
+    is_share = isinstance(found, Share) or column in AS_PERCENT
+    return Figure(table, found.value, found.low, found.high, found.n, is_share)
 
 
 def filled_in(text: str, language: str) -> str:
     """Put figures in the places of their references, written as in that language."""
 
     def write(reference: re.Match[str]) -> str:
-        found = figure(*reference.groups()[1:])
+        found = figure(*reference.groups("")[1:])
+        if reference[1] == "n of ":
+            return _written(found.n, False, language)
         if reference[1]:
             low, high = (_written(end, found.is_share, language) for end in (found.low, found.high))
             return f"{low.removesuffix('%')}–{high}"
@@ -105,12 +111,12 @@ def holds(claim: str) -> bool:
 
 
 def _references(text: str) -> list[tuple[str, str, str]]:
-    return [reference.groups() for reference in REFERENCE.finditer(text)]
+    return [reference.groups("") for reference in REFERENCE.finditer(text)]
 
 
 def _number(side: str) -> float:
     reference = REFERENCE.fullmatch(side.strip())
-    return figure(*reference.groups()[1:]).value if reference else float(side)
+    return figure(*reference.groups("")[1:]).value if reference else float(side)
 
 
 def _from_evaluation(column: str) -> Figure:
@@ -125,6 +131,7 @@ def _from_evaluation(column: str) -> Figure:
         value,
         found.get("low", value),
         found.get("high", value),
+        found.get("n", 0),
         is_share="ceiling" in found,
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from demos import DEMOS, GUIDANCE, Show, plain
 from diffusers import StableDiffusionPipeline
+from matplotlib.text import Text as Words
 from PIL import Image, ImageFilter
 
 from sdlesson.diffusion import add_noise, decode, denoise, embed, predict_original_sample
@@ -27,6 +28,7 @@ from sdlesson.pocket.subject import subject_photos
 from sdlesson.pocket.world import Scene
 
 CHART_DPI = 190
+LARGER_LETTERS = 1.18
 
 
 def all_shows(pipe: StableDiffusionPipeline, folder: Path) -> dict[str, Show]:
@@ -116,7 +118,14 @@ def checker(pipe: StableDiffusionPipeline, folder: Path) -> Show:
     drawn = sweep(
         pipe, prompts, seed=0, guidance_scale=GUIDANCE, folder=folder, report=lambda note: None
     )
-    return Show(drawn.images, plain(*prompts), 3)
+    verdicts = [
+        Text("flagged", "marcada") if one.flagged else Text("passes", "pasa") for one in drawn
+    ]
+    labels = [
+        Text(f"{prompt}: {verdict.en}", f"{prompt}: {verdict.es}")
+        for prompt, verdict in zip(prompts, verdicts, strict=True)
+    ]
+    return Show(drawn.images, labels, 3)
 
 
 def plimo(pipe: StableDiffusionPipeline, folder: Path) -> Show:
@@ -235,7 +244,9 @@ ALT = {
 
 
 def save_chart(chart: Chart, path: Path) -> None:
-    """Write a chart for a projector."""
+    """Write a chart for a projector: with larger letters than in a notebook."""
+    for text in chart.findobj(Words):
+        text.set_fontsize(text.get_fontsize() * LARGER_LETTERS)
     chart.savefig(path, format="png", dpi=CHART_DPI, bbox_inches="tight")
 
 

@@ -109,10 +109,12 @@ def _read_page(block: str, path: Path) -> Page:
 
 
 def _joined(text: str) -> list[str]:
-    """Append each indented line to the one above it."""
+    """Append each indented line to the one above it, except in code."""
     joined: list[str] = []
+    in_code = False
     for row in text.rstrip().splitlines():
-        if row.startswith("  ") and joined and joined[-1]:
+        in_code ^= row.startswith("```")
+        if row.startswith("  ") and joined and joined[-1] and not in_code:
             joined[-1] += " " + row.strip()
         else:
             joined.append(row.rstrip())
