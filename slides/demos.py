@@ -65,6 +65,11 @@ def plain(*texts: str) -> list[Text]:
     return [Text(text, text) for text in texts]
 
 
+def seeds(count: int) -> list[Text]:
+    """Labels that name the seeds from 0."""
+    return [Text(f"seed {number}", f"semilla {number}") for number in range(count)]
+
+
 DEMOS: dict[str, Demo] = {
     "first": Demo(
         Text("The first picture", "La primera imagen"),
@@ -73,7 +78,7 @@ DEMOS: dict[str, Demo] = {
             "Ha visto astronautas y caballos, pero nunca uno encima del otro. ¿Qué saldrá?",
         ),
         "an astronaut riding a horse on Mars",
-        plain("seed 0", "seed 1"),
+        seeds(2),
         2,
         {"prompt": "an astronaut riding a horse on Mars", "seed": [0, 1]},
     ),
@@ -84,7 +89,7 @@ DEMOS: dict[str, Demo] = {
             "¿Qué tendrán en común las cuatro imágenes y qué decidirá el azar?",
         ),
         "a dog on the beach",
-        plain("seed 0", "seed 1", "seed 2", "seed 3"),
+        seeds(4),
         4,
         {"prompt": "a dog on the beach", "seed": range(4)},
     ),
@@ -137,7 +142,7 @@ DEMOS: dict[str, Demo] = {
             "Nadie nombra un color. ¿De qué color serán las flores?",
         ),
         "a flower in the forest",
-        plain("seed 0", "seed 1", "seed 2", "seed 3"),
+        seeds(4),
         4,
         {"prompt": "a flower in the forest", "seed": range(4)},
     ),

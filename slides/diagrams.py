@@ -498,7 +498,7 @@ def provenance(language: str) -> str:
         s.say("signed note\nmade by, with, when", "nota firmada\nquién, con qué, cuándo"),
         "green",
     )
-    s.box(670, 20, 220, 100, s.say("anyone checks", "cualquiera lo comprueba"), "blue", 19)
+    s.box(670, 20, 220, 100, s.say("anyone\nchecks", "cualquiera\nlo comprueba"), "blue")
     s.box(
         970,
         20,

@@ -18,6 +18,7 @@ from demos import Show
 from diagrams import DIAGRAMS
 from measurements import described, filled_in, table_file, tables_in
 from pictures import ALT
+from PIL import Image
 from reading import LENGTHS, Line, Page, read_pages
 
 from sdlesson.language import Text
@@ -28,7 +29,7 @@ from lesson import Lesson, read_lesson  # noqa: E402
 
 SOURCE = ROOT / "slides" / "source"
 FONTS = ROOT / "slides" / "node_modules" / "@fontsource"
-CHART_WIDTH_PX = {"columns": 560, "wide": 820}
+MAX_CHART_PX = 1060, 420
 MAX_COLUMNS = {"columns": 2, "wide": 5}
 STRIP_WIDTH_PX = {"columns": 560, "wide": 1120}
 MAX_PICTURE_PX, STRIP_HEIGHT_PX = 290, 560
@@ -89,8 +90,8 @@ def lessons_markdown(language: str, drawn: Drawn) -> str:
         link = f"notebooks/{language}/{notebook.names[language]}.ipynb"
         foot = f"[{link}]({repository_link(link)})"
         pages.append(f"# {title}\n\n{_slide(handout, language, drawn, foot=foot)}")
-        pages.append(f"# {title}\n\n{_questions(quiz, language)}")
-        pages.append(f"# {title}\n\n{_answers(quiz, language)}")
+        pages.append(f"<!-- _class: quiz -->\n\n# {title}\n\n{_questions(quiz, language)}")
+        pages.append(f"<!-- _class: quiz -->\n\n# {title}\n\n{_answers(quiz, language)}")
     return _front_matter("sdlesson-paper", language) + "\n\n---\n\n".join(pages) + "\n"
 
 
@@ -202,8 +203,11 @@ def _picture(name: str, language: str, drawn: Drawn, shape: str) -> str:
     """A chart, or a strip of pictures over their labels."""
     if name in ALT:
         alt = html.escape(getattr(ALT[name], language), quote=True)
-        source = _in_page(drawn.folder / f"{name}.{language}.png")
-        return f'<img class="chart" src="{source}" alt="{alt}" width="{CHART_WIDTH_PX[shape]}">'
+        path = drawn.folder / f"{name}.{language}.png"
+        with Image.open(path) as chart:
+            ratio = chart.width / chart.height
+        width = min(MAX_CHART_PX[0], round(MAX_CHART_PX[1] * ratio))
+        return f'<img class="chart" src="{_in_page(path)}" alt="{alt}" width="{width}">'
     show = drawn.shows[name]
     across = min(show.columns, MAX_COLUMNS[shape])
     side = min(MAX_PICTURE_PX, STRIP_WIDTH_PX[shape] // across - 14)

@@ -145,5 +145,5 @@ def _written(value: float, is_share: bool, language: str) -> str:
         near_an_end = 0 < value < 0.01 or 0.99 < value < 1
         text = f"{100 * value:.1f}%" if near_an_end else f"{100 * value:.0f}%"
     else:
-        text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return text.translate(str.maketrans(".,", ",.")) if language == "es" else text
+        text = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return text.replace(".", ",") if language == "es" else text

@@ -205,7 +205,7 @@ def bias_chart() -> Chart:
     colours = ("red", "yellow", "green", "blue", "purple")
     named = [rows[f"a {colour} flower"][colour] for colour in colours]
     labels = [
-        say("yellow in training", "amarillas en el entrenamiento"),
+        say("yellow in training", "amarillas al entrenar"),
         say("yellow for “a flower”", "amarillas con «a flower»"),
         *(f"“a {colour} flower”" for colour in colours),
     ]
