@@ -63,15 +63,19 @@ class Artist:
     def draw(self, name: str) -> Show:
         """Draw a demo; whatever goes wrong is raised."""
         with self._lock:
-            if self._pipe is None:
-                self._pipe = self._load()
-            return DEMOS[name].draw(self._pipe)
+            return DEMOS[name].draw(self._loaded())
+
+    def _loaded(self) -> Any:
+        if self._pipe is None:
+            self._pipe = self._load()
+        return self._pipe
 
     def _warm_up(self) -> None:
         try:
-            self.draw(next(iter(DEMOS)))
+            with self._lock:
+                self._loaded()
         except Exception as error:  # the page will say it where it matters
-            print(f"The model cannot draw: {error}", flush=True)
+            print(f"The model cannot be loaded: {error}", flush=True)
 
 
 def load_pocket() -> Any:

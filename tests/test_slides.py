@@ -202,10 +202,10 @@ def test_a_figure_that_is_nowhere_is_refused(reference):
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 def test_no_measurement_is_typed(page):
-    for line in page.lines:
-        for half in line.text:
-            prose = TYPED.sub("", NOT_PROSE.sub("", half))
-            assert not MEASUREMENT.search(prose), half
+    for language in reading.LANGUAGES:
+        text = "\n".join(getattr(line.text, language) for line in page.lines)
+        found = MEASUREMENT.search(TYPED.sub("", NOT_PROSE.sub("", text)))
+        assert not found, found[0]
 
 
 def test_a_typed_measurement_would_be_found():
@@ -328,7 +328,7 @@ def test_a_page_asks_nothing_of_the_network(built):
         assert {url.partition(":")[0] for url in found.requests} <= {"file", "data"}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_each_kind_of_fault_on_a_page_is_found(tools, tmp_path):
     faults = {
         "runs over the bottom": "\n\n".join(["a long page"] * 30),
@@ -388,8 +388,8 @@ def in_class() -> Iterator:
     """Starts servers of live demos, and stops them."""
     servers = []
 
-    def start(language: str = "en", **settings) -> Class:
-        server = live.serve(live.Artist(live.load_pocket), language, **settings)
+    def start(language: str = "en", load=live.load_pocket, **settings) -> Class:
+        server = live.serve(live.Artist(load), language, **settings)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         return Class(server, f"http://127.0.0.1:{server.server_address[1]}")
@@ -400,10 +400,15 @@ def in_class() -> Iterator:
         server.server_close()
 
 
+def no_model() -> None:
+    """Load nothing: these tests are of the page."""
+    raise OSError("there is no model here")
+
+
 def ask(address: str, name: str) -> dict:
     request = urllib.request.Request(f"{address}/draw/{name}", method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=280) as answer:
             return {"status": answer.status} | json.load(answer)
     except urllib.error.HTTPError as error:
         return {"status": error.code} | json.load(error)
@@ -418,10 +423,11 @@ def test_every_demo_of_the_talk_is_one_and_every_demo_is_in_the_talk():
 
 
 def test_a_demo_draws_here_and_now(in_class):
-    found = ask(in_class().address, "languages")
+    address = in_class().address
+    found = ask(address, "first")
     assert found["status"] == 200
-    assert len(found["pictures"]) == len(demos.DEMOS["languages"].labels)
-    assert ask(in_class().address, "no_such_demo")["status"] == 404
+    assert len(found["pictures"]) == len(demos.DEMOS["first"].labels)
+    assert ask(address, "no_such_demo")["status"] == 404
 
 
 def test_with_a_damaged_model_the_server_says_why(in_class, damaged_model):
@@ -453,12 +459,13 @@ def screen(chromium) -> Iterator:
 
 
 def bar_of(page) -> str:
-    page.wait_for_selector("#bar.live, #bar.fallback", timeout=100_000)
+    page.wait_for_selector("#bar.live, #bar.fallback", timeout=300_000)
     return page.text_content("#bar")
 
 
-@pytest.mark.timeout(300)
-def test_one_key_asks_draws_and_goes_on(in_class, screen):
+@pytest.mark.timeout(900)
+def test_one_key_asks_draws_and_goes_on(in_class, screen, monkeypatch):
+    monkeypatch.setattr(live, "PATIENCE_S", 300)  # on a busy machine a class would wait no longer
     address = in_class().address
     screen.goto(address)
     assert screen.text_content("#question") == demos.DEMOS["first"].question.en
@@ -475,7 +482,7 @@ def test_one_key_asks_draws_and_goes_on(in_class, screen):
     }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_with_a_damaged_model_the_prepared_picture_shows_and_says_so(
     in_class, screen, damaged_model
 ):
@@ -488,9 +495,9 @@ def test_with_a_damaged_model_the_prepared_picture_shows_and_says_so(
     assert widths == [128, 128]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_when_the_server_dies_the_page_goes_on_with_prepared_pictures(in_class, screen):
-    _, address = in_class()
+    _, address = in_class(load=no_model)
     screen.goto(address)
     screen.route("**/draw/*", lambda route: route.abort())
     for demo in demos.DEMOS.values():
@@ -500,28 +507,28 @@ def test_when_the_server_dies_the_page_goes_on_with_prepared_pictures(in_class, 
         screen.keyboard.press("Space")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_picture_that_takes_too_long_is_replaced(in_class, screen, monkeypatch):
     monkeypatch.setattr(live, "PATIENCE_S", 1)
-    _, address = in_class()
+    _, address = in_class(load=no_model)
     screen.goto(address)
     screen.route("**/draw/*", lambda route: None)  # never answered
     screen.keyboard.press("Space")
     assert bar_of(screen).startswith("PREPARED picture, not drawn now. Why: it took longer")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_without_prepared_pictures_the_page_says_that_too(in_class, screen, tmp_path):
-    _, address = in_class(folder=tmp_path)
+    _, address = in_class(load=no_model, folder=tmp_path)
     screen.goto(address)
     screen.route("**/draw/*", lambda route: route.abort())
     screen.keyboard.press("Space")
     assert bar_of(screen).endswith("no prepared picture either")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_every_demo_fits_on_the_screen(in_class, screen):
-    _, address = in_class("es")
+    _, address = in_class("es", load=no_model)
     screen.goto(address)
     screen.route("**/draw/*", lambda route: route.abort())
     for _ in demos.DEMOS:
