@@ -9,7 +9,12 @@ COLAB_RUN := $(COLAB_VENV)/bin/python
 COLAB_STAMP := $(COLAB_VENV)/set-up-is-done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-colab test-real bench soak notebooks pocket pocket-eval clean
+.PHONY: help demo lab test test-colab test-real bench soak notebooks slides demo-live pocket pocket-eval \
+  clean
+
+# Of the class: how long it is, and in which language its demos are.
+MINUTES ?= 90
+IN ?= en
 
 help: ## list these commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -44,6 +49,12 @@ soak: $(STAMP) ## the long load, kill and fuzz runs, and the notebooks the other
 notebooks: $(STAMP) ## build every notebook from its source and execute it
 	$(RUN) notebooks/build.py build
 	$(RUN) notebooks/build.py run
+
+slides: $(STAMP) ## make talk, handouts and quizzes in slides/built; MINUTES=60 or 45 shortens the talk
+	$(RUN) slides/make_slides.py --minutes $(MINUTES)
+
+demo-live: $(STAMP) ## the live demos of the class, offline, driven by one key; IN=es for Spanish
+	$(RUN) slides/live.py --language $(IN)
 
 pocket: $(STAMP) ## train the pocket model from nothing, or go on from the last checkpoint
 	$(RUN) -m sdlesson.pocket.train
