@@ -16,6 +16,7 @@ from sdlesson.downloads import (
 
 POCKET_FOLDER = Path(__file__).parent / "pocket" / "model"
 SCORER_FOLDER = Path(__file__).parent / "pocket" / "scorer"
+CONTROL_FOLDER = Path(__file__).parent / "pocket" / "control"
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 
 # Suffixes of the files that hold the weights: in half precision, or as they were trained.
@@ -32,6 +33,11 @@ MODELS: dict[str, tuple[Source, ...]] = {
         Source("CompVis/stable-diffusion-v1-4", "133a221b8aa7292a167afc5127cb63fb5005638b"),
     ),
 }
+
+CONTROLNET = Source(
+    "lllyasviel/control_v11p_sd15_canny", "115a470d547982438f70198e353a921996e2e819"
+)
+"""The published ControlNet for the outlines of Stable Diffusion 1.5's pictures."""
 
 
 def find_model(model: str | os.PathLike[str], *, half: bool) -> tuple[Path, str]:
@@ -80,6 +86,21 @@ def download(source: Source, *, half: bool) -> Path:
             "are pickles, which can run any code; choose another model"
         )
     return folder
+
+
+def download_controlnet(*, half: bool) -> Path:
+    """Fetch the published ControlNet into the Hub's cache.
+
+    Raises:
+        ModelError: As from `fetch`.
+    """
+    weights = f"diffusion_pytorch_model{HALF if half else PLAIN}"
+    return fetch(CONTROLNET, ["config.json", weights])
+
+
+def controlnet_variant(folder: Path, *, half: bool) -> str | None:
+    """Name the variant of a ControlNet's weights to load: "fp16", or None for plain files."""
+    return "fp16" if half and (folder / f"diffusion_pytorch_model{HALF}").is_file() else None
 
 
 def weights_variant(folder: Path, *, half: bool) -> str | None:

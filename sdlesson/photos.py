@@ -52,7 +52,7 @@ def open_photo(source: Source, *, size: int, name: str) -> Image.Image:
     Raises:
         PhotoError: It is missing, empty, damaged, too large, too small, or no photo.
     """
-    image = _flat(source) if isinstance(source, Image.Image) else _read(source, name)
+    image = flat(source) if isinstance(source, Image.Image) else _read(source, name)
     width, height = image.size
     least = -(-size // MAX_ENLARGEMENT)
     if min(width, height) < least:
@@ -105,7 +105,7 @@ def _decode(file: io.BytesIO, name: str) -> Image.Image:
             warnings.simplefilter("ignore")  # of oddities in metadata that do not matter here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=known) as image:
-                return _flat(image)
+                return flat(image)
     except UnidentifiedImageError as error:
         raise PhotoError(
             f"{name} is not a picture that can be read; give {', '.join(known)}",
@@ -138,7 +138,7 @@ def _learn_heic(name: str) -> None:
     importlib.import_module("pillow_heif").register_heif_opener()
 
 
-def _flat(image: Image.Image) -> Image.Image:
+def flat(image: Image.Image) -> Image.Image:
     """RGB pixels the right way up, on white."""
     image.load()
     with suppress(Exception):  # with damaged notes of the camera, the photo stays as it lies
