@@ -52,7 +52,7 @@ def open_photo(source: Source, *, size: int, name: str) -> Image.Image:
     Raises:
         PhotoError: It is missing, empty, damaged, too large, too small, or no photo.
     """
-    image = flat(source) if isinstance(source, Image.Image) else _read(source, name)
+    image = flat(source) if isinstance(source, Image.Image) else read_photo(source, name=name)
     width, height = image.size
     least = -(-size // MAX_ENLARGEMENT)
     if min(width, height) < least:
@@ -65,7 +65,14 @@ def open_photo(source: Source, *, size: int, name: str) -> Image.Image:
     return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 
 
-def _read(source: str | os.PathLike[str] | bytes | io.BufferedIOBase, name: str) -> Image.Image:
+def read_photo(
+    source: str | os.PathLike[str] | bytes | io.BufferedIOBase, *, name: str
+) -> Image.Image:
+    """Open one photo as an RGB picture of its own size, the right way up.
+
+    Raises:
+        PhotoError: It is missing, empty, damaged, too large, or no photo.
+    """
     data = _bytes(source, name)
     if not data:
         raise PhotoError(
@@ -139,7 +146,7 @@ def _learn_heic(name: str) -> None:
 
 
 def flat(image: Image.Image) -> Image.Image:
-    """RGB pixels the right way up, on white."""
+    """Return a picture as RGB, turned as its camera says, on white where it is see-through."""
     image.load()
     with suppress(Exception):  # with damaged notes of the camera, the photo stays as it lies
         image = ImageOps.exif_transpose(image)

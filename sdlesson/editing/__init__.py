@@ -7,11 +7,12 @@ loop of lesson 02, begun somewhere else or asked of something else than the U-Ne
 from sdlesson.editing.control import Controlled, draw_along, load_controlnet, outline
 from sdlesson.editing.inpainting import inpaint, outpaint
 from sdlesson.editing.interpolating import interpolate, slerp
-from sdlesson.editing.pictures import box_mask
-from sdlesson.editing.redrawing import image_to_image, redraw
+from sdlesson.editing.pictures import box_mask, shrink_to_fit
+from sdlesson.editing.redrawing import DEFAULT_STRENGTH, image_to_image, redraw
 from sdlesson.editing.upscaling import Tiled, upscale
 
 __all__ = [
+    "DEFAULT_STRENGTH",
     "Controlled",
     "Tiled",
     "box_mask",
@@ -23,6 +24,7 @@ __all__ = [
     "outline",
     "outpaint",
     "redraw",
+    "shrink_to_fit",
     "slerp",
     "upscale",
 ]

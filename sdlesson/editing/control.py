@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from PIL import Image, ImageFilter
 from torch import Generator, Tensor
 
@@ -113,7 +114,7 @@ class Controlled:
 
     def __call__(
         self, model_input: Tensor, timestep: Tensor, *, encoder_hidden_states: Tensor
-    ) -> NoisePredictor:
+    ) -> UNet2DConditionOutput:
         """Predict the noise as the U-Net does when the ControlNet whispers to it."""
         repeats = len(model_input) // len(self.lines)  # with guidance, the batch comes twice
         down, middle = self.controlnet(

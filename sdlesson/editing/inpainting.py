@@ -22,6 +22,7 @@ def inpaint(
     guidance_scale: float = 7.5,
     num_inference_steps: int = DEFAULT_STEPS,
     generator: Generator | None = None,
+    resample: int = 1,
     report: Report = print,
 ) -> Image.Image:
     """Paint the white part of a mask anew; every pixel outside of it comes back as it was.
@@ -38,6 +39,7 @@ def inpaint(
         guidance_scale: How closely to follow the prompt; 1.0 is no guidance.
         num_inference_steps: Of the whole schedule; the strength says how many of them are taken.
         generator: By default a new one on the CPU, which makes the same noise at each call.
+        resample: How often each step is taken; more blends better, takes longer, and needs DDIM.
         report: Is told if the safety checker flags the picture, which is then black.
 
     Raises:
@@ -57,6 +59,7 @@ def inpaint(
         guidance_scale=guidance_scale,
         num_inference_steps=num_inference_steps,
         generator=generator,
+        resample=resample,
     )
     return develop_edit(pipe, last.latents, picture.size, report, keep=(picture, hole))
 
@@ -71,14 +74,17 @@ def outpaint(
     right: int = 0,
     bottom: int = 0,
     negative_prompt: str = "",
-    guidance_scale: float = 7.5,
+    guidance_scale: float = 3.0,
     num_inference_steps: int = DEFAULT_STEPS,
     generator: Generator | None = None,
+    resample: int = 4,
     report: Report = print,
 ) -> Image.Image:
     """Paint on beyond the edges of a picture, by so many pixels; the picture itself stays.
 
     The model sees half a picture of its own size and paints the other half, as often as it takes.
+    With `resample=4` each step is taken four times, so that the new half fits the old one; with a
+    scheduler other than DDIM say `resample=1`.
 
     Raises:
         ValueError: The picture cannot be used, no edge is to grow, or a setting is off its range.
@@ -99,6 +105,7 @@ def outpaint(
                 guidance_scale=guidance_scale,
                 num_inference_steps=num_inference_steps,
                 generator=generator,
+                resample=resample,
                 report=report,
             )
     return picture
@@ -115,6 +122,7 @@ def _paint_beyond(
     guidance_scale: float,
     num_inference_steps: int,
     generator: Generator,
+    resample: int,
     report: Report,
 ) -> Image.Image:
     """Let one edge grow by a part of the model's own size."""
@@ -141,6 +149,7 @@ def _paint_beyond(
         guidance_scale=guidance_scale,
         num_inference_steps=num_inference_steps,
         generator=generator,
+        resample=resample,
         report=report,
     )
     if turns:

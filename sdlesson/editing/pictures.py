@@ -57,7 +57,9 @@ def shrink_to_fit(pipe: StableDiffusionPipeline, image: Image.Image) -> Image.Im
     if max(width, height) <= MAX_ENLARGED * own:
         return image
     scale = own / (width * height) ** 0.5
-    sides = (max(SIZE_FACTOR, SIZE_FACTOR * round(side * scale / SIZE_FACTOR)) for side in image.size)
+    sides = (
+        max(SIZE_FACTOR, SIZE_FACTOR * round(side * scale / SIZE_FACTOR)) for side in image.size
+    )
     return image.resize(tuple(sides), Image.Resampling.LANCZOS)
 
 

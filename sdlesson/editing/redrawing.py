@@ -7,9 +7,10 @@ much noise little is left of the picture, with little noise much. That is what `
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, SchedulerMixin, StableDiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Generator, Tensor
@@ -92,6 +93,7 @@ def redraw(
     guidance_scale: float = 7.5,
     num_inference_steps: int = DEFAULT_STEPS,
     generator: Generator | list[Generator] | None = None,
+    resample: int = 1,
     unet: NoisePredictor | None = None,
 ) -> Iterator[Step]:
     """Begin the loop with noise on pictures, and yield each step that is left.
@@ -106,13 +108,15 @@ def redraw(
         guidance_scale: How closely to follow the prompt; 1.0 is no guidance.
         num_inference_steps: Of the whole schedule.
         generator: One, or one for each picture.
+        resample: With a mask, take each step so many times, with noise in between: the new part
+            and the known one get as many chances to agree. Needs DDIM.
         unet: What to ask for the noise instead of the pipeline's own U-Net.
 
     Raises:
         ValueError: A picture or a setting cannot be used, or the model is another kind.
 
-    Source: Meng et al. 2021, arXiv:2108.01073 (image to image); Lugmayr et al. 2022, eq. 8,
-    arXiv:2201.09865 (the known part put back at each step).
+    Source: Meng et al. 2021, arXiv:2108.01073 (image to image); Lugmayr et al. 2022, eq. 8 and
+    section 4.2, arXiv:2201.09865 (the known part put back at each step, and resampling).
     """
     check_steps(num_inference_steps)
     check_guidance(guidance_scale)
@@ -124,6 +128,8 @@ def redraw(
         raise ValueError(f"{len(prompts)} prompts for {len(pictures)} images; give one for each")
     generator = Generator("cpu") if generator is None else generator
     scheduler, first_step = _scheduler_at(pipe, num_inference_steps, strength)
+    if resample != 1:
+        _repeat_steps(scheduler, first_step, resample)
     clean = encode(pipe, padded_pixels(pictures), generator)  # (B, 4, H/8, W/8)
     noise = randn_tensor(clean.shape, generator, device=clean.device, dtype=clean.dtype)
     if mask is not None and strength == 1:
@@ -133,13 +139,7 @@ def redraw(
     amend = None
     if mask is not None:
         hole = latent_mask(open_mask(mask, pictures[0]), clean.device, clean.dtype)
-
-        def amend(index: int, latents: Tensor) -> Tensor:
-            """Put the known part back, with as much noise on it as the next step expects."""
-            level = scheduler.timesteps[index + 1 : index + 2]
-            known = scheduler.add_noise(clean, noise, level) if len(level) else clean
-            return (1 - hole) * known + hole * latents
-
+        amend = _KnownPart(scheduler, clean, noise, hole, generator)
     embeddings = embed(pipe, prompts)
     if guidance_scale > 1:
         embeddings = torch.cat([embed(pipe, negatives), embeddings])  # (2B, tokens, channels)
@@ -175,9 +175,54 @@ def encode(
     return ((mean + std * spread) * pipe.vae.config.scaling_factor).to(pipe.unet.dtype)
 
 
+@dataclass(frozen=True, eq=False)
+class _KnownPart:
+    """Puts the known part back after each step, with as much noise as the next step expects."""
+
+    scheduler: SchedulerMixin
+    clean: Tensor
+    noise: Tensor
+    hole: Tensor  # 1 where latents are new
+    generator: Generator | list[Generator]
+
+    def __call__(self, index: int, latents: Tensor) -> Tensor:
+        timesteps = self.scheduler.timesteps
+        level = timesteps[index + 1 : index + 2]  # empty after the last step
+        if len(level) == 0:
+            known = self.clean
+        else:
+            if level == timesteps[index]:
+                latents = self._noise_again(latents, level)
+            known = self.scheduler.add_noise(self.clean, self.noise, level)
+        return (1 - self.hole) * known + self.hole * latents
+
+    def _noise_again(self, latents: Tensor, level: Tensor) -> Tensor:
+        """Go back up the one step that was just taken down."""
+        bars = self.scheduler.alphas_cumprod
+        below = int(level) - len(bars) // self.scheduler.num_inference_steps
+        bar_below = bars[below] if below >= 0 else self.scheduler.final_alpha_cumprod
+        ratio = bars[int(level)] / bar_below
+        options = {"device": latents.device, "dtype": latents.dtype}
+        fresh = randn_tensor(latents.shape, self.generator, **options)
+        return ratio.sqrt() * latents + (1 - ratio).sqrt() * fresh
+
+
+def _repeat_steps(scheduler: SchedulerMixin, first_step: int, times: int) -> None:
+    """Let a scheduler without memory take each of its steps several times."""
+    if not isinstance(times, int) or times < 1:
+        raise ValueError(f"resample={times!r} must be a whole number from 1; try 4")
+    if not isinstance(scheduler, DDIMScheduler):
+        raise ValueError(
+            f"resample={times} goes back up the schedule, and {type(scheduler).__name__} keeps a "
+            "memory of where it was; use DDIMScheduler, or resample=1"
+        )
+    done, left = scheduler.timesteps[:first_step], scheduler.timesteps[first_step:]
+    scheduler.timesteps = torch.cat([done, left.repeat_interleave(times)])
+
+
 def _scheduler_at(
     pipe: StableDiffusionPipeline, num_inference_steps: int, strength: float
-) -> tuple[object, int]:
+) -> tuple[SchedulerMixin, int]:
     """Copy the scheduler, ready to begin where the strength says, and say where that is."""
     count = steps_left(num_inference_steps, strength)
     if count == 0:
