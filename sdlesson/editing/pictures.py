@@ -56,11 +56,9 @@ def shrink_to_fit(pipe: StableDiffusionPipeline, image: Image.Image) -> Image.Im
     own, (width, height) = own_size(pipe), image.size
     if max(width, height) <= MAX_ENLARGED * own:
         return image
-    scale = own / (width * height) ** 0.5
-    sides = (
-        max(SIZE_FACTOR, SIZE_FACTOR * round(side * scale / SIZE_FACTOR)) for side in image.size
-    )
-    return image.resize(tuple(sides), Image.Resampling.LANCZOS)
+    scale = min(own / (width * height) ** 0.5, MAX_ENLARGED * own / max(width, height))
+    new_width, new_height = (max(SIZE_FACTOR, int(side * scale)) for side in image.size)
+    return image.resize((new_width, new_height), Image.Resampling.LANCZOS)
 
 
 def check_room(pipe: StableDiffusionPipeline, image: Image.Image) -> None:

@@ -139,7 +139,7 @@ def redraw(
     amend = None
     if mask is not None:
         hole = latent_mask(open_mask(mask, pictures[0]), clean.device, clean.dtype)
-        amend = _KnownPart(scheduler, clean, noise, hole, generator)
+        amend = _KnownPart(scheduler, clean, noise, hole, generator, resample > 1)
     embeddings = embed(pipe, prompts)
     if guidance_scale > 1:
         embeddings = torch.cat([embed(pipe, negatives), embeddings])  # (2B, tokens, channels)
@@ -184,6 +184,7 @@ class _KnownPart:
     noise: Tensor
     hole: Tensor  # 1 where latents are new
     generator: Generator | list[Generator]
+    resamples: bool  # else a timestep that comes twice is the scheduler's own way
 
     def __call__(self, index: int, latents: Tensor) -> Tensor:
         timesteps = self.scheduler.timesteps
@@ -191,7 +192,7 @@ class _KnownPart:
         if len(level) == 0:
             known = self.clean
         else:
-            if level == timesteps[index]:
+            if self.resamples and level == timesteps[index]:
                 latents = self._noise_again(latents, level)
             known = self.scheduler.add_noise(self.clean, self.noise, level)
         return (1 - self.hole) * known + self.hole * latents
