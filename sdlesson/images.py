@@ -22,8 +22,8 @@ SAME_PIXEL_ERROR = 8 / 255
 SAME_SHARE_OFF = 1 / 1000
 
 GRID_GAP_PX = 4
-LABEL_HEIGHT_PX = 18
 LABEL_FONT_PX = 12
+LABEL_LINES = 1.5  # heights of the font that a label takes
 
 
 class Difference(NamedTuple):
@@ -87,9 +87,19 @@ def same_picture(a: Image.Image, b: Image.Image) -> bool:
 
 
 def image_grid(
-    images: Sequence[Image.Image], columns: int, *, labels: Sequence[str] = ()
+    images: Sequence[Image.Image],
+    columns: int,
+    *,
+    labels: Sequence[str] = (),
+    font_px: int = LABEL_FONT_PX,
 ) -> Image.Image:
     """Put images of one size side by side, row by row, each over its label if there are labels.
+
+    Args:
+        images: Of one size.
+        columns: How many stand in a row.
+        labels: One for each image, or none.
+        font_px: The size of the labels.
 
     Raises:
         ValueError: There are no images, sizes differ, or labels do not match images in number.
@@ -100,15 +110,16 @@ def image_grid(
     if labels and len(labels) != len(images):
         raise ValueError(f"{len(labels)} labels for {len(images)} images; give one for each")
     width, height = sizes[0]
-    step_x, step_y = width + GRID_GAP_PX, height + GRID_GAP_PX + LABEL_HEIGHT_PX * bool(labels)
+    label_height = round(LABEL_LINES * font_px) if labels else 0
+    step_x, step_y = width + GRID_GAP_PX, height + GRID_GAP_PX + label_height
     columns, rows = min(columns, len(images)), -(-len(images) // columns)
     grid = Image.new("RGB", (columns * step_x - GRID_GAP_PX, rows * step_y - GRID_GAP_PX), "white")
-    drawing, font = ImageDraw.Draw(grid), label_font(LABEL_FONT_PX)
+    drawing, font = ImageDraw.Draw(grid), label_font(font_px)
     for index, image in enumerate(images):
         x, y = index % columns * step_x, index // columns * step_y
         grid.paste(image, (x, y))
         if labels:
-            centre = (x + width / 2, y + height + LABEL_HEIGHT_PX / 2)
+            centre = (x + width / 2, y + height + label_height / 2)
             drawing.text(centre, labels[index], fill="black", font=font, anchor="mm")
     return grid
 

@@ -102,7 +102,9 @@ def test_a_grid_places_images_row_by_row() -> None:
 
 def test_labels_write_below_each_image() -> None:
     grid = images.image_grid([Image.new("RGB", (64, 16))], 1, labels=["nino"])
-    assert grid.height == 16 + images.LABEL_HEIGHT_PX
+    assert grid.height == 16 + images.LABEL_FONT_PX * images.LABEL_LINES
+    large = images.image_grid([Image.new("RGB", (64, 16))], 1, labels=["nino"], font_px=20)
+    assert large.height == 16 + 30
     assert np.asarray(grid)[16:].min() < 128
 
 
