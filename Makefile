@@ -72,6 +72,6 @@ define set_up
 	@$(PYTHON) -m venv $(1) || { echo \
 	  "$(PYTHON) could not make $(1); on Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@$(1)/bin/python -m pip install --disable-pip-version-check --constraint $(2) \
-	  --editable '.[bot,dev]'
+	  --editable '.[bot,dev,masks]'
 	@touch $(1)/set-up-is-done
 endef
