@@ -576,3 +576,17 @@ def test_no_committed_table_is_stale():
 def test_the_digest_is_that_of_the_command_line():
     record = (hub.POCKET_FOLDER / downloads.CHECKSUM_FILE).read_bytes()
     assert tables.weights_digest() == hashlib.sha256(record).hexdigest()[:12]
+
+
+def test_a_seam_is_told_from_the_pictures_own_steps() -> None:
+    levels = np.random.default_rng(0).integers(100, 120, (40, 60, 3)).astype(np.uint8)
+    smooth = Image.fromarray(levels)
+    assert metrics.seam_ratio(smooth, column=30) == pytest.approx(1, abs=0.2)
+    levels[:, 30:] += 100
+    cut = Image.fromarray(levels)
+    assert metrics.seam_ratio(cut, column=30) > 10
+    assert metrics.seam_ratio(cut.transpose(Image.Transpose.TRANSPOSE), row=30) > 10
+    assert metrics.seam_ratio(cut, column=31) < 1
+    for where in ({}, {"column": 1, "row": 1}, {"column": 0}, {"column": 60}, {"row": 40}):
+        with pytest.raises(ValueError, match=r"column= or row=|must be from 1"):
+            metrics.seam_ratio(cut, **where)

@@ -7,7 +7,7 @@ worth its interval, so shares and means carry theirs; `measured` opens what was 
 
 from sdlesson.metrics.estimates import Mean, Share, mean, share, wilson_interval
 from sdlesson.metrics.frechet import frechet_distance, unbiased_frechet_distance
-from sdlesson.metrics.pixels import PixelStatistics, pixel_statistics
+from sdlesson.metrics.pixels import PixelStatistics, pixel_statistics, seam_ratio
 from sdlesson.metrics.scorers import (
     ClipScorer,
     clip_score,
@@ -33,6 +33,7 @@ __all__ = [
     "measured",
     "pixel_statistics",
     "pocket_probe",
+    "seam_ratio",
     "share",
     "unbiased_frechet_distance",
     "wilson_interval",
