@@ -1,4 +1,4 @@
-"""Control: by hand what diffusers' pipeline does, an outline that is one, a training that goes on."""
+"""Control: by hand what diffusers does, an outline that is one, a training that goes on."""
 
 from dataclasses import replace
 from pathlib import Path

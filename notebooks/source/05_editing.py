@@ -8,7 +8,7 @@
 #     after: ["02", "03"]
 #     knows: {en: "the denoising loop", es: "el bucle que quita el ruido"}
 #     needs:
-#       en: "any computer, a GPU is welcome · no account · nothing to download with the pocket model"
+#       en: "any computer, better with a GPU · no account · no download with the pocket model"
 #       es: "cualquier equipo, mejor con GPU · sin cuenta · sin descargas con el modelo de bolsillo"
 #     colab_lacks: ["anywidget>=0.9.18,<1", "psygnal>=0.11,<1"]
 #     widgets: true
