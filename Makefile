@@ -49,6 +49,7 @@ notebooks: $(STAMP) ## build every notebook from its source and execute it
 
 pocket: $(STAMP) ## train the pocket model from nothing, or go on from the last checkpoint
 	$(RUN) -m sdlesson.pocket.train
+	$(RUN) -m sdlesson.pocket.control
 
 pocket-eval: $(STAMP) ## measure the pocket model and fill in its model card
 	$(RUN) -m sdlesson.pocket.evaluation

@@ -524,7 +524,9 @@ assert picture_difference(cat, repaired).mean_error < worse, "repair brings the 
 # la otra mitad; y así, hasta donde quieras.
 
 # %%
-wide = editing.outpaint(pipe, cat, prompt, left=side // 2, right=side, resample=2)
+wide = editing.outpaint(
+    pipe, cat, prompt, left=side // 2, right=side, num_inference_steps=15, resample=2
+)
 seams = [seam_ratio(wide, column=x) for x in (side // 2, side * 3 // 2, side * 2)]
 print([round(ratio, 1) for ratio in seams])
 figures.enlarged(wide)
@@ -638,7 +640,7 @@ figures.animation([*frames, *frames[::-1]], milliseconds=200)
 # %%
 blurred = cat.resize((2 * side, 2 * side), Image.Resampling.LANCZOS)
 silent = editing.upscale(pipe, cat, "", strength=0.2, guidance_scale=1.0)
-loud = editing.upscale(pipe, cat, prompt, strength=0.5)
+loud = editing.upscale(pipe, cat, prompt, strength=0.5, num_inference_steps=12)
 labels = [say("enlarged", "agrandada"), say("no words", "sin palabras"), "0.5, prompt"]
 figures.strip([blurred, silent, loud], labels)
 
