@@ -17,8 +17,6 @@ help: ## list these commands
 demo: $(STAMP) ## run the first lesson on the pocket model; pictures go to pictures/
 	$(RUN) notebooks/build.py demo
 
-# Else transformers says in red, in a student's first cell, that torchvision is missing.
-lab: export TRANSFORMERS_VERBOSITY := error
 lab: $(STAMP) ## open the course in JupyterLab
 	$(RUN) -m jupyterlab notebooks
 

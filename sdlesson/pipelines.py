@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from sdlesson import downloads, hub
 from sdlesson.language import say
-from sdlesson.runtime import best_device, best_dtype
+from sdlesson.runtime import best_device, best_dtype, quiet_libraries
 
 MODEL_VARIABLE = "SDLESSON_MODEL"
 LEARNED = " + "
@@ -122,13 +122,14 @@ def _check_patience(model: str, *, insists: bool) -> None:
 
 def _load_folder(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
     try:
-        return StableDiffusionPipeline.from_pretrained(
-            folder,
-            variant=hub.weights_variant(folder, half=dtype == torch.float16),
-            use_safetensors=True,
-            local_files_only=True,
-            **{_DTYPE_ARGUMENT: dtype},
-        )
+        with quiet_libraries():
+            return StableDiffusionPipeline.from_pretrained(
+                folder,
+                variant=hub.weights_variant(folder, half=dtype == torch.float16),
+                use_safetensors=True,
+                local_files_only=True,
+                **{_DTYPE_ARGUMENT: dtype},
+            )
     except Exception as error:  # three libraries read these files, each with errors of its own
         reason = str(error).strip().split("\n")[0]
         raise downloads.ModelError(

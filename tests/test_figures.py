@@ -199,8 +199,8 @@ def test_small_pictures_are_shown_at_two_or_three_times_their_pixels_and_large_o
     small, large = plain(size=(128, 128)), plain(size=(1024, 1024))
     assert figures.enlarged(small).size == (384, 384)
     assert figures.enlarged(large).width <= strips.STRIP_WIDTH_PX / 2
-    assert figures.grid([small] * 8, 4).size == (4 * 256 + 3 * 4, 2 * 256 + 4)
-    assert figures.grid([small] * 4, 4, ["á"] * 4).height == 256 + 24
+    assert figures.grid([small] * 8, 4).size == (4 * 264 + 3 * 4, 2 * 264 + 4)
+    assert figures.grid([small] * 4, 4, ["á"] * 4).height == 264 + 24
     film = figures.animation([small, plain("blue", (128, 128))])
     assert film.size == (128, 128)  # stored as it is
     assert 'width="384" height="384"' in film._repr_html_()

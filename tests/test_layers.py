@@ -11,7 +11,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("language", "files"),
     ("runtime", "images", "photos", "settings", "downloads"),
     ("hub", "account", "diffusion", "prompts", "probe", "bot_api"),
-    ("pipelines", "prompting", "safety", "metrics", "figures"),
+    ("pipelines", "prompting", "safety", "attention", "metrics", "figures"),
     ("drawing", "editing"),
     ("experiments", "finetuning", "exercises", "widgets"),
     ("bot", "pocket", "doctor"),

@@ -30,7 +30,7 @@ SOURCES = sorted((ROOT / "notebooks" / "source").glob("*.py"))
 BUILT = sorted((ROOT / "notebooks").glob("e[ns]/[0-9]*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MAX_CODE_LINES = 25
-MAX_FILE_BYTES = 400 * 1024
+MAX_FILE_BYTES = 768 * 1024  # pictures at the size that a projector needs
 MAX_WORDS = 55  # of sentences in one text cell; the aim is 40
 PER_LINE = re.MULTILINE | re.DOTALL
 

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -99,3 +101,16 @@ def test_a_dtype_that_would_be_ignored_is_refused(dtype: object) -> None:
 def test_half_precision_on_a_cpu_is_refused() -> None:
     with pytest.raises(ValueError, match=r"torch\.float16 needs device='cuda'"):
         load_pipeline("pocket", device="cpu", dtype=torch.float16)
+
+
+def test_a_load_says_nothing_and_leaves_the_libraries_as_talkative_as_they_were():
+    code = """
+import sdlesson
+pipe = sdlesson.load_pipeline("pocket")
+from sdlesson.metrics import clip_scorer
+clip_scorer("pocket")
+from diffusers.utils import logging
+assert logging.is_progress_bar_enabled()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

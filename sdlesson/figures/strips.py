@@ -114,9 +114,6 @@ def _shrunk(image: Image.Image) -> Image.Image:
 
 
 def _of_width(image: Image.Image, room: int) -> Image.Image:
-    times = min(MAX_TIMES, room // image.width)
-    if times > 1:
-        return image.resize((times * image.width, times * image.height), Image.Resampling.BICUBIC)
-    copy = image.copy()
-    copy.thumbnail((room, copy.height))  # never enlarges
-    return copy
+    width = min(MAX_TIMES * image.width, room)
+    height = round(image.height * width / image.width)
+    return image.resize((width, height), Image.Resampling.BICUBIC)

@@ -15,7 +15,7 @@ from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from sdlesson import downloads, hub
 from sdlesson.probe import Probe, load_probe
-from sdlesson.runtime import best_device
+from sdlesson.runtime import best_device, quiet_libraries
 
 OPENAI_CLIP = downloads.Source(
     "openai/clip-vit-base-patch32", "c237dc49a33fc61debc9276459120b7eac67e7ef"
@@ -175,7 +175,8 @@ def diversity(images: Sequence[Image.Image], *, scorer: str = "pocket") -> float
 @cache
 def _load_clip(name: str) -> ClipScorer:
     folder = _clip_folder(name)
-    model = CLIPModel.from_pretrained(folder)
+    with quiet_libraries():
+        model = CLIPModel.from_pretrained(folder)
     return ClipScorer(
         model.float().eval().to(best_device()),
         CLIPTokenizer.from_pretrained(folder),
