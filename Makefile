@@ -58,6 +58,7 @@ demo-live: $(STAMP) ## the live demos of the class, offline, driven by one key; 
 
 pocket: $(STAMP) ## train the pocket model from nothing, or go on from the last checkpoint
 	$(RUN) -m sdlesson.pocket.train
+	$(RUN) -m sdlesson.pocket.control
 
 pocket-eval: $(STAMP) ## measure the pocket model and fill in its model card
 	$(RUN) -m sdlesson.pocket.evaluation
@@ -85,6 +86,6 @@ define set_up
 	@$(if $(HASHED),$(1)/bin/python -m pip install --disable-pip-version-check --require-hashes \
 	  --requirement $(HASHED) && $(1)/bin/python -m pip install --disable-pip-version-check \
 	  --no-deps --editable .,$(1)/bin/python -m pip install \
-	  --disable-pip-version-check --constraint $(2) --editable '.[bot,dev]')
+	  --disable-pip-version-check --constraint $(2) --editable '.[bot,dev,masks]')
 	@touch $(1)/set-up-is-done
 endef

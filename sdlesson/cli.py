@@ -9,9 +9,13 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from typing import TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from sdlesson.language import Text, say, set_language
+
+if TYPE_CHECKING:
+    from sdlesson.drawing import Drawing
 
 EXAMPLE = Text(
     'example: sdlesson draw "an astronaut riding a horse on Mars" --out astronaut.png --seed 1',
@@ -133,6 +137,39 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TEXT",
         help=say("what to keep out", "qué debe quedar fuera"),
     )
+    draw.add_argument(
+        "--image",
+        metavar="FILE",
+        help=say(
+            "a picture to change instead of drawing from nothing",
+            "una imagen que cambiar, en vez de dibujar de la nada",
+        ),
+    )
+    draw.add_argument(
+        "--strength",
+        type=float,
+        metavar="X",
+        help=say(
+            "how much of that picture to redraw, 0 is nothing; default: 0.6, with a mask 1",
+            "cuánto se redibuja de esa imagen, 0 es nada; si no se indica, 0.6, y con máscara 1",
+        ),
+    )
+    draw.add_argument(
+        "--mask",
+        metavar="FILE",
+        help=say(
+            "white where that picture is painted anew; all else stays as it is",
+            "en blanco lo que se repinta de esa imagen; lo demás se queda como está",
+        ),
+    )
+    draw.add_argument(
+        "--control",
+        metavar="FILE",
+        help=say(
+            "a picture whose outlines the drawing follows",
+            "una imagen cuyos contornos sigue el dibujo",
+        ),
+    )
     bot = commands.add_parser(
         "bot",
         help=say(
@@ -179,23 +216,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _draw(options: argparse.Namespace) -> int:
-    """Draw one picture into a file; a bad wish is one sentence, not a traceback."""
+    """Draw or change one picture into a file; a bad wish is one sentence, not a traceback."""
     from sdlesson.downloads import ModelError
     from sdlesson.drawing import draw
-    from sdlesson.images import check_output
+    from sdlesson.images import check_output, save_png
 
     try:
         check_output(options.out)
-        drawing = draw(
-            options.prompt,
-            pipe=options.model,
-            negative_prompt=options.negative,
-            seed=options.seed,
-            num_inference_steps=options.steps,
-            guidance_scale=options.guidance,
-            report=_tell,
-        )
-        drawing.save(options.out)
+        _check_files(options)
+        if options.image or options.control:
+            drawing, extra = _edit(options)
+        else:
+            extra = {}
+            drawing = draw(
+                options.prompt,
+                pipe=options.model,
+                negative_prompt=options.negative,
+                seed=options.seed,
+                num_inference_steps=options.steps,
+                guidance_scale=options.guidance,
+                report=_tell,
+            )
+        save_png(drawing.image, options.out, drawing.settings | extra)
     except (ValueError, ModelError, OSError) as error:
         _tell(f"sdlesson: {error}")
         return BAD_INPUT
@@ -204,6 +246,88 @@ def _draw(options: argparse.Namespace) -> int:
     saved = say(f"Saved {options.out}", f"Guardada en {options.out}")
     print(f"{saved} ({drawing.model}, {width} x {height}, {seed})")
     return 0
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Refuse options that have nothing to work on, or each other's."""
+    if options.control and options.image:
+        raise ValueError("--control and --image exclude each other; leave one out")
+    for name in ("mask", "strength"):
+        if getattr(options, name) is not None and not options.image:
+            raise ValueError(f"--{name} says how to change a picture; give that one with --image")
+
+
+def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
+    """Change the picture of --image, or draw along the outlines of --control's."""
+    import secrets
+
+    from torch import Generator
+
+    from sdlesson import editing
+    from sdlesson.drawing import Drawing, prompt_notes
+    from sdlesson.photos import read_photo
+    from sdlesson.pipelines import load_pipeline, model_name
+    from sdlesson.safety import flag_note
+    from sdlesson.settings import (
+        check_guidance,
+        check_prompt,
+        check_seed,
+        check_steps,
+        check_strength,
+    )
+
+    check_prompt(options.prompt)
+    check_steps(options.steps)
+    check_guidance(options.guidance)
+    strength = options.strength
+    if strength is None:
+        strength = 1.0 if options.mask else editing.DEFAULT_STRENGTH
+    check_strength(strength)
+    seed = secrets.randbelow(2**32) if options.seed is None else check_seed(options.seed)
+    picture = read_photo(options.image or options.control, name=options.image or options.control)
+    mask = read_photo(options.mask, name=options.mask) if options.mask else None
+    pipe = load_pipeline(options.model)
+    said: list[str] = []
+
+    def report(note: str) -> None:
+        said.append(note)
+        _tell(note)
+
+    for text in (options.prompt, options.negative):
+        for note in prompt_notes(pipe, text):
+            report(note)
+    settings = {
+        "negative_prompt": options.negative,
+        "guidance_scale": options.guidance,
+        "num_inference_steps": options.steps,
+        "generator": Generator("cpu").manual_seed(seed),
+        "report": report,
+    }
+    if options.control:
+        lines = editing.outline(editing.shrink_to_fit(pipe, picture))
+        controlnet = editing.load_controlnet(pipe)
+        image = editing.draw_along(pipe, lines, options.prompt, controlnet=controlnet, **settings)
+        extra = {"control": Path(options.control).name}
+    elif mask is not None:
+        image = editing.inpaint(pipe, picture, mask, options.prompt, strength=strength, **settings)
+        extra = {"image": Path(options.image).name, "mask": Path(options.mask).name}
+        extra["strength"] = str(strength)
+    else:
+        picture = editing.shrink_to_fit(pipe, picture)
+        image = editing.image_to_image(pipe, picture, options.prompt, strength=strength, **settings)
+        extra = {"image": Path(options.image).name, "strength": str(strength)}
+    drawing = Drawing(
+        image=image,
+        prompt=options.prompt,
+        negative_prompt=options.negative,
+        seed=seed,
+        num_inference_steps=options.steps,
+        guidance_scale=options.guidance,
+        scheduler=type(pipe.scheduler).__name__,
+        model=model_name(pipe),
+        flagged=flag_note() in said,
+    )
+    return drawing, extra
 
 
 def _bot(options: argparse.Namespace) -> int:

@@ -4,12 +4,13 @@ At timestep t, latents are `sqrt(alpha_bar) * clean + sqrt(1 - alpha_bar) * nois
 shown them and names the noise; a scheduler takes some of it away; and so on, down to no noise.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from inspect import signature
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, SchedulerMixin, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, SchedulerMixin, StableDiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Generator, Tensor
@@ -23,6 +24,10 @@ from sdlesson.settings import (
     list_texts,
     pair_prompts,
 )
+
+NoisePredictor = Callable[..., Any]
+"""A U-Net, or what is asked as one: latents, a timestep and `encoder_hidden_states=` in, and
+something with the noise as its `.sample` out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +60,7 @@ def denoise(
     generator: Generator | list[Generator] | None = None,
     height: int | None = None,
     width: int | None = None,
+    unet: NoisePredictor | None = None,
 ) -> Iterator[Step]:
     """Draw from noise as the pipeline does, and yield each step.
 
@@ -68,6 +74,7 @@ def denoise(
             same noise at each call.
         height: In pixels; the size the model was trained for by default.
         width: In pixels, likewise.
+        unet: What to ask for the noise instead of the pipeline's own U-Net.
 
     Raises:
         ValueError: A setting is outside its range, lengths differ, or the model predicts no noise.
@@ -87,7 +94,8 @@ def denoise(
     embeddings = embed(pipe, prompts)
     if guidance_scale > 1:
         embeddings = torch.cat([embed(pipe, negatives), embeddings])  # (2B, tokens, channels)
-    return denoise_latents(pipe.unet, scheduler, latents, embeddings, guidance_scale, generator)
+    predictor = pipe.unet if unet is None else unet
+    return denoise_latents(predictor, scheduler, latents, embeddings, guidance_scale, generator)
 
 
 def fresh_scheduler(pipe: StableDiffusionPipeline, name: str | None = None) -> SchedulerMixin:
@@ -148,22 +156,32 @@ def draw_noise(
 
 @torch.no_grad()
 def denoise_latents(
-    unet: UNet2DConditionModel,
+    unet: NoisePredictor,
     scheduler: SchedulerMixin,
     latents: Tensor,
     embeddings: Tensor,
     guidance_scale: float | Tensor,
     generator: Generator | list[Generator],
+    *,
+    first_step: int = 0,
+    amend: Callable[[int, Tensor], Tensor] | None = None,
 ) -> Iterator[Step]:
-    """Walk latents down a scheduler's timesteps; `denoise` prepares what this takes."""
+    """Walk latents down a scheduler's timesteps; `denoise` prepares what this takes.
+
+    Args:
+        first_step: Where on the timesteps to begin, with latents that are as noisy as there.
+        amend: Takes the index and the latents of each step, and returns those to go on with.
+    """
     adds_noise = "generator" in signature(scheduler.step).parameters
     options = {"generator": generator} if adds_noise else {}
-    for index, timestep in enumerate(scheduler.timesteps):
+    for index, timestep in list(enumerate(scheduler.timesteps))[first_step:]:
         model_input = scheduler.scale_model_input(latents, timestep)
         noise_pred = predict_noise(unet, model_input, timestep, embeddings, guidance_scale)
         alpha_bar = alpha_bar_at(scheduler, index)
         pred_original_sample = predict_original_sample(model_input, noise_pred, alpha_bar)
         latents = scheduler.step(noise_pred, timestep, latents, **options).prev_sample
+        if amend:
+            latents = amend(index, latents)
         yield Step(index, timestep.item(), latents, noise_pred, pred_original_sample)
 
 
@@ -178,7 +196,7 @@ def embed(pipe: StableDiffusionPipeline, texts: list[str]) -> Tensor:
 
 
 def predict_noise(
-    unet: UNet2DConditionModel,
+    unet: NoisePredictor,
     model_input: Tensor,
     timestep: Tensor,
     embeddings: Tensor,

@@ -17,6 +17,7 @@ from sdlesson.diffusion import decode_latents, embed
 from sdlesson.language import say
 from sdlesson.pipelines import LEARNED, is_pocket, load_pipeline, model_name
 from sdlesson.prompts import Unknown, cut_words, read_until, unknown_words
+from sdlesson.safety import flag_note
 from sdlesson.settings import (
     DEFAULT_STEPS,
     check_guidance,
@@ -184,16 +185,6 @@ def unread(pipe: StableDiffusionPipeline, prompt: str) -> tuple[list[Unknown], s
     _, *taught = str(pipe.name_or_path).split(LEARNED)
     adapters = [name for names in pipe.get_list_adapters().values() for name in names]
     return unknown_words(read, taught=[*taught, *adapters]), cut
-
-
-def flag_note() -> str:
-    """Say that a picture was flagged, and what to do."""
-    return say(
-        "The safety checker flagged this picture and blacked it out; it often errs: "
-        "try another seed or other words.",
-        "El filtro de seguridad marcó esta imagen y la dejó en negro; se equivoca a menudo: "
-        "prueba otra semilla u otras palabras.",
-    )
 
 
 @torch.no_grad()

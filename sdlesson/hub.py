@@ -19,6 +19,7 @@ from sdlesson.downloads import (
 
 POCKET_FOLDER = Path(__file__).parent / "pocket" / "model"
 SCORER_FOLDER = Path(__file__).parent / "pocket" / "scorer"
+CONTROL_FOLDER = Path(__file__).parent / "pocket" / "control"
 
 # A folder from someone else is data, and must stay data: diffusers and transformers import what an
 # index names, so an index may name nothing but these.
@@ -108,6 +109,11 @@ MODELS: dict[str, tuple[Source, ...]] = {
     ),
 }
 
+CONTROLNET = Source(
+    "lllyasviel/control_v11p_sd15_canny", "115a470d547982438f70198e353a921996e2e819"
+)
+"""The published ControlNet for the outlines of Stable Diffusion 1.5's pictures."""
+
 
 def find_model(model: str | os.PathLike[str], *, half: bool) -> tuple[Path, str]:
     """Find a model's folder, downloading it where need be, and its name for the record.
@@ -158,6 +164,21 @@ def download(source: Source, *, half: bool) -> Path:
             "are pickles, which can run any code; choose another model"
         )
     return folder
+
+
+def download_controlnet(*, half: bool) -> Path:
+    """Fetch the published ControlNet into the Hub's cache.
+
+    Raises:
+        ModelError: As from `fetch`.
+    """
+    weights = f"diffusion_pytorch_model{HALF if half else PLAIN}"
+    return fetch(CONTROLNET, ["config.json", weights])
+
+
+def controlnet_variant(folder: Path, *, half: bool) -> str | None:
+    """Name the variant of a ControlNet's weights to load: "fp16", or None for plain files."""
+    return "fp16" if half and (folder / f"diffusion_pytorch_model{HALF}").is_file() else None
 
 
 def weights_variant(folder: Path, *, half: bool) -> str | None:

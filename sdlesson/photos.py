@@ -57,7 +57,7 @@ def open_photo(
     if isinstance(source, Image.Image):
         image = flatten(source, name)
     else:
-        image = _read(source, name, max_pixels)
+        image = read_photo(source, name=name, max_pixels=max_pixels)
     width, height = image.size
     least = -(-size // MAX_ENLARGEMENT)
     if min(width, height) < least:
@@ -89,9 +89,14 @@ def flatten(image: Image.Image, name: str) -> Image.Image:
         ) from error
 
 
-def _read(
-    source: str | os.PathLike[str] | bytes | io.IOBase, name: str, max_pixels: int | None
+def read_photo(
+    source: str | os.PathLike[str] | bytes | io.IOBase, *, name: str, max_pixels: int | None = None
 ) -> Image.Image:
+    """Open one photo as an RGB picture of its own size, the right way up.
+
+    Raises:
+        PhotoError: It is missing, empty, damaged, too large, or no photo.
+    """
     data = _bytes(source, name)
     if not data:
         raise PhotoError(

@@ -68,6 +68,16 @@ def flags(pipe: StableDiffusionPipeline, images: Sequence[Image.Image]) -> list[
     return [flag for start in batches for flag in _look(pipe, images[start : start + BATCH])]
 
 
+def flag_note() -> str:
+    """Say that a picture was flagged, and what to do."""
+    return say(
+        "The safety checker flagged this picture and blacked it out; it often errs: "
+        "try another seed or other words.",
+        "El filtro de seguridad marcó esta imagen y la dejó en negro; se equivoca a menudo: "
+        "prueba otra semilla u otras palabras.",
+    )
+
+
 @torch.no_grad()
 def _look(pipe: StableDiffusionPipeline, images: Sequence[Image.Image]) -> Iterator[Flag]:
     """Find the deciding concept of each picture: the one furthest above its threshold."""

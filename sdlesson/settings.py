@@ -60,6 +60,27 @@ def check_guidance(guidance_scale: float) -> float:
     return float(guidance_scale)
 
 
+def check_strength(strength: float) -> float:
+    """Return how much of a picture to redraw: a share of the steps."""
+    if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 1:
+        raise ValueError(
+            f"strength={strength!r} must be a number from 0, which changes nothing, to 1, which "
+            "redraws everything; try 0.6"
+        )
+    return float(strength)
+
+
+def steps_left(num_inference_steps: int, strength: float) -> int:
+    """Count the steps that a strength leaves of a schedule: its last ones, at least one."""
+    count = int(num_inference_steps * check_strength(strength))
+    if count < 1 and strength:
+        raise ValueError(
+            f"strength={strength} of num_inference_steps={num_inference_steps} is not one step; "
+            f"try strength={math.ceil(100 / num_inference_steps) / 100:g} or more steps"
+        )
+    return count
+
+
 def check_batch_size(batch_size: int) -> int:
     """Return how many pictures to draw at once, at least one."""
     if not _is_whole(batch_size, 1):

@@ -17,10 +17,10 @@ from pathlib import Path
 from demos import Show
 from diagrams import DIAGRAMS
 from measurements import described, filled_in, table_file, tables_in
-from pictures import ALT
 from PIL import Image
 from reading import LENGTHS, Line, Page, read_pages
 
+from pictures import ALT
 from sdlesson.language import Text
 
 ROOT = Path(__file__).parent.parent

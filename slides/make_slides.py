@@ -18,9 +18,9 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 import browser
 import documents
 from demos import Show, prepare
-from pictures import CHARTS, all_shows, save_chart
 from reading import LENGTHS
 
+from pictures import CHARTS, all_shows, save_chart
 from sdlesson.language import LANGUAGES, set_language
 from sdlesson.pipelines import load_pipeline
 

@@ -39,6 +39,38 @@ def test_draw_writes_a_picture_that_carries_its_settings(
     assert f"Saved {out}" in capsys.readouterr().out
 
 
+def test_draw_changes_a_picture(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, out = tmp_path / "photo.jpg", tmp_path / "new.png"
+    Image.effect_noise((48, 40), 80).convert("RGB").save(picture)
+    command = ["draw", "a cat", "--out", str(out), "--image", str(picture), "--seed", "3"]
+    command += ["--steps", "4", *_model(tiny_folder)]
+    assert cli.main([*command, "--strength", "0.5"]) == 0
+    assert Image.open(out).size == (48, 40)
+    expected = {"prompt": "a cat", "seed": "3", "strength": "0.5", "image": str(picture)}
+    assert read_settings(out).items() >= expected.items()
+    assert cli.main([*command, "--strength", "0"]) == 0
+    with Image.open(picture) as before, Image.open(out) as after:
+        assert before.convert("RGB").tobytes() == after.tobytes()
+    assert "48 x 40" in capsys.readouterr().out
+
+
+def test_draw_paints_in_a_mask_and_leaves_the_rest(tiny_folder: Path, tmp_path: Path) -> None:
+    picture, mask, out = (tmp_path / name for name in ("photo.png", "mask.png", "new.png"))
+    Image.effect_noise((32, 32), 80).save(picture)
+    white = Image.new("1", (32, 32))
+    white.paste(1, (0, 0, 16, 32))
+    white.save(mask)
+    command = ["draw", "a cat", "--out", str(out), "--image", str(picture), "--mask", str(mask)]
+    assert cli.main([*command, "--steps", "2", *_model(tiny_folder)]) == 0
+    assert read_settings(out)["strength"] == "1.0"
+    right = (16, 0, 32, 32)
+    with Image.open(picture) as before, Image.open(out) as after:
+        assert before.convert("RGB").crop(right).tobytes() == after.crop(right).tobytes()
+        assert before.convert("RGB").tobytes() != after.tobytes()
+
+
 def test_draw_without_a_seed_tells_the_one_it_chose(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,6 +91,13 @@ def test_draw_without_a_seed_tells_the_one_it_chose(
         (["a cat", "--out", "a.png", "--seed", "-5"], "seed=-5 must be"),
         (["a cat", "--out", "a.png", "--model", "pokcet"], "there is no model 'pokcet'"),
         (["a cat", "--out", "a.png", "--model", "."], "is no pipeline"),
+        (["a cat", "--out", "a.png", "--image", "none.png"], "none.png cannot be opened"),
+        (["a cat", "--out", "a.png", "--control", "none.png"], "none.png cannot be opened"),
+        (["a cat", "--out", "a.png", "--mask", "m.png"], "--mask says how to change a picture"),
+        (["a cat", "--out", "a.png", "--strength", "1"], "--strength says how to change"),
+        (["a cat", "--out", "a.png", "--image", "a", "--control", "b"], "exclude each other"),
+        (["a cat", "--out", "a.png", "--image", "a", "--strength", "2"], "strength=2.0 must be"),
+        (["", "--out", "a.png", "--image", "a"], "prompt='' must be a text"),
     ],
 )
 def test_a_bad_wish_is_one_sentence_and_leaves_no_file(

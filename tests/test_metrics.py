@@ -627,3 +627,17 @@ def test_a_change_refuses_lists_that_are_not_pairs(change):
         change([True, False, True], [True])
     with pytest.raises(ValueError, match="0 values against 0"):
         change([], [])
+
+
+def test_a_seam_is_told_from_the_pictures_own_steps() -> None:
+    levels = np.random.default_rng(0).integers(100, 120, (40, 60, 3)).astype(np.uint8)
+    smooth = Image.fromarray(levels)
+    assert metrics.seam_ratio(smooth, column=30) == pytest.approx(1, abs=0.2)
+    levels[:, 30:] += 100
+    cut = Image.fromarray(levels)
+    assert metrics.seam_ratio(cut, column=30) > 10
+    assert metrics.seam_ratio(cut.transpose(Image.Transpose.TRANSPOSE), row=30) > 10
+    assert metrics.seam_ratio(cut, column=31) < 1
+    for where in ({}, {"column": 1, "row": 1}, {"column": 0}, {"column": 60}, {"row": 40}):
+        with pytest.raises(ValueError, match=r"column= or row=|must be from 1"):
+            metrics.seam_ratio(cut, **where)

@@ -31,10 +31,11 @@ ONLY_IN = {
     "tornado": {"bot_api"},
     "matplotlib": {"figures"},
     "ipywidgets": {"widgets"},
+    "anywidget": {"widgets"},
 }
 """Packages that one module alone may import."""
 
-COMES_WITH = {"IPython": "ipywidgets", "google": "Colab itself"}
+COMES_WITH = {"IPython": "ipywidgets", "traitlets": "ipywidgets", "google": "Colab itself"}
 """Packages that are imported under no name of their own in pyproject, and who brings them."""
 
 OWNERS = metadata.packages_distributions()
@@ -98,7 +99,8 @@ def test_the_installed_metadata_are_those_of_pyproject():
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
 def test_a_module_imports_only_what_is_declared_and_only_where_it_belongs(path):
     module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    declared = names(DECLARED[""] + (DECLARED["bot"] if module in ("bot", "bot_api") else []))
+    extras = {"bot": "bot", "bot_api": "bot", "widgets": "masks"}
+    declared = names(DECLARED[""] + (DECLARED[extras[module]] if module in extras else []))
     imported = third_party_imports(path.read_text(encoding="utf-8"))
     for name in imported:
         assert module in ONLY_IN.get(name, {module}), f"{name} belongs in {ONLY_IN[name]}"

@@ -15,7 +15,7 @@ from sdlesson.metrics.estimates import (
     wilson_interval,
 )
 from sdlesson.metrics.frechet import frechet_distance, unbiased_frechet_distance
-from sdlesson.metrics.pixels import PixelStatistics, pixel_statistics
+from sdlesson.metrics.pixels import PixelStatistics, pixel_statistics, seam_ratio
 from sdlesson.metrics.scorers import (
     ClipScorer,
     clip_score,
@@ -42,6 +42,7 @@ __all__ = [
     "measured",
     "pixel_statistics",
     "pocket_probe",
+    "seam_ratio",
     "share",
     "share_change",
     "unbiased_frechet_distance",

@@ -43,3 +43,29 @@ def pixel_statistics(image: Image.Image) -> PixelStatistics:
     clipped = (top == 255) | (bottom == 0)
     luma = pixels @ np.array(LUMA) / 255
     return PixelStatistics(float(saturation.mean()), float(clipped.mean()), float(luma.std()))
+
+
+def seam_ratio(image: Image.Image, *, column: int | None = None, row: int | None = None) -> float:
+    """Compare the step between two neighbouring columns, or rows, with all other such steps.
+
+    About 1 where nothing is to be seen; a straight cut through the picture is far above. It lies
+    where the picture itself has a straight edge, such as a wall, at that place.
+
+    Args:
+        image: Of any mode.
+        column: The first column on the right of the seam; its left neighbour is on the other side.
+        row: Likewise the first row below a seam.
+
+    Raises:
+        ValueError: There is no such seam in the picture, or both are given or neither.
+    """
+    if (column is None) == (row is None):
+        raise ValueError("say column= or row=, where the seam is")
+    levels = np.asarray(image.convert("RGB"), dtype=np.float64)
+    across = levels if row is None else levels.swapaxes(0, 1)
+    seam = column if row is None else row
+    if seam is None or not 1 <= seam < across.shape[1]:
+        raise ValueError(f"seam={seam} must be from 1 to {across.shape[1] - 1}")
+    steps = np.abs(np.diff(across, axis=1)).mean((0, 2))  # one for each pair of neighbours
+    others = np.delete(steps, seam - 1).mean()
+    return float(steps[seam - 1] / max(others, 1e-9))
