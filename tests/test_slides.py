@@ -360,6 +360,15 @@ def test_without_a_tool_one_sentence_says_which(monkeypatch):
         browser.install()
 
 
+def test_a_missing_tool_skips_here_and_fails_in_ci(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="needs a tool"):
+        give_up("needs a tool")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="needs a tool"):
+        give_up("needs a tool")
+
+
 # Live demos
 
 
