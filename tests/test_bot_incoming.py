@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from fixtures_bot import Painter
@@ -166,17 +167,17 @@ def test_one_photo_is_unpacked_at_a_time_and_no_warning_is_turned_off(
 ) -> None:
     people = [talk.person() for _ in range(4)]
     now, most, filters = [], [], []
-    real = photos._flat
+    real = photos._decode
 
-    def watched(image: Image.Image) -> Image.Image:
+    def watched(*arguments: Any) -> Image.Image:
         now.append(1)
         most.append(len(now))
         filters.append(list(warnings.filters))
         time.sleep(0.1)
         now.pop()
-        return real(image)
+        return real(*arguments)
 
-    monkeypatch.setattr(photos, "_flat", watched)
+    monkeypatch.setattr(photos, "_decode", watched)
     before = list(warnings.filters)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda person: picture(person, "a bear", photo=RED), people))

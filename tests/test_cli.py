@@ -2,6 +2,7 @@ import argparse
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +151,10 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def test_the_defaults_are_those_of_draw() -> None:
     options = cli._parser().parse_args(["draw", "a cat", "--out", "a.png"])
-    defaults = drawing.draw.__kwdefaults__
-    assert options.steps == defaults["num_inference_steps"]
-    assert options.guidance == defaults["guidance_scale"]
-    assert options.negative == defaults["negative_prompt"]
+    parameters = signature(drawing.draw).parameters
+    assert options.steps == parameters["num_inference_steps"].default
+    assert options.guidance == parameters["guidance_scale"].default
+    assert options.negative == parameters["negative_prompt"].default
 
 
 @pytest.mark.parametrize(

@@ -427,7 +427,8 @@ def test_a_flipped_bit_of_a_saved_model_is_found_when_it_is_loaded(folder: Path,
     with pytest.raises(ModelError, match=rf"{name} is damaged.*save or download the model again"):
         load_pipeline(folder, device="cpu")
     (folder / downloads.CHECKSUM_FILE).unlink()
-    hub.find_model(folder, half=False)
+    if name.endswith(".safetensors"):  # a configuration that is no JSON is noticed all the same
+        hub.find_model(folder, half=False)
 
 
 @pytest.mark.parametrize("line", ["no checksum", f"{'0' * 64}  ../secret", f"{'0' * 64}  "])

@@ -20,6 +20,8 @@ from sdlesson.settings import DEFAULT_STEPS, MAX_SEED
 
 FOLDER_NAME = "class_images"
 GUIDANCE_SCALE = 5.0
+ORIGIN = frozenset({"prompt", "seed", "size", "model", "model_sha256"})
+"""What a picture of the class keeps of where it comes from; see `_origin`."""
 AT_ONCE = 4
 MAX_TRIES = 4  # times as many seeds as pictures
 
@@ -91,12 +93,7 @@ def _is_drawn(path: Path) -> bool:
     """Whether this module drew a picture, for this training or another."""
     try:
         with Image.open(path) as image:  # not loaded: one that is damaged is ours to draw again
-            return image.format == "PNG" and image.info.keys() == {
-                "prompt",
-                "seed",
-                "model",
-                "size",
-            }
+            return image.format == "PNG" and image.info.keys() == ORIGIN
     except (OSError, SyntaxError, ValueError):  # no picture
         return False
 

@@ -75,12 +75,12 @@ class Playground(VBox):
     """
 
     def __init__(self, pipe: StableDiffusionPipeline) -> None:
-        self.drawings: list[Drawing] = []
-        self._pipe: StableDiffusionPipeline | None = check_loaded(pipe)
-        self._known_pipe = ref(pipe)  # after `stop()`, for as long as something else holds it
-        self._thread: Thread | None = None
         self._over = Event()  # set once the newest drawing may show nothing more
         self._over.set()
+        self._pipe: StableDiffusionPipeline | None = check_loaded(pipe)
+        self._known_pipe = ref(pipe)  # after `stop()`, for as long as something else holds it
+        self.drawings: list[Drawing] = []
+        self._thread: Thread | None = None
         self._lock = RLock()  # held while something is shown, so that "Stopped" has the last word
         self.fields = Fields()
         self.buttons = Buttons(self.draw, self.draw_new_seed, self._stop_drawing)
@@ -135,8 +135,7 @@ class Playground(VBox):
 
     def close(self) -> None:
         """Stop, and take the widgets away."""
-        if not self._over.is_set():
-            self._over.set()
+        self._over.set()
         self._pipe = None
         for child in self.children:
             close_all(child)
