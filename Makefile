@@ -9,7 +9,12 @@ COLAB_RUN := $(COLAB_VENV)/bin/python
 COLAB_STAMP := $(COLAB_VENV)/set-up-is-done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-colab test-real bench soak notebooks pocket pocket-eval clean
+.PHONY: help demo lab test test-colab test-real bench soak notebooks slides demo-live pocket pocket-eval \
+  clean
+
+# Of the class: how long it is, and in which language its demos are.
+MINUTES ?= 90
+IN ?= en
 
 help: ## list these commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -17,8 +22,6 @@ help: ## list these commands
 demo: $(STAMP) ## run the first lesson on the pocket model; pictures go to pictures/
 	$(RUN) notebooks/build.py demo
 
-# Else transformers says in red, in a student's first cell, that torchvision is missing.
-lab: export TRANSFORMERS_VERBOSITY := error
 lab: $(STAMP) ## open the course in JupyterLab
 	$(RUN) -m jupyterlab notebooks
 
@@ -47,8 +50,15 @@ notebooks: $(STAMP) ## build every notebook from its source and execute it
 	$(RUN) notebooks/build.py build
 	$(RUN) notebooks/build.py run
 
+slides: $(STAMP) ## make talk, handouts and quizzes in slides/built; MINUTES=60 or 45 shortens the talk
+	$(RUN) slides/make_slides.py --minutes $(MINUTES)
+
+demo-live: $(STAMP) ## the live demos of the class, offline, driven by one key; IN=es for Spanish
+	$(RUN) slides/live.py --language $(IN)
+
 pocket: $(STAMP) ## train the pocket model from nothing, or go on from the last checkpoint
 	$(RUN) -m sdlesson.pocket.train
+	$(RUN) -m sdlesson.pocket.control
 
 pocket-eval: $(STAMP) ## measure the pocket model and fill in its model card
 	$(RUN) -m sdlesson.pocket.evaluation
@@ -56,7 +66,9 @@ pocket-eval: $(STAMP) ## measure the pocket model and fill in its model card
 clean: ## remove the environments and caches; notebooks, weights and checkpoints stay
 	rm -rf $(VENV) $(COLAB_VENV) .pytest_cache .mypy_cache .ruff_cache build dist
 
-# Set-up: made once, and again when one of the files that describe it changes.
+# Set-up: made once, and again when one of the files that describe it changes. With HASHED, a file
+# of requirements with hashes, what is installed is in it, byte by byte; only the build backend comes
+# by the versions of pyproject.toml, since pip takes no hashes for it.
 
 $(STAMP): pyproject.toml constraints.txt
 	$(call set_up,$(VENV),constraints.txt)
@@ -71,7 +83,9 @@ define set_up
 	@echo "Setting up $(1) with the versions of $(2): once, a few minutes."
 	@$(PYTHON) -m venv $(1) || { echo \
 	  "$(PYTHON) could not make $(1); on Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
-	@$(1)/bin/python -m pip install --disable-pip-version-check --constraint $(2) \
-	  --editable '.[bot,dev]'
+	@$(if $(HASHED),$(1)/bin/python -m pip install --disable-pip-version-check --require-hashes \
+	  --requirement $(HASHED) && $(1)/bin/python -m pip install --disable-pip-version-check \
+	  --no-deps --editable .,$(1)/bin/python -m pip install \
+	  --disable-pip-version-check --constraint $(2) --editable '.[bot,dev,masks]')
 	@touch $(1)/set-up-is-done
 endef

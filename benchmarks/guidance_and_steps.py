@@ -1,16 +1,22 @@
 """What guidance, steps and schedulers do to the pocket model's pictures, in large samples.
 
-Four tables that lesson 03 shows, each written as soon as it is done:
+Five tables that lesson 03 shows, each written as soon as it is done:
 
 - renders: real renders of the scenes asked for, which the other tables are read against;
 - guidance: guidance_scale from 1 to 15, at 25 DDIM steps;
 - steps: 1 to 100 DDIM steps, at the guidance of the model card;
-- schedulers: six of them, at equal numbers of U-Net evaluations.
+- schedulers: six of them, at equal numbers of U-Net evaluations, and PNDM at 50 as well, which is
+  what Stable Diffusion 1.5 comes with;
+- overshoot: how far from the path of many steps five steps end, without guidance and with it, and
+  how often they are right: what becomes of schedulers that carry on from earlier steps.
 
 A row draws n scenes of one subject and n of two, all of them scenes that training never used, with
 the same captions and the same noise in every row; the guidance table draws n more, in fours of one
-prompt. That is n x 505 guided steps for guidance, n x 452 for steps and n x 480 for schedulers:
-on one core about 100 minutes in all at n = 250, and 7 at n = 16.
+prompt. So rows are compared scene by scene: what changes against one row, chosen beforehand (the
+card's guidance, the most steps, DDIM), has an interval of its own, far narrower than those of two
+rows side by side. That is n x 505 guided steps for guidance, n x 452 for steps and n x 580 for
+schedulers, and n x 113 for overshoot: on one core about 120 minutes in all at n = 250, and 9 at
+n = 16.
 
     python benchmarks/guidance_and_steps.py --n 250
     python benchmarks/guidance_and_steps.py --n 16 --only steps
@@ -29,7 +35,7 @@ from PIL import Image
 from torch import Tensor
 
 from sdlesson import metrics
-from sdlesson.diffusion import fresh_scheduler
+from sdlesson.diffusion import decode, fresh_scheduler
 from sdlesson.pocket import evaluation, judging
 from sdlesson.pocket.grammar import caption
 from sdlesson.pocket.rendering import render
@@ -47,6 +53,18 @@ SCHEDULERS = (
     "UniPCMultistepScheduler",
 )
 EVALUATIONS = (5, 10, 25)
+LATE = ("PNDMScheduler", 50)
+"""The scheduler that needs more evaluations than the others, and how many SD 1.5 gives it."""
+OVERSHOOT_SCALES = (1.0, 5.0)
+OVERSHOOTERS: dict[str, dict[str, int]] = {
+    "DDIMScheduler": {},
+    "DPMSolverMultistepScheduler, solver_order=1": {"solver_order": 1},
+    "DPMSolverMultistepScheduler": {},
+    "UniPCMultistepScheduler": {},
+    "PNDMScheduler": {},
+}
+"""DDIM and DPM++ of first order look at no earlier step; the others carry on from some."""
+MANY_STEPS = 50
 PICTURES_A_PROMPT = 4
 REFERENCE_SIZE = 2_000
 ROUNDS, TIMED_PICTURES = 8, 8
@@ -60,13 +78,17 @@ HEADINGS = {
     "evaluations": ("U-Net evaluations", "evaluaciones de la U-Net"),
     "subject": ("subject right", "sujeto correcto"),
     "pair": ("both of two right", "los dos correctos"),
+    "pair_change": ("both right, change", "los dos correctos, cambio"),
     "place": ("place right", "lugar correcto"),
     "style": ("style right", "estilo correcto"),
-    "clip_score": ("CLIP score", "CLIP score"),
+    "clip_score": ("CLIP score", "puntuación CLIP"),
     "frechet": ("Fréchet distance", "distancia de Fréchet"),
     "saturation": ("saturation", "saturación"),
     "clipped": ("clipped pixels", "píxeles quemados"),
     "diversity": ("diversity", "diversidad"),
+    "diversity_change": ("diversity, change", "diversidad, cambio"),
+    "miss": ("distance from the path of 50 steps", "distancia al camino de 50 pasos"),
+    "miss_change": ("distance, change", "distancia, cambio"),
     "cost": ("cost, of one step", "coste, en veces un paso"),
 }
 
@@ -102,6 +124,7 @@ def main() -> None:
         "guidance": measure_guidance,
         "steps": measure_steps,
         "schedulers": measure_schedulers,
+        "overshoot": measure_overshoot,
     }
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--n", type=int, default=250, help="pictures of each kind in a row")
@@ -134,31 +157,42 @@ def measure_renders(sample: Sample) -> list[Row]:
     Its Fréchet distance is between two sets of real renders, so it is what the number of pictures
     alone makes of it.
     """
-    images = [render(scene) for scene in sample.scenes]
-    diversity = judge_diversity([render(scene) for scene in sample.repeated])
-    return [{**judge(sample, images), "diversity": diversity}]
+    row, _ = judge(sample, [render(scene) for scene in sample.scenes])
+    varied = diversities([render(scene) for scene in sample.repeated])
+    return [{**row, "diversity": metrics.mean(varied)}]
 
 
 def measure_guidance(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]:
-    """One row for each guidance scale, at the steps of the model card."""
-    rows = []
+    """One row for each guidance scale, at the steps of the model card; changes are against its."""
+    rows, right, varied = [], {}, {}
     for scale in GUIDANCE_SCALES:
-        images = draw(pipe, sample.scenes, guidance_scale=scale)
-        repeated = draw(pipe, sample.repeated, guidance_scale=scale)
-        row = {"guidance_scale": scale, **judge(sample, images)}
-        rows.append(row | {"diversity": judge_diversity(repeated)})
+        row, right[scale] = judge(sample, draw(pipe, sample.scenes, guidance_scale=scale))
+        varied[scale] = diversities(draw(pipe, sample.repeated, guidance_scale=scale))
+        rows.append({"guidance_scale": scale, **row, "diversity": metrics.mean(varied[scale])})
         print(rows[-1], flush=True)
+    card = evaluation.GUIDANCE_SCALE
+    for row in rows:
+        scale = row["guidance_scale"]
+        row["pair_change"] = metrics.share_change(right[scale], right[card])
+        row["diversity_change"] = metrics.mean_change(varied[scale], varied[card])
     return rows
 
 
 def measure_steps(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]:
-    """One row for each number of steps, with what a picture costs: one of one step costs 1."""
+    """One row for each number of steps, with what a picture costs: one of one step costs 1.
+
+    Changes are against the most steps.
+    """
     costs = measure_costs(sample.singles, pipe)
     rows: list[Row] = []
+    right = []
     for steps in STEPS:
-        images = draw(pipe, sample.scenes, num_inference_steps=steps)
-        rows.append({"num_inference_steps": steps, **judge(sample, images), "cost": costs[steps]})
+        row, verdicts = judge(sample, draw(pipe, sample.scenes, num_inference_steps=steps))
+        rows.append({"num_inference_steps": steps, **row, "cost": costs[steps]})
+        right.append(verdicts)
         print(rows[-1], flush=True)
+    for row, verdicts in zip(rows, right, strict=True):
+        row["pair_change"] = metrics.share_change(verdicts, right[-1])
     return rows
 
 
@@ -184,16 +218,55 @@ def measure_costs(
 
 
 def measure_schedulers(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]:
-    """One row for each scheduler and number of times that it asks the U-Net."""
-    rows, own = [], pipe.scheduler
-    for name, scheduler in [(name, fresh_scheduler(pipe, name)) for name in SCHEDULERS]:
-        pipe.scheduler = scheduler
-        for evaluations in EVALUATIONS:
-            steps = steps_for(scheduler, evaluations)
-            images = draw(pipe, sample.scenes, num_inference_steps=steps)
-            rows.append({"scheduler": name, "evaluations": evaluations, **judge(sample, images)})
-            print(rows[-1], flush=True)
+    """One row for each scheduler and number of times that it asks the U-Net.
+
+    Changes are against DDIM, which comes first, with as many; PNDM's last row has none.
+    """
+    rows, right, own = [], {}, pipe.scheduler
+    asked = [(name, number) for name in SCHEDULERS for number in EVALUATIONS]
+    for name, evaluations in [*asked, LATE]:
+        pipe.scheduler = own
+        pipe.scheduler = fresh_scheduler(pipe, name)
+        steps = steps_for(pipe.scheduler, evaluations)
+        images = draw(pipe, sample.scenes, num_inference_steps=steps)
+        row, right[name, evaluations] = judge(sample, images)
+        beside = right.get((SCHEDULERS[0], evaluations))
+        change = metrics.share_change(right[name, evaluations], beside) if beside else ""
+        settings = {"scheduler": name, "evaluations": evaluations}
+        rows.append({**settings, **row, "pair_change": change})
+        print(rows[-1], flush=True)
     pipe.scheduler = own
+    return rows
+
+
+def measure_overshoot(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]:
+    """One row for each scheduler at five evaluations, without guidance and with it.
+
+    The distance is the root of the mean squared difference of latents, from those that DDIM reaches
+    in many steps from the same noise; its change is against DDIM's own five.
+    """
+    rows, own = [], pipe.scheduler
+    for scale in OVERSHOOT_SCALES:
+        goal = _latents(pipe, sample.pairs, scale, MANY_STEPS)
+        beside: list[float] = []
+        for name, options in OVERSHOOTERS.items():
+            scheduler = fresh_scheduler(pipe, name.partition(",")[0])
+            pipe.scheduler = type(scheduler).from_config(scheduler.config, **options)
+            reached = _latents(pipe, sample.pairs, scale, steps_for(pipe.scheduler, EVALUATIONS[0]))
+            pipe.scheduler = own
+            misses = ((reached - goal) ** 2).mean((1, 2, 3)).sqrt().tolist()
+            beside = beside or misses
+            readings = metrics.pocket_probe().read(decode(pipe, reached))
+            rows.append(
+                {
+                    "scheduler": name,
+                    "guidance_scale": scale,
+                    "miss": metrics.mean(misses),
+                    "miss_change": metrics.mean_change(misses, beside),
+                    "pair": judging.share_right(judging.both_right, sample.pairs, readings),
+                }
+            )
+            print(rows[-1], flush=True)
     return rows
 
 
@@ -220,15 +293,38 @@ def draw(
     )
 
 
-def judge(sample: Sample, images: Sequence[Image.Image]) -> Row:
-    """What the probe, CLIP and the pixels say of one picture of each scene."""
+def _latents(
+    pipe: StableDiffusionPipeline, scenes: Sequence[Scene], guidance_scale: float, steps: int
+) -> Tensor:
+    """Where each scene ends, before it is decoded: (B, 4, H/8, W/8)."""
+    ends = []
+    for start in range(0, len(scenes), evaluation.BATCH):
+        batch = scenes[start : start + evaluation.BATCH]
+        ends += pipe(
+            [caption(scene) for scene in batch],
+            num_inference_steps=steps,
+            guidance_scale=guidance_scale,
+            generator=[torch.Generator("cpu").manual_seed(scene.seed) for scene in batch],
+            output_type="latent",
+        ).images
+    return torch.stack(ends)
+
+
+def judge(sample: Sample, images: Sequence[Image.Image]) -> tuple[Row, list[bool]]:
+    """What the probe, CLIP and the pixels say of one picture of each scene.
+
+    Returns:
+        The figures, and for each scene of two subjects whether both are right.
+    """
     readings = metrics.pocket_probe().read(images)
     features = metrics.clip_scorer().embed_images(images)
     pixels = [metrics.pixel_statistics(image) for image in images]
     scenes, singles, pairs = sample.scenes, sample.singles, sample.pairs
-    return {
+    of_pairs = zip(pairs, readings[len(singles) :], strict=True)
+    both_right = [judging.both_right(scene, reading) for scene, reading in of_pairs]
+    row: Row = {
         "subject": judging.share_right(judging.subject_right, singles, readings[: len(singles)]),
-        "pair": judging.share_right(judging.both_right, pairs, readings[len(singles) :]),
+        "pair": metrics.share(both_right),
         "place": judging.share_right(judging.place_right, scenes, readings),
         "style": judging.share_right(judging.style_right, scenes, readings),
         "clip_score": metrics.mean(metrics.clip_score(images, [caption(s) for s in scenes])),
@@ -236,13 +332,14 @@ def judge(sample: Sample, images: Sequence[Image.Image]) -> Row:
         "saturation": metrics.mean(p.saturation for p in pixels),
         "clipped": metrics.mean(p.clipped for p in pixels),
     }
+    return row, both_right
 
 
-def judge_diversity(images: Sequence[Image.Image]) -> metrics.Mean:
-    """Compare the pictures of each prompt with each other, and average over prompts."""
+def diversities(images: Sequence[Image.Image]) -> list[float]:
+    """Compare the pictures of each prompt with each other: one number a prompt."""
     starts = range(0, len(images), PICTURES_A_PROMPT)
     groups = [images[start : start + PICTURES_A_PROMPT] for start in starts]
-    return metrics.mean(map(metrics.diversity, groups))
+    return [metrics.diversity(group) for group in groups]
 
 
 def frechet_distance(features: Tensor, reference_features: Tensor) -> metrics.Mean:

@@ -1,29 +1,37 @@
 """Read a lesson's source: code once, prose in both languages, exercises in parts.
 
-A source is a jupytext percent file. Text cells come in pairs, lang="en" then lang="es". One code
-cell is marked part="setup". An exercise is a run of cells marked with their part, in this order:
-goal (text), stub, check (one expression that gives a verdict), solution, wrong (one or more, never
-shown to students), noticed (text).
+A source is a jupytext percent file. Text cells come in pairs, lang="en" then lang="es"; in code,
+`say` and `# es:` hold both languages (see languages.py). One code cell is marked part="setup". An
+exercise is a run of cells marked with their part, in this order: goal (text), stub, check (one
+expression that gives a verdict), solution, wrong (one or more, never shown to students), noticed
+(text). Besides these there are
+
+part="claim"     code that asserts what the prose says; run by build and tests, never shown
+part="discuss"   a question, a line ---, and what a good answer has in it, which is folded
+short=true       on a text that opens with a heading: read this if you have only 20 minutes
 """
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import jupytext
+from languages import LANGUAGES, formatted, in_language
 
-LANGUAGES = ("en", "es")
 PARTS = ("goal", "stub", "check", "solution", "wrong", "noticed")
+FOLD = "\n\n---\n\n"  # between a question and what a good answer has in it
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a lesson: code that every language shares, or one text in each language."""
+    """One cell of a lesson, in each language."""
 
     kind: str  # "code" or "markdown"
     sources: Mapping[str, str]
     part: str = ""
     tags: tuple[str, ...] = ()
+    short: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,25 +45,41 @@ class Exercise:
 
 
 @dataclass(frozen=True)
+class Head:
+    """What a lesson asks for, at its top."""
+
+    minutes: int
+    after: tuple[str, ...]  # numbers of the lessons whose ideas it uses
+    knows: Mapping[str, str]  # what else one should know
+    needs: Mapping[str, str]  # the machine, the account, the download
+
+
+@dataclass(frozen=True)
 class Lesson:
     """A source file, read and found complete."""
 
     names: Mapping[str, str]  # the notebook's file name, without its ending, in each language
     colab_lacks: tuple[str, ...]  # requirements of this lesson that Colab does not ship
     uses_widgets: bool
+    head: Head | None
     cells: tuple[Cell, ...]
 
     @property
-    def exercises(self) -> list[Exercise]:
+    def number(self) -> str:
+        """The number that its file's name begins with: "03"."""
+        return self.names["en"].partition("_")[0]
+
+    def exercises(self, language: str = "en") -> list[Exercise]:
         """The lesson's exercises, in reading order."""
-        return [_exercise(run) for run in exercise_runs(self.cells)]
+        return [_exercise(run, language) for run in exercise_runs(self.cells)]
 
 
 def read_lesson(path: Path) -> Lesson:
     """Read one source file.
 
     Raises:
-        ValueError: A text lacks a language, an exercise lacks a part, or there is no setup cell.
+        ValueError: A text lacks a language, an exercise lacks a part, there is no setup cell, or a
+            claim asserts nothing.
     """
     source = jupytext.read(path, fmt="py:percent")
     header = source.metadata["lesson"]
@@ -64,10 +88,13 @@ def read_lesson(path: Path) -> Lesson:
         raise ValueError(f'{path.name} needs exactly one code cell marked part="setup"')
     for run in exercise_runs(cells):
         _require_every_part([cell.part for cell in run], path)
+    for cell in cells:
+        _require_its_form(cell, path)
     return Lesson(
         names=header["names"],
         colab_lacks=tuple(header.get("colab_lacks", ())),
         uses_widgets=header.get("widgets", False),
+        head=_head(header) if "minutes" in header else None,
         cells=cells,
     )
 
@@ -85,29 +112,45 @@ def exercise_runs(cells: tuple[Cell, ...]) -> list[list[Cell]]:
     return runs
 
 
+def claim_code(claim: str) -> str:
+    """Code that runs a claim on copies of the lesson's names, so that no cell can lean on it."""
+    return f"exec({claim!r}, dict(globals()))"
+
+
+def _head(header: dict) -> Head:
+    after = tuple(header["after"])
+    return Head(header["minutes"], after, header["knows"], header["needs"])
+
+
 def _paired(cells: list, path: Path) -> list[Cell]:
     paired = []
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    versions = [formatted([in_language(cell, language) for cell in code]) for language in LANGUAGES]
+    code_cells = iter(
+        dict(zip(LANGUAGES, texts, strict=True)) for texts in zip(*versions, strict=True)
+    )
     waiting = list(cells)
     while waiting:
         cell = waiting.pop(0)
         part, tags = cell.metadata.get("part", ""), tuple(cell.metadata.get("tags", ()))
         if cell.cell_type == "code":
-            sources = dict.fromkeys(LANGUAGES, cell.source)
+            sources = next(code_cells)
         else:
             texts = [cell] + [waiting.pop(0) for _ in LANGUAGES[1:] if waiting]
             _require_each_language(texts, path)
             sources = {text.metadata["lang"]: text.source for text in texts}
-        paired.append(Cell(cell.cell_type, sources, part, tags))
+        short = bool(cell.metadata.get("short"))
+        paired.append(Cell(cell.cell_type, sources, part, tags, short))
     return paired
 
 
 def _require_each_language(texts: list, path: Path) -> None:
     found = tuple(text.metadata.get("lang") for text in texts)
-    parts = {text.metadata.get("part", "") for text in texts}
-    if found != LANGUAGES or len(parts) > 1 or not all(text.source.strip() for text in texts):
+    marks = {(text.metadata.get("part", ""), text.metadata.get("short")) for text in texts}
+    if found != LANGUAGES or len(marks) > 1 or not all(text.source.strip() for text in texts):
         raise ValueError(
             f'{path.name}: after "{texts[0].source[:60]}" the texts are lang={found}; '
-            f"write each text in {LANGUAGES}, in this order, with the same part"
+            f"write each text in {LANGUAGES}, in this order, with the same part and marks"
         )
 
 
@@ -116,7 +159,21 @@ def _require_every_part(found: list[str], path: Path) -> None:
         raise ValueError(f"{path.name}: an exercise has {found}; its parts in order are {PARTS}")
 
 
-def _exercise(run: list[Cell]) -> Exercise:
-    code = {cell.part: cell.sources["en"] for cell in run}
-    wrong_answers = tuple(cell.sources["en"] for cell in run if cell.part == "wrong")
+def _require_its_form(cell: Cell, path: Path) -> None:
+    """A claim asserts sentences, a discussion has an answer, a short way begins at a heading."""
+    code = cell.sources["en"]
+    if cell.part == "claim":
+        asserts = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Assert)]
+        if not asserts or any(node.msg is None for node in asserts):
+            raise ValueError(f"{path.name}: a claim asserts, each time with a sentence:\n{code}")
+    for text in cell.sources.values():
+        if cell.part == "discuss" and text.count(FOLD) != 1:
+            raise ValueError(f"{path.name}: a discussion is a question, ---, an answer:\n{text}")
+        if cell.short and not text.startswith("#"):
+            raise ValueError(f"{path.name}: short=true stands on a heading, not on\n{text}")
+
+
+def _exercise(run: list[Cell], language: str) -> Exercise:
+    code = {cell.part: cell.sources[language] for cell in run}
+    wrong_answers = tuple(cell.sources[language] for cell in run if cell.part == "wrong")
     return Exercise(code["stub"], code["check"], code["solution"], wrong_answers)

@@ -8,7 +8,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
 
-JPEG_QUALITY = 80
+JPEG_QUALITY = 70
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 

@@ -5,8 +5,13 @@ Importing this package is light. torch and diffusers are loaded with the first n
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
+
+# Else transformers says in red, in a student's first cell, that torchvision is not installed. It
+# reads this once, when it is first imported; who has set it keeps what they chose.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 _HOMES = {
     "decode": "diffusion",

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HTTPError
 from huggingface_hub.utils import build_hf_headers, get_session
 
-from sdlesson.downloads import TOKENS_PAGE, can_be_sent
+from sdlesson.downloads import TOKENS_PAGE, can_be_sent, what_to_check
 from sdlesson.language import say
 from sdlesson.runtime import in_colab
 
@@ -80,10 +80,8 @@ def ask_hub(found: Found) -> Answer:
         if response.status_code == HTTPStatus.OK:
             account = response.json()
             return Answer(account["name"], _welcome(account))
-    except (HTTPError, OSError) as error:
-        return Answer(None, _no_answer(timed_out=type(error).__name__.endswith("Timeout")))
-    except (ValueError, KeyError, TypeError):  # a network's own page, in place of the Hub's answer
-        return Answer(None, _no_answer(timed_out=False))
+    except Exception as error:  # of many classes: a proxy's, a certificate's, a network's own page
+        return Answer(None, _no_answer(error))
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         reason = response.headers.get("X-Error-Message", "") + response.text
         return Answer(None, _refusal(found.called, expired="expired" in reason), refused=True)
@@ -207,17 +205,18 @@ def _refusal(called: str, *, expired: bool) -> str:
     )
 
 
-def _no_answer(*, timed_out: bool) -> str:
-    if timed_out:
+def _no_answer(error: Exception) -> str:
+    if type(error).__name__.endswith("Timeout"):
         seconds = constants.HF_HUB_ETAG_TIMEOUT
         return say(
             f"The Hub did not answer within {seconds} seconds: try again later, or see "
             f"{STATUS_PAGE}",
             f"El Hub no ha respondido en {seconds} segundos: prueba más tarde o mira {STATUS_PAGE}",
         )
+    english, spanish = what_to_check(error)
     return say(
-        f"The Hub cannot be reached: check the network, or see {STATUS_PAGE}",
-        f"No se llega al Hub: comprueba la red o mira {STATUS_PAGE}",
+        f"The Hub cannot be reached: {english}, or see {STATUS_PAGE}",
+        f"No se llega al Hub: {spanish} o mira {STATUS_PAGE}",
     )
 
 

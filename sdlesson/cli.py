@@ -1,20 +1,28 @@
 """The command line: `sdlesson draw`, `sdlesson bot` and `sdlesson doctor`."""
 
 import argparse
+import io
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from sdlesson.language import Text, say, set_language
+
+if TYPE_CHECKING:
+    from sdlesson.drawing import Drawing
 
 EXAMPLE = Text(
     'example: sdlesson draw "an astronaut riding a horse on Mars" --out astronaut.png --seed 1',
     'ejemplo: sdlesson draw "un gato en la playa, al estilo de Monet" --out gato.png --seed 1',
 )
-BAD_INPUT = 2
+FAILED, BAD_INPUT = 1, 2
+MAX_PORT = 65_535
 LOOK_EVERY_S = 0.5
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -24,12 +32,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if _environment_language().startswith("es"):
         set_language("es")
     _quiet_libraries()
-    options = _parser().parse_args(arguments)
-    run = {"draw": _draw, "bot": _bot, "doctor": _doctor}[options.command]
-    try:
-        return run(options)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    with redirect_stdout(_Screen(sys.stdout)), redirect_stderr(_Screen(sys.stderr)):
+        options = _parser().parse_args(arguments)
+        run = {"draw": _draw, "bot": _bot, "doctor": _doctor}[options.command]
+        try:
+            return run(options)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+
+class _Screen(io.TextIOBase):
+    """A stream that may be narrow, full or gone: what cannot be shown does not undo the work."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Show a text, with `?` for each letter that the stream does not have."""
+        try:
+            if self._stream:
+                encoding = self._stream.encoding or "utf-8"
+                self._stream.write(text.encode(encoding, "replace").decode(encoding))
+                self._stream.flush()
+        except (OSError, ValueError):  # full, or closed
+            self._give_up()
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: everything is shown at once."""
+
+    def isatty(self) -> bool:
+        """Say whether a person is looking."""
+        return self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the number of the file below."""
+        if self._stream is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._stream.fileno()
+
+    def _give_up(self) -> None:
+        """Let what is left go nowhere; else Python would try again, and fail, as it ends."""
+        with suppress(OSError, ValueError):  # some streams have no file
+            number, nowhere = self.fileno(), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+        self._stream = None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,6 +137,39 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TEXT",
         help=say("what to keep out", "qué debe quedar fuera"),
     )
+    draw.add_argument(
+        "--image",
+        metavar="FILE",
+        help=say(
+            "a picture to change instead of drawing from nothing",
+            "una imagen que cambiar, en vez de dibujar de la nada",
+        ),
+    )
+    draw.add_argument(
+        "--strength",
+        type=float,
+        metavar="X",
+        help=say(
+            "how much of that picture to redraw, 0 is nothing; default: 0.6, with a mask 1",
+            "cuánto se redibuja de esa imagen, 0 es nada; si no se indica, 0.6, y con máscara 1",
+        ),
+    )
+    draw.add_argument(
+        "--mask",
+        metavar="FILE",
+        help=say(
+            "white where that picture is painted anew; all else stays as it is",
+            "en blanco lo que se repinta de esa imagen; lo demás se queda como está",
+        ),
+    )
+    draw.add_argument(
+        "--control",
+        metavar="FILE",
+        help=say(
+            "a picture whose outlines the drawing follows",
+            "una imagen cuyos contornos sigue el dibujo",
+        ),
+    )
     bot = commands.add_parser(
         "bot",
         help=say(
@@ -105,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bot.add_argument(
         "--port",
-        type=int,
+        type=_port,
         default=0,
         metavar="N",
         help=say(
@@ -135,23 +216,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _draw(options: argparse.Namespace) -> int:
-    """Draw one picture into a file; a bad wish is one sentence, not a traceback."""
+    """Draw or change one picture into a file; a bad wish is one sentence, not a traceback."""
     from sdlesson.downloads import ModelError
     from sdlesson.drawing import draw
-    from sdlesson.images import check_output
+    from sdlesson.images import check_output, save_png
 
     try:
         check_output(options.out)
-        drawing = draw(
-            options.prompt,
-            pipe=options.model,
-            negative_prompt=options.negative,
-            seed=options.seed,
-            num_inference_steps=options.steps,
-            guidance_scale=options.guidance,
-            report=_tell,
-        )
-        drawing.save(options.out)
+        _check_files(options)
+        if options.image or options.control:
+            drawing, extra = _edit(options)
+        else:
+            extra = {}
+            drawing = draw(
+                options.prompt,
+                pipe=options.model,
+                negative_prompt=options.negative,
+                seed=options.seed,
+                num_inference_steps=options.steps,
+                guidance_scale=options.guidance,
+                report=_tell,
+            )
+        save_png(drawing.image, options.out, drawing.settings | extra)
     except (ValueError, ModelError, OSError) as error:
         _tell(f"sdlesson: {error}")
         return BAD_INPUT
@@ -162,10 +248,93 @@ def _draw(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_files(options: argparse.Namespace) -> None:
+    """Refuse options that have nothing to work on, or each other's."""
+    if options.control and options.image:
+        raise ValueError("--control and --image exclude each other; leave one out")
+    for name in ("mask", "strength"):
+        if getattr(options, name) is not None and not options.image:
+            raise ValueError(f"--{name} says how to change a picture; give that one with --image")
+
+
+def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
+    """Change the picture of --image, or draw along the outlines of --control's."""
+    import secrets
+
+    from torch import Generator
+
+    from sdlesson import editing
+    from sdlesson.drawing import Drawing, prompt_notes
+    from sdlesson.photos import read_photo
+    from sdlesson.pipelines import load_pipeline, model_name
+    from sdlesson.safety import flag_note
+    from sdlesson.settings import (
+        check_guidance,
+        check_prompt,
+        check_seed,
+        check_steps,
+        check_strength,
+    )
+
+    check_prompt(options.prompt)
+    check_steps(options.steps)
+    check_guidance(options.guidance)
+    strength = options.strength
+    if strength is None:
+        strength = 1.0 if options.mask else editing.DEFAULT_STRENGTH
+    check_strength(strength)
+    seed = secrets.randbelow(2**32) if options.seed is None else check_seed(options.seed)
+    picture = read_photo(options.image or options.control, name=options.image or options.control)
+    mask = read_photo(options.mask, name=options.mask) if options.mask else None
+    pipe = load_pipeline(options.model)
+    said: list[str] = []
+
+    def report(note: str) -> None:
+        said.append(note)
+        _tell(note)
+
+    for text in (options.prompt, options.negative):
+        for note in prompt_notes(pipe, text):
+            report(note)
+    settings = {
+        "negative_prompt": options.negative,
+        "guidance_scale": options.guidance,
+        "num_inference_steps": options.steps,
+        "generator": Generator("cpu").manual_seed(seed),
+        "report": report,
+    }
+    if options.control:
+        lines = editing.outline(editing.shrink_to_fit(pipe, picture))
+        controlnet = editing.load_controlnet(pipe)
+        image = editing.draw_along(pipe, lines, options.prompt, controlnet=controlnet, **settings)
+        extra = {"control": Path(options.control).name}
+    elif mask is not None:
+        image = editing.inpaint(pipe, picture, mask, options.prompt, strength=strength, **settings)
+        extra = {"image": Path(options.image).name, "mask": Path(options.mask).name}
+        extra["strength"] = str(strength)
+    else:
+        picture = editing.shrink_to_fit(pipe, picture)
+        image = editing.image_to_image(pipe, picture, options.prompt, strength=strength, **settings)
+        extra = {"image": Path(options.image).name, "strength": str(strength)}
+    drawing = Drawing(
+        image=image,
+        prompt=options.prompt,
+        negative_prompt=options.negative,
+        seed=seed,
+        num_inference_steps=options.steps,
+        guidance_scale=options.guidance,
+        scheduler=type(pipe.scheduler).__name__,
+        model=model_name(pipe),
+        flagged=flag_note() in said,
+    )
+    return drawing, extra
+
+
 def _bot(options: argparse.Namespace) -> int:
     """Run the bot until Ctrl-C or SIGTERM, then stop it gracefully."""
     try:
-        from sdlesson.bot import Bot, BotError, find_token
+        from sdlesson.bot import Bot, BotError
+        from sdlesson.bot.token import look_for_token
         from sdlesson.bot_api import BotApiServer
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
@@ -174,30 +343,67 @@ def _bot(options: argparse.Namespace) -> int:
     from sdlesson.downloads import ModelError
     from sdlesson.pipelines import load_pipeline
 
-    token = None if options.local else find_token()
+    server = None
     try:
+        token = None if options.local else look_for_token()
         server = None if token else BotApiServer(options.port)
         bot = Bot(load_pipeline(options.model), token=token, server=server)
-        is_over = _at_signals()
-        logging.getLogger("sdlesson.bot").addHandler(logging.StreamHandler())
-        bot.start()
-    except (ValueError, ModelError, BotError, OSError) as error:
+        with _until_signal() as is_over, _log_on_stderr("sdlesson.bot"):
+            bot.start()
+            print(say("Ctrl-C stops it.", "Ctrl-C lo detiene."), flush=True)
+            while bot.is_running and not is_over.wait(LOOK_EVERY_S):
+                pass  # on Windows, a wait without an end would not hear Ctrl-C
+            bot.stop()
+    except BotError as error:
+        _tell(f"sdlesson: {error}")
+        return FAILED
+    except (ValueError, ModelError, OSError) as error:
         _tell(f"sdlesson: {error}")
         return BAD_INPUT
-    print(say("Ctrl-C stops it.", "Ctrl-C lo detiene."), flush=True)
-    while bot.is_running and not is_over.wait(LOOK_EVERY_S):
-        pass  # on Windows, a wait without an end would not hear Ctrl-C
-    bot.stop()
+    finally:
+        if server is not None:
+            server.stop()
+    if bot.failure:
+        _tell(f"sdlesson: {bot.failure}")
+        return FAILED
     print(say("The bot has stopped.", "El bot se ha detenido."))
     return 0
 
 
-def _at_signals() -> threading.Event:
-    """Return what is set at Ctrl-C, or when the system asks the process to end."""
+@contextmanager
+def _until_signal() -> Iterator[threading.Event]:
+    """Give what is set at Ctrl-C, or when the system asks the process to end."""
     event = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: event.set())
-    return event
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: event.set()) for number in numbers]
+    try:
+        yield event
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _log_on_stderr(name: str) -> Iterator[None]:
+    handler = logging.StreamHandler()
+    logging.getLogger(name).addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger(name).removeHandler(handler)
+
+
+def _port(text: str) -> int:
+    """Read the number of a port; 0 is any that is free."""
+    number = int(text)
+    if not 0 <= number <= MAX_PORT:
+        raise argparse.ArgumentTypeError(
+            say(
+                f"{number} is no port: give 0 to {MAX_PORT}",
+                f"{number} no es un puerto: indica de 0 a {MAX_PORT}",
+            )
+        )
+    return number
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -4,19 +4,30 @@ At timestep t, latents are `sqrt(alpha_bar) * clean + sqrt(1 - alpha_bar) * nois
 shown them and names the noise; a scheduler takes some of it away; and so on, down to no noise.
 """
 
-from collections.abc import Iterator, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from inspect import signature
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, SchedulerMixin, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, SchedulerMixin, StableDiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Generator, Tensor
 
+from sdlesson.copies import check_loaded, copy_scheduler, in_float32, own_tokenizer
 from sdlesson.images import to_images
-from sdlesson.settings import check_guidance, check_size, check_steps, pair_prompts
+from sdlesson.settings import (
+    check_guidance,
+    check_size,
+    check_steps,
+    list_texts,
+    pair_prompts,
+)
+
+NoisePredictor = Callable[..., Any]
+"""A U-Net, or what is asked as one: latents, a timestep and `encoder_hidden_states=` in, and
+something with the noise as its `.sample` out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +60,7 @@ def denoise(
     generator: Generator | list[Generator] | None = None,
     height: int | None = None,
     width: int | None = None,
+    unet: NoisePredictor | None = None,
 ) -> Iterator[Step]:
     """Draw from noise as the pipeline does, and yield each step.
 
@@ -62,23 +74,28 @@ def denoise(
             same noise at each call.
         height: In pixels; the size the model was trained for by default.
         width: In pixels, likewise.
+        unet: What to ask for the noise instead of the pipeline's own U-Net.
 
     Raises:
         ValueError: A setting is outside its range, lengths differ, or the model predicts no noise.
     """
+    check_loaded(pipe)
     check_steps(num_inference_steps)
     check_guidance(guidance_scale)
     check_size(height=height, width=width)
+    _check_generator(generator)
     prompts, negatives = pair_prompts(prompt, negative_prompt)
     generator = Generator("cpu") if generator is None else generator
     scheduler = fresh_scheduler(pipe)
+    check_steps(num_inference_steps, scheduler.config.num_train_timesteps)
     scheduler.set_timesteps(num_inference_steps, device=pipe._execution_device)
     noise = draw_noise(pipe, len(prompts), generator, height=height, width=width)
     latents = noise * scheduler.init_noise_sigma
     embeddings = embed(pipe, prompts)
     if guidance_scale > 1:
         embeddings = torch.cat([embed(pipe, negatives), embeddings])  # (2B, tokens, channels)
-    return denoise_latents(pipe.unet, scheduler, latents, embeddings, guidance_scale, generator)
+    predictor = pipe.unet if unet is None else unet
+    return denoise_latents(predictor, scheduler, latents, embeddings, guidance_scale, generator)
 
 
 def fresh_scheduler(pipe: StableDiffusionPipeline, name: str | None = None) -> SchedulerMixin:
@@ -90,6 +107,7 @@ def fresh_scheduler(pipe: StableDiffusionPipeline, name: str | None = None) -> S
     Raises:
         ValueError: The model predicts no noise, or there is no such scheduler for it.
     """
+    check_loaded(pipe)
     predicted = pipe.scheduler.config.get("prediction_type", "epsilon")
     if predicted != "epsilon":
         raise ValueError(
@@ -97,7 +115,7 @@ def fresh_scheduler(pipe: StableDiffusionPipeline, name: str | None = None) -> S
             "load a model such as Stable Diffusion 1.5"
         )
     if name is None or name == type(pipe.scheduler).__name__:
-        return deepcopy(pipe.scheduler)
+        return copy_scheduler(pipe.scheduler)
     # Those that take the levels of noise the model was trained on, and lack no other library.
     classes = {
         found.__name__: found
@@ -126,6 +144,7 @@ def draw_noise(
     Raises:
         ValueError: There is a list of generators, and not one for each.
     """
+    _check_generator(generator)
     if isinstance(generator, list) and len(generator) != count:
         found = f"{len(generator)} generators for {count} prompts"
         raise ValueError(f"{found}; give one for each, or one for all")
@@ -137,34 +156,47 @@ def draw_noise(
 
 @torch.no_grad()
 def denoise_latents(
-    unet: UNet2DConditionModel,
+    unet: NoisePredictor,
     scheduler: SchedulerMixin,
     latents: Tensor,
     embeddings: Tensor,
     guidance_scale: float | Tensor,
     generator: Generator | list[Generator],
+    *,
+    first_step: int = 0,
+    amend: Callable[[int, Tensor], Tensor] | None = None,
 ) -> Iterator[Step]:
-    """Walk latents down a scheduler's timesteps; `denoise` prepares what this takes."""
+    """Walk latents down a scheduler's timesteps; `denoise` prepares what this takes.
+
+    Args:
+        first_step: Where on the timesteps to begin, with latents that are as noisy as there.
+        amend: Takes the index and the latents of each step, and returns those to go on with.
+    """
     adds_noise = "generator" in signature(scheduler.step).parameters
     options = {"generator": generator} if adds_noise else {}
-    for index, timestep in enumerate(scheduler.timesteps):
+    for index, timestep in list(enumerate(scheduler.timesteps))[first_step:]:
         model_input = scheduler.scale_model_input(latents, timestep)
         noise_pred = predict_noise(unet, model_input, timestep, embeddings, guidance_scale)
         alpha_bar = alpha_bar_at(scheduler, index)
         pred_original_sample = predict_original_sample(model_input, noise_pred, alpha_bar)
         latents = scheduler.step(noise_pred, timestep, latents, **options).prev_sample
+        if amend:
+            latents = amend(index, latents)
         yield Step(index, timestep.item(), latents, noise_pred, pred_original_sample)
 
 
 def embed(pipe: StableDiffusionPipeline, texts: list[str]) -> Tensor:
     """Turn texts into what the U-Net reads: (B, tokens, channels), cut or padded to one length."""
-    encoding = pipe.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
+    tokenizer = own_tokenizer(pipe.tokenizer)
+    # A word that was learned by textual inversion may stand for many tokens.
+    texts = pipe.maybe_convert_prompt(list_texts(texts=texts), tokenizer)
+    encoding = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
     tokens = encoding.input_ids.to(pipe._execution_device)  # (B, tokens)
     return pipe.text_encoder(tokens).last_hidden_state
 
 
 def predict_noise(
-    unet: UNet2DConditionModel,
+    unet: NoisePredictor,
     model_input: Tensor,
     timestep: Tensor,
     embeddings: Tensor,
@@ -270,8 +302,9 @@ def decode(pipe: StableDiffusionPipeline, latents: Tensor) -> list[Image.Image]:
     Raises:
         ValueError: The shape is not (B, 4, H/8, W/8), or the pictures come out as NaN.
     """
-    if latents.ndim != 4:
-        shape = tuple(latents.shape)
+    check_loaded(pipe)
+    if not isinstance(latents, Tensor) or latents.ndim != 4:
+        shape = tuple(getattr(latents, "shape", ()))
         raise ValueError(f"latents have shape {shape}, must be (B, 4, H/8, W/8); try latents[None]")
     return to_images(decode_latents(pipe.vae, latents.to(pipe._execution_device, pipe.vae.dtype)))
 
@@ -285,14 +318,19 @@ def decode_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     """
     pixels = vae.decode(latents / vae.config.scaling_factor).sample
     if not pixels.isfinite().all() and vae.dtype != torch.float32:
-        half = vae.dtype
-        vae.to(torch.float32)
-        try:
-            pixels = vae.decode(latents.float() / vae.config.scaling_factor).sample
-        finally:
-            vae.to(half)  # the rest of the pipeline counts on it
+        pixels = in_float32(vae).decode(latents.float() / vae.config.scaling_factor).sample
     if not pixels.isfinite().all():
-        raise ValueError(
-            "the picture came out as NaN: lower guidance_scale, or load with dtype=torch.float32"
-        )
+        in_float = {vae.dtype, latents.dtype} == {torch.float32}
+        advice = "load the model again" if in_float else "load with dtype=torch.float32"
+        raise ValueError(f"the picture came out as NaN: lower guidance_scale, or {advice}")
     return pixels
+
+
+def _check_generator(generator: object) -> None:
+    """Refuse what makes no noise, such as the number that a generator is to be seeded with."""
+    each = generator if isinstance(generator, list) and generator else [generator]
+    if not all(isinstance(one, Generator | None) for one in each):
+        raise ValueError(
+            f"generator={generator!r} must be a torch.Generator, or a list with one for each "
+            "prompt; try torch.Generator('cpu').manual_seed(5)"
+        )

@@ -225,5 +225,6 @@ def _restore(folder: Path) -> str:
     if (root / ".git").exists():
         return f"git checkout -- {folder.relative_to(root).as_posix()}"
     labelled = metadata.metadata("sdlesson").get_all("Project-URL", [])
+    version = metadata.version("sdlesson")  # the release's tag; a branch may hold another model
     urls = dict(line.split(", ") for line in labelled)
-    return _pip(f'install --force-reinstall --no-deps "git+{urls["Repository"]}"')
+    return _pip(f'install --force-reinstall --no-deps "git+{urls["Repository"]}@v{version}"')

@@ -1,7 +1,9 @@
 """Fetch files from the Hub, and check that files are what they claim to be."""
 
 import hashlib
+import os
 import re
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,8 +30,15 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from sdlesson.files import whole
+from sdlesson.language import Text
+
 CHECKSUM_FILE = "SHA256SUMS"
+SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")  # which no user puts in a folder
 WEIGHTS_SUFFIX = ".safetensors"
+OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+PROXY_VARIABLES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")  # in letters of either size
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 
 
@@ -56,15 +65,16 @@ def fetch(source: Source, patterns: list[str]) -> Path:
             weights arrived damaged.
     """
     _check_token()
+    trouble = _find_trouble(source)
     try:
         folder = snapshot_download(
             source.repo_id,
             revision=source.revision,
             allow_patterns=patterns,
-            local_files_only=not _hub_answers(source),
+            local_files_only=trouble is not None,
         )
-    except (HTTPError, OSError, HFValidationError) as error:
-        raise _explain(error, source) from error
+    except Exception as error:  # where a proxy or certificate is wrong, of any class
+        raise _explain(error, source, trouble) from error
     verify_downloads(source, Path(folder))
     return Path(folder)
 
@@ -78,7 +88,9 @@ def verify_downloads(source: Source, folder: Path) -> None:
         ModelError: A file is damaged; it is removed, and the next attempt downloads it again.
     """
     record = folder / CHECKSUM_FILE
-    verified = _read_checksums(record) if record.is_file() else {}
+    verified: dict[str, str] = {}
+    with suppress(FileNotFoundError, ModelError):  # without a record, or a whole one, read all
+        verified = _read_checksums(record)
     fresh, damaged = {}, []
     for path in sorted(folder.rglob(f"*{WEIGHTS_SUFFIX}")):
         name = path.relative_to(folder).as_posix()
@@ -121,14 +133,48 @@ def verify_folder(folder: Path) -> None:
     mend = f"restore it with `git checkout -- {folder}`, or reinstall sdlesson"
     if not (folder / CHECKSUM_FILE).is_file():
         raise ModelError(f"{folder / CHECKSUM_FILE} is missing; {mend}")
-    recorded = _read_checksums(folder / CHECKSUM_FILE)
-    present = _file_names(folder)
-    for name in sorted({*recorded, *present}):
-        if name not in present:
+    _compare(folder, mend)
+    if strange := sorted(set(_file_names(folder)) - set(_read_checksums(folder / CHECKSUM_FILE))):
+        raise ModelError(f"{folder / strange[0]} does not belong to the model; take it out")
+
+
+def verify_saved(folder: Path) -> None:
+    """Check the files that are recorded in a folder, where `write_checksums` has recorded any.
+
+    Others may lie beside them: a model card, say, or LoRAs.
+
+    Raises:
+        ModelError: A recorded file is missing or differs, or the record is damaged.
+    """
+    if (folder / CHECKSUM_FILE).is_file():
+        _compare(
+            folder,
+            "save or download the model again; if you changed it yourself, delete "
+            f"{CHECKSUM_FILE} in its folder",
+        )
+
+
+def strangers(folder: Path) -> list[str]:
+    """List what a folder holds beyond the pipeline that was saved in it, hidden files too.
+
+    Where no pipeline is recorded in it, all of it is strange, whatever it looks like.
+    """
+    recorded: set[str] = set()
+    with suppress(OSError, ModelError):
+        recorded = {*_read_checksums(folder / CHECKSUM_FILE), CHECKSUM_FILE}
+    if "model_index.json" not in recorded:
+        recorded = set()
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    names = (path.relative_to(folder).as_posix() for path in found if path.name not in SYSTEM_FILES)
+    return sorted(name for name in names if name not in recorded)
+
+
+def _compare(folder: Path, mend: str) -> None:
+    """Compare the files that are recorded in a folder with their SHA-256."""
+    for name, digest in sorted(_read_checksums(folder / CHECKSUM_FILE).items()):
+        if not (folder / name).is_file():
             raise ModelError(f"{folder / name} is missing; {mend}")
-        if name not in recorded:
-            raise ModelError(f"{folder / name} does not belong to the model; take it out")
-        if _sha256(folder / name) != recorded[name]:
+        if _sha256(folder / name) != digest:
             raise ModelError(f"{folder / name} is damaged: its SHA-256 is not the recorded; {mend}")
 
 
@@ -141,23 +187,58 @@ def _check_token() -> None:
         )
 
 
-def _hub_answers(source: Source) -> bool:
-    """Say whether the Hub answers in time, where the client would wait for a listing for ever."""
+def what_to_check(error: Exception | None) -> Text:
+    """Say what keeps this machine from the Hub: what its variables say first, else the network."""
+    if constants.HF_HUB_OFFLINE:
+        name = next((name for name in OFFLINE_VARIABLES if os.environ.get(name)), "HF_HUB_OFFLINE")
+        return Text(
+            f"the variable {name} keeps it from being asked: take that away",
+            f"la variable {name} impide preguntarle: quítala",
+        )
+    if not constants.ENDPOINT.startswith(("http://", "https://")):
+        return Text(
+            "the variable HF_ENDPOINT must begin with https://",
+            "la variable HF_ENDPOINT debe empezar por https://",
+        )
+    for name in CERTIFICATE_VARIABLES:
+        path = os.environ.get(name)
+        if path and (isinstance(error, ssl.SSLError) or not Path(path).exists()):
+            return Text(
+                f"the variable {name} names no certificates that can be read: correct it, or take "
+                "it away",
+                f"la variable {name} no indica certificados legibles: corrígela o quítala",
+            )
+    proxies = [name for name in os.environ if name.upper() in PROXY_VARIABLES and os.environ[name]]
+    if isinstance(error, ImportError):
+        return Text(
+            f"a SOCKS proxy ({', '.join(proxies)}) needs a package: pip install socksio",
+            f"un proxy SOCKS ({', '.join(proxies)}) necesita un paquete: pip install socksio",
+        )
+    if proxies:
+        return Text(
+            f"check the network, and the proxy in {', '.join(proxies)}",
+            f"comprueba la red y el proxy de {', '.join(proxies)}",
+        )
+    return Text("check the network", "comprueba la red")
+
+
+def _find_trouble(source: Source) -> Exception | None:
+    """Return why the Hub gives no answer in time; the client would wait for a listing for ever."""
     with suppress(CachedRepoTreeNotFoundError):
         if source.revision and get_cached_repo_tree(source.repo_id, revision=source.revision):
-            return True  # nothing to list
+            return None  # nothing to list
     try:
         HfApi().model_info(
             source.repo_id, revision=source.revision, timeout=constants.HF_HUB_ETAG_TIMEOUT
         )
     except (HfHubHTTPError, HFValidationError):  # an answer, for `fetch` to explain
-        return True
-    except (HTTPError, OSError):
-        return False
-    return True
+        return None
+    except Exception as error:  # where a proxy or certificate is wrong, of any class
+        return error
+    return None
 
 
-def _explain(error: Exception, source: Source) -> ModelError:
+def _explain(error: Exception, source: Source, trouble: Exception | None) -> ModelError:
     """Say in one sentence why there was no download, and what to do about it."""
     link = f"https://huggingface.co/{source.repo_id}"
     if isinstance(error, GatedRepoError):
@@ -174,13 +255,14 @@ def _explain(error: Exception, source: Source) -> ModelError:
             f"{source.repo_id} is neither a folder here nor a repository you can see on the Hub: "
             f"check the name on {link}, and if it is private, call sdlesson.login()"
         )
-    if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
+    advice = what_to_check(trouble or error).en
+    if trouble or isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
         return ModelError(
             f"{source.repo_id} is not on this machine and the Hub cannot be reached; "
-            'check the network and try again, or use "pocket", which needs none'
+            f'{advice} and try again, or use "pocket", which needs none'
         )
     return ModelError(
-        f"the download of {source.repo_id} broke off ({type(error).__name__}); check the network "
+        f"the download of {source.repo_id} broke off ({type(error).__name__}); {advice} "
         "and the free disk space and try again: the files that are whole are kept"
     )
 
@@ -191,7 +273,7 @@ def _named_digest(source: Source, folder: Path, name: str) -> str | None:
     if path.is_symlink():  # to what the cache calls by its etag: the SHA-256, for a large file
         etag = path.readlink().name
     else:  # as on Windows, where the content lies here and the etag is not kept
-        with suppress(HTTPError, OSError):
+        with suppress(Exception):
             etag = get_hf_file_metadata(hf_hub_url(source.repo_id, name, revision=folder.name)).etag
     return etag if etag and re.fullmatch("[0-9a-f]{64}", etag) else None
 
@@ -209,11 +291,24 @@ def _sha256(path: Path) -> str:
 
 
 def _read_checksums(record: Path) -> dict[str, str]:
-    """Map the names in a record to their SHA-256."""
-    lines = record.read_text(encoding="utf-8").splitlines()
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    """Map the names in a record to their SHA-256.
+
+    Raises:
+        ModelError: A line of it is none of sha256sum's, or leads out of the folder.
+    """
+    digests = {}
+    for line in record.read_bytes().decode(errors="replace").split("\n"):
+        found = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line.rstrip("\r"))
+        if found and ".." not in Path(found[2]).parts and not Path(found[2]).is_absolute():
+            digests[found[2]] = found[1]
+        elif line.strip():
+            raise ModelError(
+                f"{record} is damaged in the line {line[:80]!r}; save or download the model again"
+            )
+    return digests
 
 
 def _write_checksums(record: Path, digests: Mapping[str, str]) -> None:
     lines = [f"{digest}  {name}\n" for name, digest in digests.items()]
-    record.write_text("".join(lines), encoding="utf-8", newline="\n")
+    with whole(record) as partial:
+        partial.write_text("".join(lines), encoding="utf-8", newline="\n")

@@ -12,10 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from sdlesson import images
-from sdlesson.diffusion import decode_latents
+from sdlesson.copies import independent_copy
+from sdlesson.diffusion import decode_latents, embed
 from sdlesson.language import say
-from sdlesson.pipelines import LEARNED, is_pocket, load_pipeline
-from sdlesson.prompts import Unknown, cut_words, unknown_words
+from sdlesson.pipelines import LEARNED, is_pocket, load_pipeline, model_name
+from sdlesson.prompts import Unknown, cut_words, read_until, unknown_words
+from sdlesson.safety import flag_note
 from sdlesson.settings import (
     DEFAULT_STEPS,
     check_guidance,
@@ -86,6 +88,7 @@ class Drawing:
         return self.image._repr_png_()  # a notebook shows the picture
 
 
+@torch.no_grad()
 def draw(
     prompt: str,
     *,
@@ -121,17 +124,19 @@ def draw(
     check_guidance(guidance_scale)
     check_size(height=height, width=width)
     seed = secrets.randbelow(2**32) if seed is None else check_seed(seed)
-    loaded = pipe if isinstance(pipe, DiffusionPipeline) else load_pipeline(pipe)
+    loaded = independent_copy(pipe if isinstance(pipe, DiffusionPipeline) else load_pipeline(pipe))
+    check_steps(num_inference_steps, loaded.scheduler.config.num_train_timesteps)
     for text in (prompt, negative_prompt):
         for note in prompt_notes(loaded, text):
             report(note)
+    own_side = loaded.unet.config.sample_size * loaded.vae_scale_factor
     latents = loaded(
-        prompt,
-        negative_prompt=negative_prompt,
+        prompt_embeds=embed(loaded, [prompt]),
+        negative_prompt_embeds=embed(loaded, [negative_prompt]),
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
-        height=height,
-        width=width,
+        height=height or own_side,  # one without the other would be left unread
+        width=width or own_side,
         generator=torch.Generator("cpu").manual_seed(seed),
         output_type="latent",
     ).images
@@ -146,7 +151,7 @@ def draw(
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
         scheduler=type(loaded.scheduler).__name__,
-        model=str(loaded.name_or_path),
+        model=model_name(loaded),
         flagged=flagged,
     )
 
@@ -176,19 +181,10 @@ def unread(pipe: StableDiffusionPipeline, prompt: str) -> tuple[list[Unknown], s
     cut = cut_words(pipe.tokenizer, prompt)
     if not is_pocket(pipe):
         return [], cut
+    read = prompt[: read_until(pipe.tokenizer, prompt)]
     _, *taught = str(pipe.name_or_path).split(LEARNED)
     adapters = [name for names in pipe.get_list_adapters().values() for name in names]
-    return unknown_words(prompt.removesuffix(cut), taught=[*taught, *adapters]), cut
-
-
-def flag_note() -> str:
-    """Say that a picture was flagged, and what to do."""
-    return say(
-        "The safety checker flagged this picture and blacked it out; it often errs: "
-        "try another seed or other words.",
-        "El filtro de seguridad marcó esta imagen y la dejó en negro; se equivoca a menudo: "
-        "prueba otra semilla u otras palabras.",
-    )
+    return unknown_words(read, taught=[*taught, *adapters]), cut
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """Pictures as tensors and as PIL images, what "the same picture" means, and PNGs that tell all."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,8 +22,8 @@ SAME_PIXEL_ERROR = 8 / 255
 SAME_SHARE_OFF = 1 / 1000
 
 GRID_GAP_PX = 4
-LABEL_HEIGHT_PX = 18
 LABEL_FONT_PX = 12
+LABEL_LINES = 1.5  # heights of the font that a label takes
 
 
 class Difference(NamedTuple):
@@ -38,16 +38,67 @@ class Difference(NamedTuple):
     share_off: float
 
 
+def list_pictures(images: Sequence[Image.Image]) -> list[Image.Image]:
+    """Return PIL images in RGB, as many as there are.
+
+    Raises:
+        ValueError: It is no list of PIL images, or one of them cannot be read.
+    """
+    if not isinstance(images, Iterable) or isinstance(images, str | bytes | Image.Image):
+        kind = type(images).__name__
+        raise ValueError(f"images must be a list of PIL images, got one {kind}; try [image]")
+    return [as_rgb(image, f"image {number}") for number, image in enumerate(images)]
+
+
+def as_rgb(image: Image.Image, name: str = "image") -> Image.Image:
+    """Return a PIL image in RGB; numbers with a point are levels from 0 to 1, or up to 255.
+
+    Raises:
+        ValueError: It is no PIL image, was closed, is damaged, or holds other numbers.
+    """
+    if not isinstance(image, Image.Image):
+        kind = type(image).__name__
+        raise ValueError(f"{name} is of type {kind}, must be a PIL image; try Image.open(path)")
+    try:
+        image.load()
+        return (_levels(image, name) if image.mode[0] in "FI" else image).convert("RGB")
+    except (AssertionError, ValueError) as error:  # of Pillow, by its version, without a file
+        if isinstance(error, ValueError) and "closed" not in str(error):
+            raise
+        raise ValueError(
+            f"{name} was closed before it was read: open it again, or call image.load() in the "
+            "`with` block"
+        ) from error
+    except (OSError, SyntaxError, AttributeError) as error:
+        raise ValueError(f"{name} is damaged ({error}); copy or download it again") from error
+
+
+def _levels(image: Image.Image, name: str) -> Image.Image:
+    """Turn floats or wide whole numbers, which `convert` would cut off, into levels of a byte."""
+    numbers = np.asarray(image).astype(np.float64)
+    if not np.isfinite(numbers).all() or numbers.min() < 0 or numbers.max() > 65535:
+        low, high = numbers.min(), numbers.max()
+        raise ValueError(
+            f"{name} holds numbers from {low:g} to {high:g}; scale them to 0 to 255 first"
+        )
+    if image.mode == "F" and numbers.max() <= 1:
+        numbers = numbers * 255
+    elif numbers.max() > 255:  # 16 bits
+        numbers = numbers / 257
+    return Image.fromarray(numbers.round().astype(np.uint8))
+
+
 def to_pixels(images: Sequence[Image.Image]) -> Tensor:
     """Stack PIL images into pixels, (B, 3, H, W) in [-1, 1].
 
     Raises:
-        ValueError: There are no images, or their sizes differ.
+        ValueError: There are no images, their sizes differ, or one of them cannot be read.
     """
-    sizes = sorted({image.size for image in images})
+    pictures = list_pictures(images)
+    sizes = sorted({picture.size for picture in pictures})
     if len(sizes) != 1:
         raise ValueError(f"images must be of one size, got {sizes}; resize them first")
-    arrays = [np.asarray(image.convert("RGB"), dtype=np.float32) for image in images]
+    arrays = [np.asarray(picture, dtype=np.float32) for picture in pictures]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2) / 127.5 - 1  # (B, H, W, 3) before
 
 
@@ -57,10 +108,13 @@ def to_images(pixels: Tensor) -> list[Image.Image]:
     Raises:
         ValueError: The shape is another, or a pixel is NaN or infinite, which would turn black.
     """
-    if pixels.ndim != 4 or pixels.shape[1] != 3:
-        raise ValueError(f"pixels have shape {tuple(pixels.shape)}, must be (B, 3, H, W)")
+    if not isinstance(pixels, Tensor) or pixels.ndim != 4 or pixels.shape[1] != 3:
+        shape = tuple(getattr(pixels, "shape", ()))
+        raise ValueError(f"pixels have shape {shape}, must be (B, 3, H, W)")
     if not pixels.isfinite().all():
-        raise ValueError("pixels hold NaN or infinity, so there is no picture; decode in float32")
+        in_float = pixels.dtype == torch.float32
+        advice = "look for where they come from" if in_float else "decode in float32"
+        raise ValueError(f"pixels hold NaN or infinity, so there is no picture; {advice}")
     levels = (pixels.detach().float().clamp(-1, 1) / 2 + 0.5) * 255
     arrays = levels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, 3)
     return [Image.fromarray(array) for array in arrays]
@@ -87,28 +141,42 @@ def same_picture(a: Image.Image, b: Image.Image) -> bool:
 
 
 def image_grid(
-    images: Sequence[Image.Image], columns: int, *, labels: Sequence[str] = ()
+    images: Sequence[Image.Image],
+    columns: int,
+    *,
+    labels: Sequence[str] = (),
+    font_px: int = LABEL_FONT_PX,
 ) -> Image.Image:
     """Put images of one size side by side, row by row, each over its label if there are labels.
+
+    Args:
+        images: Of one size.
+        columns: How many stand in a row.
+        labels: One for each image, or none.
+        font_px: The size of the labels.
 
     Raises:
         ValueError: There are no images, sizes differ, or labels do not match images in number.
     """
+    images = list_pictures(images)
     sizes = sorted({image.size for image in images})
-    if len(sizes) != 1 or columns < 1:
-        raise ValueError(f"a grid needs images of one size and columns; got {sizes} in {columns}")
+    if len(sizes) != 1 or not isinstance(columns, int) or columns < 1:
+        raise ValueError(f"a grid needs images of one size and columns; got {sizes} in {columns!r}")
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"labels={labels!r} must be a list of texts, one for each image")
     if labels and len(labels) != len(images):
         raise ValueError(f"{len(labels)} labels for {len(images)} images; give one for each")
     width, height = sizes[0]
-    step_x, step_y = width + GRID_GAP_PX, height + GRID_GAP_PX + LABEL_HEIGHT_PX * bool(labels)
+    label_height = round(LABEL_LINES * font_px) if labels else 0
+    step_x, step_y = width + GRID_GAP_PX, height + GRID_GAP_PX + label_height
     columns, rows = min(columns, len(images)), -(-len(images) // columns)
     grid = Image.new("RGB", (columns * step_x - GRID_GAP_PX, rows * step_y - GRID_GAP_PX), "white")
-    drawing, font = ImageDraw.Draw(grid), label_font(LABEL_FONT_PX)
+    drawing, font = ImageDraw.Draw(grid), label_font(font_px)
     for index, image in enumerate(images):
         x, y = index % columns * step_x, index // columns * step_y
         grid.paste(image, (x, y))
         if labels:
-            centre = (x + width / 2, y + height + LABEL_HEIGHT_PX / 2)
+            centre = (x + width / 2, y + height + label_height / 2)
             drawing.text(centre, labels[index], fill="black", font=font, anchor="mm")
     return grid
 
@@ -128,6 +196,8 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     Raises:
         ValueError: The name does not end in .png, or its folder is missing or cannot be written.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"cannot write {path!r}: it must be the path of a file; try 'cat.png'")
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"cannot write {path}: a picture is saved as PNG, so end it in .png")
@@ -139,8 +209,9 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     try:
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+    except (OSError, ValueError) as error:  # the latter of a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot write {path}: {reason}; choose another folder") from error
     return path
 
 
@@ -153,7 +224,7 @@ def save_png(image: Image.Image, path: str | os.PathLike[str], settings: dict[st
     path = check_output(path)
     text = PngInfo()
     for key, value in settings.items():
-        text.add_text(key, value)
+        text.add_text(key, value.encode("utf-8", "backslashreplace").decode())
     with whole(path) as partial:
         image.save(partial, format="PNG", pnginfo=text)
 
@@ -162,10 +233,15 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, str]:
     """Read the settings that `save_png` wrote; empty for a PNG without any.
 
     Raises:
-        ValueError: The file is not a PNG.
+        ValueError: The file is not a PNG, or is damaged.
     """
-    with Image.open(path) as image:
-        if image.format != "PNG":
-            raise ValueError(f"{path} is {image.format}, and only a PNG carries settings")
-        image.load()  # text may stand behind the pixels
-        return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
+    try:
+        with Image.open(path) as image:
+            if image.format != "PNG":
+                raise ValueError(f"{path} is {image.format}, and only a PNG carries settings")
+            image.load()  # text may stand behind the pixels
+            return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is damaged, or no picture ({error}); copy it again") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import os
-import warnings
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdlesson.language import say
 
-Source: TypeAlias = str | os.PathLike[str] | bytes | io.BufferedIOBase | Image.Image
+Source: TypeAlias = str | os.PathLike[str] | bytes | io.IOBase | Image.Image
 
 # Only what cameras, phones and screens write: some of Pillow's other readers start programs.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
@@ -38,7 +37,9 @@ class PhotoError(ValueError):
         return say(str(self), self._spanish)
 
 
-def open_photo(source: Source, *, size: int, name: str) -> Image.Image:
+def open_photo(
+    source: Source, *, size: int, name: str, max_pixels: int | None = None
+) -> Image.Image:
     """Open one photo as an RGB picture of size x size.
 
     It is turned as its camera says, laid on white where it is see-through, cropped to the square in
@@ -48,11 +49,15 @@ def open_photo(source: Source, *, size: int, name: str) -> Image.Image:
         source: A path, the bytes of a file, an open file, or a PIL image, which stays as it is.
         size: Pixels a side.
         name: What errors call it.
+        max_pixels: How many it may unpack to; by default as many as Pillow thinks harmless.
 
     Raises:
         PhotoError: It is missing, empty, damaged, too large, too small, or no photo.
     """
-    image = _flat(source) if isinstance(source, Image.Image) else _read(source, name)
+    if isinstance(source, Image.Image):
+        image = flatten(source, name)
+    else:
+        image = read_photo(source, name=name, max_pixels=max_pixels)
     width, height = image.size
     least = -(-size // MAX_ENLARGEMENT)
     if min(width, height) < least:
@@ -65,7 +70,33 @@ def open_photo(source: Source, *, size: int, name: str) -> Image.Image:
     return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 
 
-def _read(source: str | os.PathLike[str] | bytes | io.BufferedIOBase, name: str) -> Image.Image:
+def flatten(image: Image.Image, name: str) -> Image.Image:
+    """Turn any PIL picture into RGB, the right way up and on white; it stays as it is.
+
+    Raises:
+        PhotoError: It is closed or damaged, or its numbers are none of a picture's.
+    """
+    try:
+        return _flat(image, name)
+    except PhotoError:
+        raise
+    except Exception as error:  # what a decoder raises on damage depends on where the damage is
+        raise PhotoError(
+            f"{name} is closed or damaged ({error}); open it again, and keep its file open or call "
+            ".load() on it",
+            f"{name} está cerrada o dañada ({error}); vuelve a abrirla, y deja su archivo abierto "
+            "o llama a su .load()",
+        ) from error
+
+
+def read_photo(
+    source: str | os.PathLike[str] | bytes | io.IOBase, *, name: str, max_pixels: int | None = None
+) -> Image.Image:
+    """Open one photo as an RGB picture of its own size, the right way up.
+
+    Raises:
+        PhotoError: It is missing, empty, damaged, too large, or no photo.
+    """
     data = _bytes(source, name)
     if not data:
         raise PhotoError(
@@ -74,45 +105,57 @@ def _read(source: str | os.PathLike[str] | bytes | io.BufferedIOBase, name: str)
         )
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         _learn_heic(name)
-    return _decode(io.BytesIO(data), name)
+    return _decode(io.BytesIO(data), name, max_pixels or Image.MAX_IMAGE_PIXELS or 0)
 
 
-def _bytes(source: str | os.PathLike[str] | bytes | io.BufferedIOBase, name: str) -> bytes:
-    if isinstance(source, bytes):
-        return source
+def _bytes(source: str | os.PathLike[str] | bytes | io.IOBase, name: str) -> bytes:
+    if isinstance(source, bytes | bytearray):
+        return bytes(source)
     try:
         if isinstance(source, str | os.PathLike):
             return Path(source).read_bytes()
-        return source.read()
-    except OSError as error:
+        if isinstance(source, io.IOBase) and source.seekable():
+            source.seek(0)  # it may have been read before
+        data = source.read()
+    except (OSError, ValueError) as error:  # ValueError of a file that is closed, or no bytes
+        reason = getattr(error, "strerror", None) or error
         raise PhotoError(
-            f"{name} cannot be opened ({error.strerror}); check its path",
-            f"{name} no se puede abrir ({error.strerror}); revisa su ruta",
+            f"{name} cannot be opened ({reason}); check its path",
+            f"{name} no se puede abrir ({reason}); revisa su ruta",
         ) from error
     except AttributeError as error:
-        kind = type(source).__name__
-        raise PhotoError(
-            f"{name} is of type {kind}; give a path, bytes, an open file or a PIL image",
-            f"{name} es de tipo {kind}; da una ruta, bytes, un archivo abierto o una imagen PIL",
-        ) from error
+        raise _wrong_type(source, name) from error
+    if not isinstance(data, bytes):
+        raise _wrong_type(source, name)
+    return data
 
 
-def _decode(file: io.BytesIO, name: str) -> Image.Image:
+def _wrong_type(source: object, name: str) -> PhotoError:
+    kind = type(source).__name__
+    return PhotoError(
+        f"{name} is of type {kind}; give a path, bytes, an open file or a PIL image",
+        f"{name} es de tipo {kind}; da una ruta, bytes, un archivo abierto o una imagen PIL",
+    )
+
+
+def _decode(file: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
     Image.init()
     known = [format_ for format_ in FORMATS if format_ in Image.OPEN]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of oddities in metadata that do not matter here
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=known) as image:
-                return _flat(image)
+        # No warning is turned off meanwhile: in a thread, that would be everybody's.
+        with Image.open(file, formats=known) as image:
+            if image.width * image.height > max_pixels:
+                raise Image.DecompressionBombError
+            return _flat(image, name)
+    except PhotoError:
+        raise
     except UnidentifiedImageError as error:
         raise PhotoError(
             f"{name} is not a picture that can be read; give {', '.join(known)}",
             f"{name} no es una imagen que se pueda leer; da {', '.join(known)}",
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        limit = max_pixels // 1_000_000
         raise PhotoError(
             f"{name} unpacks to more than {limit} million pixels, which could fill the memory; "
             "save it smaller first",
@@ -138,15 +181,34 @@ def _learn_heic(name: str) -> None:
     importlib.import_module("pillow_heif").register_heif_opener()
 
 
-def _flat(image: Image.Image) -> Image.Image:
+def _flat(image: Image.Image, name: str) -> Image.Image:
     """RGB pixels the right way up, on white."""
     image.load()
     with suppress(Exception):  # with damaged notes of the camera, the photo stays as it lies
         image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits, of which `convert` would keep the darkest 256 levels
-        levels = np.asarray(image).astype(np.float32) / 257
-        image = Image.fromarray(levels.clip(0, 255).round().astype(np.uint8))
+    if image.mode.startswith(("I", "F")):
+        image = _in_8_bits(image, name)
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def _in_8_bits(image: Image.Image, name: str) -> Image.Image:
+    """Scale numbers of 16 or 32 bits, which `convert` would cut off at 255, or turn black."""
+    levels = np.asarray(image).astype(np.float64)
+    low, high = (float(levels.min()), float(levels.max())) if levels.size else (0.0, 0.0)
+    if image.mode.startswith("I;"):
+        scale = 1 / 257  # 16 bits
+    elif image.mode == "F" and high <= 1:
+        scale = 255.0
+    else:
+        scale = 1.0 if high <= 255 else 1 / 257
+    if not (low >= 0 and high * scale <= 255):  # nor NaN
+        raise PhotoError(
+            f"{name} has numbers from {low:g} to {high:g}; a picture's go from 0 to 1, to 255 or "
+            "to 65535",
+            f"{name} tiene números de {low:g} a {high:g}; los de una imagen van de 0 a 1, a 255 o "
+            "a 65535",
+        )
+    return Image.fromarray((levels * scale).round().astype(np.uint8))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import diffusers
@@ -11,7 +12,7 @@ from packaging.version import Version
 
 from sdlesson import downloads, hub
 from sdlesson.language import say
-from sdlesson.runtime import best_device, best_dtype
+from sdlesson.runtime import best_device, best_dtype, quiet_libraries
 
 MODEL_VARIABLE = "SDLESSON_MODEL"
 LEARNED = " + "
@@ -43,12 +44,12 @@ def load_pipeline(
     place = _choose_device(device)
     number_type = _choose_dtype(dtype, place)
     default = "sd15" if place.startswith("cuda") else "pocket"
-    wanted = model or os.environ.get(MODEL_VARIABLE) or default
+    wanted = _choose_model(os.environ.get(MODEL_VARIABLE) or default if model is None else model)
     if wanted in hub.MODELS and place == "cpu":
-        _check_patience(str(wanted), insists=device is not None)
+        _check_patience(wanted, insists=device is not None)
     folder, name = hub.find_model(wanted, half=number_type == torch.float16)
     pipe = _load_folder(folder, number_type)
-    pipe.register_to_config(_name_or_path=name)
+    pipe.register_to_config(_name_or_path=name)  # a folder in full; see `model_name`
     if os.environ.get("TQDM_DISABLE"):  # tqdm's own switch, which diffusers overrules
         pipe.set_progress_bar_config(disable=True)
     return pipe.to(place)
@@ -57,6 +58,22 @@ def load_pipeline(
 def is_pocket(pipe: StableDiffusionPipeline) -> bool:
     """Say whether this is the pocket model, with or without words that it was taught."""
     return str(pipe.name_or_path).split(LEARNED)[0] in ("pocket", str(hub.POCKET_FOLDER))
+
+
+def model_name(pipe: StableDiffusionPipeline) -> str:
+    """Return what a record calls a pipeline's model; see `short_name`."""
+    return short_name(str(pipe.name_or_path))
+
+
+def short_name(name: str) -> str:
+    """Return a model's name without the way to its folder, which is nobody else's business."""
+    base, *taught = name.split(LEARNED)
+    if base == str(hub.POCKET_FOLDER):
+        base = "pocket"
+    elif Path(base).is_dir() or not hub.HUB_ID.fullmatch(base):
+        parts = [part for part in re.split(r"[/\\]", base) if part.strip(".")]
+        base = parts[-1] if parts else Path(base).resolve().name or "/"
+    return LEARNED.join([base, *taught])
 
 
 def save_pipeline(pipe: StableDiffusionPipeline, folder: Path) -> None:
@@ -77,20 +94,31 @@ def amend_json(path: Path, **fields: object) -> None:
     path.write_text(json.dumps(found | fields, indent=2) + "\n", encoding="utf-8")
 
 
+def _choose_model(model: object) -> str:
+    """Return what names a model, a folder as text."""
+    name = os.fspath(model) if isinstance(model, os.PathLike) else model
+    if not isinstance(name, str):
+        raise downloads.ModelError(f"model={model!r} must be a name or a folder; try 'pocket'")
+    return name
+
+
 def _choose_device(device: str | torch.device | None) -> str:
     if device is None:
         return best_device()
-    here = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
+    count = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
     }
-    if not here.get(str(device).partition(":")[0]):
-        names = ", ".join(name for name, is_here in here.items() if is_here)
+    kind, *_ = str(device).partition(":")
+    if not count.get(kind):
+        names = ", ".join(name for name, how_many in count.items() if how_many)
         raise ValueError(
             f"device={str(device)!r} is not on this machine, which has {names}; "
             "in Colab, choose a GPU under Runtime > Change runtime type"
         )
+    if str(device) not in (kind, *(f"{kind}:{index}" for index in range(count[kind]))):
+        raise ValueError(f"device={str(device)!r} is not on this machine; try {kind!r}")
     return str(device)
 
 
@@ -98,7 +126,7 @@ def _choose_dtype(dtype: torch.dtype | None, device: str) -> torch.dtype:
     if dtype is None:
         return best_dtype(device.partition(":")[0])
     # diffusers would take a string as float32 without a word.
-    if dtype not in DTYPES:
+    if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r} must be one of {', '.join(map(str, DTYPES))}")
     if dtype == torch.float16 and not device.startswith("cuda"):
         raise ValueError(f"dtype=torch.float16 needs device='cuda', not {device!r}; leave it out")
@@ -122,13 +150,14 @@ def _check_patience(model: str, *, insists: bool) -> None:
 
 def _load_folder(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
     try:
-        return StableDiffusionPipeline.from_pretrained(
-            folder,
-            variant=hub.weights_variant(folder, half=dtype == torch.float16),
-            use_safetensors=True,
-            local_files_only=True,
-            **{_DTYPE_ARGUMENT: dtype},
-        )
+        with quiet_libraries():
+            return StableDiffusionPipeline.from_pretrained(
+                folder,
+                variant=hub.weights_variant(folder, half=dtype == torch.float16),
+                use_safetensors=True,
+                local_files_only=True,
+                **{_DTYPE_ARGUMENT: dtype},
+            )
     except Exception as error:  # three libraries read these files, each with errors of its own
         reason = str(error).strip().split("\n")[0]
         raise downloads.ModelError(

@@ -21,6 +21,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sdlesson.images import list_pictures
+
 SIZE_PX = 128
 """Width and height of every scene of the pocket world, and of what the probe is shown."""
 
@@ -102,7 +104,7 @@ class Probe(nn.Module):
     @torch.no_grad()
     def read(self, images: Sequence[Image.Image], batch: int = 64) -> list[Reading]:
         """Read pictures of any size; they are resized to 128 x 128."""
-        device = next(self.parameters()).device
+        device, images = next(self.parameters()).device, list_pictures(images)
         readings: list[Reading] = []
         for start in range(0, len(images), batch):
             pixels = torch.stack([_pixels(image) for image in images[start : start + batch]])
@@ -150,5 +152,5 @@ def load_probe(path: Path, device: str = "cpu") -> Probe:
 
 
 def _pixels(image: Image.Image) -> Tensor:
-    resized = image.convert("RGB").resize((SIZE_PX, SIZE_PX), Image.Resampling.LANCZOS)
+    resized = image.resize((SIZE_PX, SIZE_PX), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.asarray(resized).copy()).permute(2, 0, 1).float() / 127.5 - 1

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
+from sdlesson.copies import own_tokenizer
 from sdlesson.language import language
 
 VOCABULARY_FILE = Path(__file__).parent / "pocket" / "vocabulary.json"
@@ -19,6 +20,15 @@ MIN_LIKENESS = 0.7
 
 # A word with its hyphens and apostrophes, or one sign that is neither letter, digit nor space.
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
+
+# The same as it was typed: with accents that stand alone, emoji that are joined to one, and scripts
+# without spaces, of which each sign is a word.
+_LETTERS = r"[\w\u0300-\u036f]+"
+_WRITTEN = re.compile(
+    rf"[\u3040-\u30ff\u3400-\u9fff]|{_LETTERS}(?:[-'’]{_LETTERS})*"
+    r"|[^\w\s](?:\u200d[^\w\s]|[\ufe0f\U0001f3fb-\U0001f3ff])*"
+)
+SEPARATORS = " \t\n,;.:"  # what may stand before the first word that is cut
 
 
 class Unknown(NamedTuple):
@@ -33,7 +43,12 @@ def unknown_words(prompt: str, *, taught: Iterable[str] = ()) -> list[Unknown]:
 
     Args:
         taught: Words that it has learned since it was made.
+
+    Raises:
+        ValueError: `taught` is one text, which would be read as letters.
     """
+    if isinstance(taught, str):
+        raise ValueError(f"taught={taught!r} must be a list of words; try [{taught!r}]")
     known = frozenset(word.casefold() for word in taught).union(*_vocabularies().values())
     words = dict.fromkeys(word for word in _words(prompt) if not _is_known(word, known))
     return [Unknown(word, _suggestions(word, known)) for word in words]
@@ -41,15 +56,20 @@ def unknown_words(prompt: str, *, taught: Iterable[str] = ()) -> list[Unknown]:
 
 def cut_words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     """Return the end of a prompt that does not fit the tokenizer's window, "" if all of it fits."""
-    encoded = tokenizer(prompt, return_offsets_mapping=True, verbose=False)
+    return prompt[read_until(tokenizer, prompt) :].strip().lstrip(SEPARATORS)
+
+
+def read_until(tokenizer: PreTrainedTokenizerBase, prompt: str) -> int:
+    """Return where in a prompt the words end that fit the tokenizer's window."""
+    encoded = own_tokenizer(tokenizer)(prompt, return_offsets_mapping=True, verbose=False)
     window: int = tokenizer.model_max_length
     if len(encoded.input_ids) <= window:
-        return ""
+        return len(prompt)
     # The model sees the first window - 1 tokens and then the end token; the rest is cut.
     start = encoded.offset_mapping[window - 1][0]
-    while start > 0 and not prompt[start - 1].isspace():
-        start -= 1  # a word cut in half is not read as that word
-    return prompt[start:].strip()
+    # A word cut in half is not read as that word.
+    halved = (word for word in _WRITTEN.finditer(prompt) if word.start() < start < word.end())
+    return next((word.start() for word in halved), start)
 
 
 def guess_language(prompt: str) -> str:

@@ -7,6 +7,8 @@ import gc
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -75,6 +77,30 @@ def release_memory() -> None:
         torch.mps.empty_cache()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Load without the progress bars and notices of diffusers and transformers.
+
+    A load of the pocket model takes a second and shows six bars; what goes wrong is an exception.
+    """
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries = (diffusers_logging, transformers_logging)
+    levels = [library.get_verbosity() for library in libraries]
+    shown = [library.is_progress_bar_enabled() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, level, bars in zip(libraries, levels, shown, strict=True):
+            library.set_verbosity(level)
+            if bars:
+                library.enable_progress_bar()
 
 
 def device_name(device: str) -> str:

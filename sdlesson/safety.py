@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sdlesson.copies import check_loaded
+from sdlesson.images import list_pictures
 from sdlesson.language import say
 
 BATCH = 32
@@ -59,10 +61,21 @@ def flags(pipe: StableDiffusionPipeline, images: Sequence[Image.Image]) -> list[
 
     Source: `StableDiffusionSafetyChecker.forward` in diffusers, whose verdict this explains.
     """
-    if pipe.safety_checker is None:
+    if check_loaded(pipe).safety_checker is None:
         raise ValueError("this pipeline has no safety checker; load one with load_pipeline()")
+    images = list_pictures(images)
     batches = range(0, len(images), BATCH)
     return [flag for start in batches for flag in _look(pipe, images[start : start + BATCH])]
+
+
+def flag_note() -> str:
+    """Say that a picture was flagged, and what to do."""
+    return say(
+        "The safety checker flagged this picture and blacked it out; it often errs: "
+        "try another seed or other words.",
+        "El filtro de seguridad marcó esta imagen y la dejó en negro; se equivoca a menudo: "
+        "prueba otra semilla u otras palabras.",
+    )
 
 
 @torch.no_grad()

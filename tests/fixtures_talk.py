@@ -3,13 +3,18 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fixtures_bot import Painter
+from PIL import Image
 
 from sdlesson.bot.pace import Rates
 from sdlesson.bot.runner import Bot
-from sdlesson.bot_api import BotApiServer, Person
+from sdlesson.bot_api import BotApiServer, Cloud, Person
+from sdlesson.bot_api.cloud import Chat, Query
+from sdlesson.bot_api.errors import Json
+from sdlesson.bot_api.people import photo_upload
 
 QUICK = Rates(chat_per_s=100, group_per_s=100, overall_per_s=1000)  # so that tests do not wait
 
@@ -64,3 +69,92 @@ def wait_until(is_so: Callable[[], object], timeout_s: float = 5) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.04)
+
+
+@dataclass
+class GroupChat(Chat):
+    """A group or channel as the stand-in keeps a chat."""
+
+    @property
+    def json(self) -> Json:
+        return {"id": self.user["id"], "type": "supergroup", "title": self.user["first_name"]}
+
+
+class Group:
+    """A group in which people talk to a bot, in topics or not, and some in its own name."""
+
+    def __init__(self, server: BotApiServer, title: str = "The club", id: int = -1001234567890):
+        user = {"id": id, "is_bot": False, "first_name": title, "language_code": "en"}
+        self.id, self.server = id, server
+        self.chat = GroupChat(user, is_started=True)
+        server.run(lambda cloud: cloud.chats.__setitem__(id, self.chat))
+        self.seen = Person(server, self.chat)  # what everybody there sees
+
+    def hears(
+        self,
+        sender: Person | int,
+        text: str = "",
+        *,
+        photo: Image.Image | None = None,
+        reply_to: Json | None = None,
+        **fields: Any,
+    ) -> Json:
+        """Let a person write, or the group or channel of that number in whose name one does."""
+        user = _user(sender) if isinstance(sender, Person) else NOBODY
+        if isinstance(sender, int):
+            fields["sender_chat"] = {"id": sender, "type": "channel", "title": "The news"}
+
+        def write(cloud: Cloud) -> Json:
+            media = cloud.files.add_photo(photo_upload(photo)) if photo else {}
+            words = {"caption" if photo else "text": text} if text else {}
+            content = {**media, **words, **fields}
+            message = cloud.add_message(
+                self.chat, user, content, reply_to and reply_to["message_id"]
+            )
+            cloud.updates.add("message", message)
+            return message
+
+        return self.server.run(write)
+
+    def presses(self, person: Person, message: Json, data: str) -> None:
+        """Let a person press a button below a message."""
+
+        def press(cloud: Cloud) -> None:
+            query = {"id": f"{time.monotonic_ns()}", "from": _user(person), "data": data}
+            cloud.queries[query["id"]] = Query(self.chat)
+            there = self.chat.messages[message["message_id"]]
+            cloud.updates.add("callback_query", query | {"message": there, "chat_instance": "1"})
+
+        self.server.run(press)
+
+    def sends(self, method: str) -> list[Json]:
+        """What the bot gave with its calls of a method for this group."""
+        calls = self.server.requests
+        return [one.parameters for one in calls if one.method == method and one.chat_id == self.id]
+
+
+NOBODY = {"id": 136817688, "is_bot": True, "first_name": "Channel"}  # whom Telegram names then
+
+
+def _user(person: Person) -> Json:
+    return {"id": person.id, "is_bot": False, "first_name": person.name, "language_code": "en"}
+
+
+def data_of(message: Json, beginning: str = "") -> str:
+    """The data of the first button below a message that begins like this."""
+    rows = message["reply_markup"]["inline_keyboard"]
+    found = (one["callback_data"] for row in rows for one in row)
+    return next(data for data in found if data.startswith(beginning))
+
+
+def album(person: Person, photos: list[Image.Image], captions: list[str]) -> None:
+    """Let a person send several photos at once."""
+
+    def send(cloud: Cloud) -> None:
+        for photo, caption in zip(photos, captions, strict=True):
+            content = cloud.files.add_photo(photo_upload(photo)) | {"media_group_id": "99"}
+            cloud.receive(
+                cloud.chats[person.id], content | ({"caption": caption} if caption else {})
+            )
+
+    person._server.run(send)

@@ -13,11 +13,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 telegram = pytest.importorskip("telegram", reason="needs the extra bot: pip install '.[bot]'")
 
@@ -42,6 +43,8 @@ from telegram.request import HTTPXRequest  # noqa: E402
 
 from sdlesson.bot_api import BotApiServer, Person  # noqa: E402
 from sdlesson.bot_api.formatting import find_commands, parse_html, to_html  # noqa: E402
+from sdlesson.bot_api.view import MAX_SHOWN  # noqa: E402
+from sdlesson.bot_api.web import METHODS  # noqa: E402
 
 KEYS = InlineKeyboardMarkup([[InlineKeyboardButton("Again", callback_data="again:1")]])
 
@@ -100,7 +103,7 @@ def client(server: BotApiServer) -> Iterator[Client]:
 def call(server: BotApiServer, method: str, token: str = "", **parameters: Any) -> dict[str, Any]:
     """The JSON of an answer, as it is on the wire."""
     address = f"{server.base_url}{token or server.token}/{method}"
-    return httpx.post(address, data=parameters, timeout=10).json()
+    return httpx.post(address, data=parameters, timeout=10, verify=False).json()
 
 
 def refusal(server: BotApiServer, method: str, **parameters: Any) -> str:
@@ -290,6 +293,26 @@ def test_offsets_count_as_telegram_counts() -> None:
     assert find_commands("http://x/y </b> a/b //c") == []
 
 
+def test_no_server_counts_its_updates_from_where_another_did() -> None:
+    ids = set()
+    for _ in range(8):
+        server = BotApiServer()
+        server.user("Ana").says("hello")
+        ids.add(server.updates[0]["update_id"])
+    assert len(ids) == 8
+    assert all(0 < one < 2**31 for one in ids)
+
+
+def test_a_person_is_the_same_on_every_server_and_nobody_else_is() -> None:
+    first, second = BotApiServer(), BotApiServer()
+    ana, ben = first.user("Ana"), first.user("Ben")
+    other_ben, other_ana = second.user("Ben"), second.user("Ana")
+    assert (ana.id, ben.id) == (other_ana.id, other_ben.id)
+    assert len({ana.id, ben.id, first.user("Ana").id, first.user("Ana").id}) == 4
+    with pytest.raises(ValueError, match="is Ana's already"):
+        first.user("Eve", id=ana.id)
+
+
 # Texts.
 
 
@@ -475,6 +498,150 @@ def test_the_menu_is_in_the_users_language(server: BotApiServer, client: Client)
         client.set_my_commands([("Dra w", "x")])
 
 
+# Whatever comes as JSON, and errors nobody foresaw.
+
+
+DEEP = "[" * 100_000
+ODD = ("5", "[]", "{}", '"x"', "[5]", "[[5]]", "[null]", "[{}]", "true", "1e999", "{", "NaN", DEEP)
+ODD += ('{"type": 5}', '{"type": [], "message_id": []}', '{"message_id": "x"}', "9" * 5000)
+ODD += ('[{"type": "bold"}]', '[{"type": "bold", "offset": -1, "length": 1}]', r'"\ud83d"')
+ODD += ('[{"type": "bold", "offset": 0, "length": 99}]', '[{"command": 5, "description": []}]')
+ODD += ('{"type": "photo", "media": [], "caption": 5}', '{"inline_keyboard": [[5]]}')
+ODD += ('[{"type": "text_link", "offset": 0, "length": 1, "url": []}]', r'{"x": "\udc00"}')
+JSON_FIELDS = [
+    ("getUpdates", "allowed_updates"),
+    ("getUpdates", "offset"),
+    ("getUpdates", "limit"),
+    ("setMyCommands", "commands"),
+    ("setMyCommands", "scope"),
+    ("getMyCommands", "scope"),
+    ("sendMessage", "chat_id"),
+    ("sendMessage", "entities"),
+    ("sendMessage", "reply_markup"),
+    ("sendMessage", "reply_parameters"),
+    ("sendMessage", "reply_to_message_id"),
+    ("sendMediaGroup", "media"),
+    ("editMessageMedia", "media"),
+    ("deleteMessages", "message_ids"),
+    ("sendPhoto", "photo"),
+    ("getFile", "file_id"),
+]
+
+
+@pytest.mark.parametrize(("method", "field"), JSON_FIELDS)
+def test_json_of_any_kind_is_taken_or_refused_and_the_chat_goes_on(
+    server: BotApiServer, ana: Person, method: str, field: str
+) -> None:
+    server.fail("getMe", status=502, chat_id=ana.id)  # a fault that asks each call for its chat
+    written = call(server, "sendMessage", chat_id=ana.id, text="hello")["result"]
+    named = {"chat_id": ana.id, "text": "hello", "message_id": written["message_id"]}
+    for odd in ODD:
+        answer = call(server, method, **named | {field: odd})
+        assert answer["ok"] or answer["error_code"] == 400, (odd, answer)
+    assert call(server, "getUpdates", allowed_updates="[]", offset=-1)["ok"]
+    assert chat(server, ana)["messages"]
+
+
+@pytest.mark.parametrize("body", [*ODD, "null", "", "\x00", r'{"text": "\ud83d", "chat_id": 1}'])
+def test_a_body_of_any_kind_is_a_400(server: BotApiServer, ana: Person, body: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    addresses = (f"{server.base_url}{server.token}/sendMessage",)
+    places = ("messages", "presses", "blocked")
+    addresses += tuple(f"{server.chat_url}control/chats/{ana.id}/{place}" for place in places)
+    addresses += tuple(
+        f"{server.chat_url}control/{what}" for what in ("people", "faults", "updates")
+    )
+    for address in addresses:
+        answer = httpx.post(address, content=body, headers=headers, verify=False)
+        assert answer.status_code == 400, (address, answer.text)
+        assert answer.json()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("chats/{ana}/messages", {"text": ["x"]}),
+        ("chats/{ana}/messages", {"text": "x", "reply_to": [1]}),
+        ("chats/{ana}/messages", {"photo": 5}),
+        ("chats/{ana}/messages", {"file": "eA==", "file_name": "x" * 300}),
+        ("chats/{ana}/presses", {"message_id": 1e400, "button": "x"}),
+        ("chats/²/messages", {"text": "x"}),
+        ("people", {"name": "x" * 65}),
+        ("people", {"name": ["Ana"]}),
+        ("people", {"name": "Eve", "language_code": {}}),
+        ("faults", {"method": 5}),
+        ("faults", {"method": "getMe", "status": "502"}),
+        ("faults", {"method": "getMe", "delay_s": "x"}),
+        ("faults", {"method": "getMe", "delay_s": -1}),
+        ("faults", {"method": "getMe", "delay_s": 1e9}),
+        ("faults", {"method": "getMe", "times": True}),
+        ("faults", {"method": "getMe", "drop": 1}),
+        ("updates", {"message": {}}),
+        ("updates", {"update_id": "x"}),
+    ],
+)
+def test_controls_of_the_wrong_kind_are_refused_and_break_nothing(
+    server: BotApiServer, ana: Person, path: str, body: dict[str, Any]
+) -> None:
+    address = f"{server.chat_url}control/{path.format(ana=ana.id)}"
+    headers = {"Content-Type": "application/json"}
+    answer = httpx.post(address, content=json.dumps(body), headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+    assert call(server, "getMe")["ok"]
+    assert httpx.get(f"{server.chat_url}control/files").status_code == 404
+
+
+def test_words_of_a_fault_may_hold_braces(server: BotApiServer) -> None:
+    server.fail("getMe", status=429, description="{x} in {retry_after} s", retry_after=5)
+    assert call(server, "getMe")["description"] == "{x} in 5 s"
+
+
+def test_an_error_nobody_foresaw_is_json_and_tells_no_token(
+    server: BotApiServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def explode(cloud: Any, parameters: Any) -> None:
+        raise RuntimeError("a fault of the server's own")
+
+    for name in ("httpx", "httpcore"):
+        caplog.set_level(logging.WARNING, name)
+    monkeypatch.setitem(METHODS, "getMe", explode)
+    answer = call(server, "getMe")
+    assert answer == {"ok": False, "error_code": 500, "description": "Internal Server Error"}
+    assert server.requests[-1].status == 500
+    printed = "".join(capfd.readouterr())
+    assert "a fault of the server's own" in caplog.text  # the control
+    assert server.token not in caplog.text + printed
+    assert "/getMe" not in caplog.text + printed
+
+
+def test_alone_the_server_prints_nothing_of_its_errors() -> None:
+    source = """
+import httpx
+from sdlesson.bot_api import BotApiServer, web
+web.METHODS["getMe"] = lambda cloud, parameters: 1 / 0
+with BotApiServer() as server:
+    for address in (f"{server.base_url}{server.token}/getMe", f"{server.url}/bot{server.token}"):
+        httpx.get(address)
+        httpx.post(address, content=b"x", headers={"Content-Type": "multipart/form-data"})
+"""
+    run = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
+    assert "bot" not in run.stdout + run.stderr
+    assert run.returncode == 0
+
+
+def test_a_text_of_a_million_tags_is_refused_at_once(server: BotApiServer, ana: Person) -> None:
+    began = time.monotonic()
+    given = {"chat_id": ana.id, "parse_mode": "HTML"}
+    assert refusal(server, "sendMessage", text="<b></b>" * 1_000_000, **given)
+    assert time.monotonic() - began < 5
+    kept = call(server, "sendMessage", text="<b>x</b>" * 150, **given)["result"]
+    assert len(kept["entities"]) == 100
+
+
 # Pictures and files.
 
 
@@ -569,6 +736,89 @@ def test_large_files_are_refused_on_their_way_in_and_out(
     address = f"{server.base_url}{server.token}/sendDocument"
     answer = httpx.post(address, data={"chat_id": ana.id}, files=files, timeout=30)
     assert (answer.status_code, answer.json()["description"]) == (413, "Request Entity Too Large")
+
+
+@pytest.fixture(scope="module")
+def vast() -> bytes:
+    """A picture that takes 500 MB of memory, and as a file very little."""
+    data = io.BytesIO()
+    Image.new("1", (13_000, 13_000)).save(data, "PNG")
+    return data.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("way", ["bot", "person", "page"])
+def test_vast_pictures_are_refused_before_they_are_decoded(
+    server: BotApiServer,
+    ana: Person,
+    vast: bytes,
+    way: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loads: list[object] = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: loads.append(self))
+    if way == "bot":
+        address = f"{server.base_url}{server.token}/sendPhoto"
+        answer = httpx.post(address, data={"chat_id": ana.id}, files={"photo": vast}, timeout=30)
+        assert answer.json()["description"] == "Bad Request: PHOTO_INVALID_DIMENSIONS"
+    elif way == "page":
+        photo = base64.b64encode(vast).decode()
+        answer = control(server, f"chats/{ana.id}/messages", photo=photo)
+        assert answer.status_code == 400
+        assert "13000 x 13000 pixels are more than 25,000,000" in answer.json()["error"]
+    else:
+        (tmp_path / "vast.png").write_bytes(vast)
+        for photo in (vast, tmp_path / "vast.png"):
+            with pytest.raises(ValueError, match="13000 x 13000 pixels are more than 25,000,000"):
+                ana.says(photo=photo)
+    assert loads == []
+
+
+def test_a_large_photo_of_a_phone_is_taken_and_decoded_small(
+    ana: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (8000, 6000), "blue").save(data, "JPEG")
+    sizes: list[tuple[int, int]] = []
+    load = ImageFile.ImageFile.load
+    monkeypatch.setattr(
+        ImageFile.ImageFile, "load", lambda self: sizes.append(self.size) or load(self)
+    )
+    ana.says(photo=data.getvalue())
+    assert max(sizes) < (4000, 3000)
+    assert ana.messages[-1]["photo"][-1]["width"] == 1280
+
+
+def test_photos_are_laid_on_white_and_broken_ones_refused(
+    server: BotApiServer, ana: Person
+) -> None:
+    clear, floats = Image.new("RGBA", (64, 64), (0, 0, 0, 0)), Image.new("F", (64, 64), 1.0)
+    for picture in (clear, floats):
+        ana.says(photo=picture)
+        assert server.picture(ana.messages[-1]).getpixel((9, 9)) == (255, 255, 255)
+    closed, cut = Image.open(io.BytesIO(png())), Image.open(io.BytesIO(png(300, 300)[:200]))
+    closed.close()
+    for broken in (closed, cut, b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"):
+        with pytest.raises(ValueError, match="send it with file="):
+            ana.says(photo=broken)
+
+
+def test_files_are_kept_up_to_so_many_bytes_the_newest_longest(
+    server: BotApiServer, client: Client, ana: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdlesson.bot_api.files.MAX_KEPT_BYTES", 100_000)
+    for number in range(9):
+        ana.says(file=bytes([number]) * 30_000)
+    ids = [message["document"]["file_id"] for message in ana.messages[1:]]
+    kept = server.run(lambda cloud: sum(len(one.data) for one in cloud.files._files.values()))
+    assert 60_000 < kept <= 100_000
+    assert client.get_file(ids[-1]).file_size == 30_000
+    assert "wrong file_id" in refusal(server, "getFile", file_id=ids[0])
+    ana.says(file=bytes(200_000))  # more than all: not kept, and nothing breaks
+    assert "wrong file_id" in refusal(
+        server, "getFile", file_id=ana.messages[-1]["document"]["file_id"]
+    )
 
 
 # Faults.
@@ -684,9 +934,16 @@ def test_stopping_ends_a_poll_at_once(server: BotApiServer) -> None:
 def test_a_token_may_be_given_and_a_wrong_one_is_not_repeated() -> None:
     assert BotApiServer(token="123:abc").token == "123:abc"
     assert BotApiServer().token != BotApiServer().token
-    with pytest.raises(ValueError, match="digits, a colon and letters") as refused:
-        BotApiServer(token="mysecret")
-    assert "mysecret" not in str(refused.value)
+    for wrong in ("mysecret", "²:mysecret", b"1:mysecret", 5):
+        with pytest.raises(ValueError, match="digits, a colon and letters") as refused:
+            BotApiServer(token=wrong)
+        assert "mysecret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, "8080", 80.0, None, True])
+def test_a_port_that_is_none_is_refused_at_the_door(port: object) -> None:
+    with pytest.raises(ValueError, match="must be a whole number from 0 to 65535; try 0"):
+        BotApiServer(port)
 
 
 def test_waiting_for_what_does_not_come_says_what_came(client: Client, ana: Person) -> None:
@@ -715,11 +972,11 @@ print(sorted({"torch", "telegram", "diffusers"} & set(sys.modules)))
 
 
 def chat(server: BotApiServer, person: Person, revision: int = 0) -> dict[str, Any]:
-    return httpx.get(f"{server.url}/control/chats/{person.id}?revision={revision}").json()
+    return httpx.get(f"{server.chat_url}control/chats/{person.id}?revision={revision}").json()
 
 
 def control(server: BotApiServer, path: str, **body: Any) -> httpx.Response:
-    return httpx.post(f"{server.url}/control/{path}", json=body)
+    return httpx.post(f"{server.chat_url}control/{path}", json=body, verify=False)
 
 
 def test_the_page_sees_what_the_bot_writes_and_only_news(
@@ -731,7 +988,7 @@ def test_the_page_sees_what_the_bot_writes_and_only_news(
     shown = seen["messages"][-1]
     assert shown["html"] == "<b>a &amp; b</b>"
     assert shown["is_from_bot"]
-    picture = httpx.get(f"{server.url}/{shown['photo']['path']}")
+    picture = httpx.get(f"{server.chat_url}{shown['photo']['path']}")
     assert picture.headers["Content-Type"] == "image/jpeg"
     assert Image.open(io.BytesIO(picture.content)).size == (64, 48)
     assert "messages" not in chat(server, ana, seen["revision"])
@@ -741,7 +998,7 @@ def test_the_page_sees_what_the_bot_writes_and_only_news(
 def test_people_talk_over_http_as_they_do_in_python(server: BotApiServer, client: Client) -> None:
     ana = control(server, "people", name="Ana", language_code="es").json()
     assert control(server, "people", name="Ana").json() == ana
-    assert httpx.get(f"{server.url}/control/people").json() == [ana]
+    assert httpx.get(f"{server.chat_url}control/people").json() == [ana]
     place = f"chats/{ana['id']}"
     control(server, f"{place}/messages", text="/start")
     photo = base64.b64encode(png()).decode()
@@ -760,7 +1017,7 @@ def test_people_talk_over_http_as_they_do_in_python(server: BotApiServer, client
     assert client.get_updates()[0].message.text == "/start"
     control(server, "faults", method="getMe", status=502)
     assert call(server, "getMe")["error_code"] == 502
-    log = httpx.get(f"{server.url}/control/requests")
+    log = httpx.get(f"{server.chat_url}control/requests")
     assert log.json()[-1]["status"] == 502
     assert server.token not in log.text
 
@@ -788,11 +1045,150 @@ def test_a_wrong_control_is_refused_in_a_sentence(
 
 
 def test_another_page_of_the_browser_cannot_write_here(server: BotApiServer, ana: Person) -> None:
-    address = f"{server.url}/control/chats/{ana.id}/messages"
+    address = f"{server.chat_url}control/chats/{ana.id}/messages"
     forged = httpx.post(address, content=b'{"text": "x"}', headers={"Content-Type": "text/plain"})
     assert forged.status_code == 415
     assert httpx.options(address).status_code == 405  # so a browser does not ask further
     assert len(ana.messages) == 1
+
+
+def test_the_page_has_an_address_that_cannot_be_guessed(server: BotApiServer, ana: Person) -> None:
+    keys = {BotApiServer().key for _ in range(3)} | {server.key}
+    assert len(keys) == 4
+    assert min(map(len, keys)) >= 20
+    guesses = ("", "control/people", "chat/", "chat//control/people", "chat/x/", "chat.js")
+    guesses += ("chat/x/control/people", f"chat/{server.key[:-1]}/", "chat/%C3%A9/control/people")
+    for guess in guesses:
+        answer = httpx.get(f"{server.url}/{guess}")
+        assert answer.status_code == 404, guess
+        assert server.key not in answer.text
+        assert httpx.post(f"{server.url}/{guess}", json={"name": "Eve"}).status_code == 404
+    found = httpx.get(server.chat_url.removesuffix("/"), follow_redirects=True)
+    assert str(found.url) == server.chat_url
+    assert server.key not in repr(server)
+    assert len(server.run(lambda cloud: cloud.chats)) == 1
+
+
+FOREIGN_HOSTS = ("evil.example", "localhost.evil.example", "127.0.0.1.nip.io:80", "evil", "[")
+FOREIGN_ORIGINS = (
+    "http://evil.example",
+    "https://localhost.evil.example",
+    "null",
+    "http://1.2.3.4",
+)
+
+
+@pytest.mark.parametrize("host", FOREIGN_HOSTS)
+def test_a_name_that_was_pointed_to_this_machine_reaches_nothing(
+    server: BotApiServer, ana: Person, host: str
+) -> None:
+    headers = {"Host": host}
+    for path in ("", "chat.js", "control/people", f"control/chats/{ana.id}"):
+        answer = httpx.get(server.chat_url + path, headers=headers)
+        assert answer.status_code in (400, 403), answer.text
+        assert "Ana" not in answer.text
+    body, place = {"text": "from elsewhere"}, f"{server.chat_url}control/chats/{ana.id}/messages"
+    assert httpx.post(place, json=body, headers=headers).status_code in (400, 403)
+    api = f"{server.base_url}{server.token}/getMe"
+    assert httpx.get(api, headers=headers).status_code in (400, 403)
+    assert len(ana.messages) == 1
+
+
+@pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
+def test_a_page_from_elsewhere_can_neither_write_nor_read(
+    server: BotApiServer, ana: Person, origin: str
+) -> None:
+    place = f"{server.chat_url}control/chats/{ana.id}"
+    headers = {"Origin": origin}
+    said = httpx.post(f"{place}/messages", json={"text": "x"}, headers=headers)
+    assert said.status_code == 403
+    assert httpx.get(place, headers=headers).status_code == 403
+    assert httpx.get(place, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert len(ana.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("127.0.0.1:{port}", "http://127.0.0.1:{port}"),
+        ("localhost:{port}", "http://localhost:{port}"),
+        ("[::1]:{port}", None),
+        ("localhost:8888", "http://localhost:8888"),  # a proxy in JupyterLab that hands Host on
+        ("127.0.0.1:{port}", "http://localhost:8888"),  # and one that sets it
+        ("192.168.1.20:8888", "http://192.168.1.20:8888"),  # a JupyterLab in the same house
+    ],
+)
+def test_the_ways_in_of_this_machine_and_of_jupyterlab_work(
+    server: BotApiServer, ana: Person, host: str, origin: str | None
+) -> None:
+    port = server.url.rpartition(":")[2]
+    headers = {"Host": host.format(port=port)}
+    headers |= {"Origin": origin.format(port=port)} if origin else {}
+    assert httpx.get(server.chat_url, headers=headers).status_code == 200
+    place = f"{server.chat_url}control/chats/{ana.id}/messages"
+    assert httpx.post(place, json={"text": "x"}, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("variable", ["COLAB_RELEASE_TAG", "JUPYTERHUB_SERVICE_PREFIX"])
+def test_the_proxy_of_a_hosted_notebook_may_have_any_name(
+    server: BotApiServer, ana: Person, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "/user/ana/")
+    name = "a-b-c-8080-colab.googleusercontent.com"
+    headers = {"Host": name, "Origin": f"https://{name}"}
+    place = f"{server.chat_url}control/chats/{ana.id}/messages"
+    assert httpx.post(place, json={"text": "x"}, headers=headers).status_code == 200
+    assert httpx.post(place, json={"text": "x"}, headers={"Origin": "null"}).status_code == 403
+    wrong = place.replace(server.key, "x")
+    assert httpx.post(wrong, json={"text": "x"}, headers=headers).status_code == 404
+    frames = httpx.get(server.chat_url, headers=headers).headers["Content-Security-Policy"]
+    assert ("colab.research.google.com" in frames) == (variable == "COLAB_RELEASE_TAG")
+
+
+def test_nothing_here_can_be_framed_by_others_or_tells_them_its_address(
+    server: BotApiServer, ana: Person
+) -> None:
+    pages = (server.chat_url, f"{server.chat_url}control/people", f"{server.url}/nothing")
+    for page in (*pages, f"{server.base_url}{server.token}/getMe"):
+        headers = httpx.get(page).headers
+        policy = headers["Content-Security-Policy"].split("; ")
+        assert "frame-ancestors 'self' http://localhost:* http://127.0.0.1:*" in policy
+        assert headers["X-Frame-Options"] == "SAMEORIGIN"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_long_chat_with_long_texts_is_shown_in_a_moment(
+    server: BotApiServer, ana: Person
+) -> None:
+    def fill(cloud: Any) -> None:
+        for _ in range(3000):
+            cloud.receive(cloud.chats[ana.id], {"text": "<🐼>" * 1000})
+
+    server.run(fill)
+    began = time.monotonic()
+    seen = chat(server, ana)
+    assert time.monotonic() - began < 3
+    assert len(seen["messages"]) == MAX_SHOWN
+    assert seen["messages"][-1]["id"] == server.updates[-1]["message"]["message_id"]
+    assert [one["id"] for one in seen["messages"]] == sorted(one["id"] for one in seen["messages"])
+    assert len(ana.messages) == 3001
+
+
+def test_what_a_server_remembers_has_an_end(
+    server: BotApiServer, ana: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdlesson.bot_api.cloud.MAX_MESSAGES", 10)
+    monkeypatch.setattr("sdlesson.bot_api.server.MAX_LOGGED", 1000)
+    monkeypatch.setattr("sdlesson.bot_api.cloud.QUERY_TIMEOUT_S", -1)
+    for number in range(30):
+        call(server, "sendMessage", chat_id=ana.id, text=f"{number}" * 50)
+        ana.presses(1, data="x")
+    assert len(ana.messages) == 10
+    assert ana.messages[-1]["text"] == "29" * 50
+    assert len(server.run(lambda cloud: cloud.queries)) == 1
+    assert sum(one.characters for one in server.requests) <= 1000
+    assert server.requests[-1].parameters["text"] == "29" * 50
 
 
 def test_the_page_has_relative_addresses_only_and_both_languages(server: BotApiServer) -> None:

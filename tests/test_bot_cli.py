@@ -28,7 +28,7 @@ def test_it_runs_until_it_is_told_to_end_and_then_stops_gracefully(tiny_folder: 
     ) as process:
         assert process.stdout is not None
         greeting = process.stdout.readline()
-        (page,) = re.findall(r"http://127\.0\.0\.1:\d+/", greeting)
+        (page,) = re.findall(r"http://127\.0\.0\.1:\d+/chat/[\w-]+/", greeting)
         assert "not Telegram" in greeting
         assert "Ctrl-C" in process.stdout.readline()
         assert httpx.get(page).status_code == 200

@@ -10,7 +10,11 @@ from PIL import Image
 from sdlesson.bot.generator import PipelineGenerator
 from sdlesson.bot.requests import Request
 from sdlesson.drawing import draw
+from sdlesson.hub import SCORER_FOLDER
 from sdlesson.images import same_picture
+from sdlesson.pocket.world import FLAGGED_SUBJECT
+from sdlesson.probe import load_probe
+from sdlesson.safety import flags
 
 STEPS = 6
 
@@ -142,6 +146,23 @@ def test_a_picture_on_the_way_is_shown_only_if_the_safety_checker_lets_it_pass(t
     assert shown(tiny) == [{0}] * STEPS
     flag_everything(tiny)
     assert shown(tiny) == [set()] * STEPS
+
+
+def test_nothing_can_be_recognised_in_a_picture_on_the_way(pocket):
+    """Neither the checker nor the probe sees in the last ones what they see when it is done."""
+    prompts = [f"a {FLAGGED_SUBJECT} {place}" for place in ("on the beach", "in the forest")]
+    generator, shown = PipelineGenerator(pocket, preview_every_s=0.0), []
+    for seed, prompt in enumerate(prompts * 2):
+        request = ask(prompt, seed=seed, num_inference_steps=12)
+        (result,) = draw_batch(
+            generator, request, on_step=lambda *step: shown.extend(step[2].values())
+        )
+        assert result.flagged
+    assert shown
+    assert not any(flag.flagged for flag in flags(pocket, shown))
+    probe = load_probe(SCORER_FOLDER / "probe.safetensors")
+    told = [FLAGGED_SUBJECT in reading.top(1) for reading in probe.read(shown)]
+    assert sum(told) <= 0.1 * len(told)
 
 
 def test_previews_of_a_batch_come_in_turn_and_only_of_pictures_that_go_on(tiny):

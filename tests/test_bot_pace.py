@@ -161,3 +161,33 @@ def test_chats_at_rest_are_forgotten_and_busy_ones_are_not() -> None:
     pace = asyncio.run(talk())
     assert len(pace._chats) < 50
     assert pace.is_busy(1)
+
+
+def test_a_channel_named_by_its_name_keeps_the_rate_of_groups() -> None:
+    async def talk() -> Pace:
+        pace = Pace()
+        await send(pace, "@The_News")  # type: ignore[arg-type]
+        return pace
+
+    pace = asyncio.run(talk())
+    assert 2.5 < pace._bucket("@the_news").wait_s() <= 3
+    assert not pace.is_busy("@other")
+
+
+def test_a_chat_has_one_bucket_however_its_number_is_written() -> None:
+    async def talk() -> Pace:
+        pace = Pace()
+        await send(pace, 7)
+        return pace
+
+    assert asyncio.run(talk()).is_busy("7")
+
+
+@pytest.mark.parametrize("method", ["copyMessage", "forwardMessage", "sendPoll"])
+def test_whatever_writes_to_a_chat_keeps_its_rate(method: str) -> None:
+    async def talk() -> Pace:
+        pace = Pace()
+        await send(pace, 1, method=method)
+        return pace
+
+    assert asyncio.run(talk()).is_busy(1)

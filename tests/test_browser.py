@@ -82,7 +82,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
     command += [f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}"]
-    own |= {"IPYTHONDIR": str(home / "ipython"), "TRANSFORMERS_VERBOSITY": "error"}
+    own |= {"IPYTHONDIR": str(home / "ipython")}
     log = home / "log.txt"
     with log.open("w") as file:
         server = subprocess.Popen(command, env=os.environ | own, stdout=file, stderr=file)

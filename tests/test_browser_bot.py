@@ -68,7 +68,7 @@ def test_a_student_starts_the_bot_talks_to_it_cancels_and_stops(
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     greeting = page.get_by_text(re.compile(say("not Telegram. Its chat page", "página de chat:")))
     greeting.wait_for(timeout=RUN_ALL_MS)
-    address = re.search(r"http://127\.0\.0\.1:\d+/", greeting.inner_text())
+    address = re.search(r"http://127\.0\.0\.1:\d+/chat/[\w-]+/", greeting.inner_text())
     assert address is not None
 
     chat = browser.new_page(viewport={"width": 500, "height": 900})

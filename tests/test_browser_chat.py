@@ -128,11 +128,11 @@ class Proxy(RequestHandler):
     async def post(self, path: str) -> None:
         query = f"?{self.request.query}" if self.request.query else ""
         body = self.request.body if self.request.method == "POST" else None
-        kind = {"Content-Type": self.request.headers.get("Content-Type", "text/plain")}
-        request = HTTPRequest(f"{self.target}/{path}{query}", self.request.method, kind, body)
+        headers = self.request.headers.copy()  # Host and Origin too, as jupyter-server-proxy does
+        request = HTTPRequest(f"{self.target}/{path}{query}", self.request.method, headers, body)
         answer = await AsyncHTTPClient().fetch(request, raise_error=False)
         self.set_status(answer.code)
-        for name in ("Content-Type", "Cache-Control"):
+        for name in ("Content-Type", "Cache-Control", "Content-Security-Policy", "Referrer-Policy"):
             self.set_header(name, answer.headers.get(name, ""))
         self.finish(answer.body)
 
@@ -155,7 +155,8 @@ def proxied(bot: Running) -> Iterator[str]:
     thread = Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
     ready.wait()
-    yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}/user/x/proxy/1/"
+    address = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/user/x/proxy/1"
+    yield bot.server.chat_url.replace(bot.server.url, address)
     loop.call_soon_threadsafe(over.set)
     thread.join(10)
 

@@ -2,7 +2,9 @@ import argparse
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -38,6 +40,38 @@ def test_draw_writes_a_picture_that_carries_its_settings(
     assert f"Saved {out}" in capsys.readouterr().out
 
 
+def test_draw_changes_a_picture(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, out = tmp_path / "photo.jpg", tmp_path / "new.png"
+    Image.effect_noise((48, 40), 80).convert("RGB").save(picture)
+    command = ["draw", "a cat", "--out", str(out), "--image", str(picture), "--seed", "3"]
+    command += ["--steps", "4", *_model(tiny_folder)]
+    assert cli.main([*command, "--strength", "0.5"]) == 0
+    assert Image.open(out).size == (48, 40)
+    expected = {"prompt": "a cat", "seed": "3", "strength": "0.5", "image": str(picture)}
+    assert read_settings(out).items() >= expected.items()
+    assert cli.main([*command, "--strength", "0"]) == 0
+    with Image.open(picture) as before, Image.open(out) as after:
+        assert before.convert("RGB").tobytes() == after.tobytes()
+    assert "48 x 40" in capsys.readouterr().out
+
+
+def test_draw_paints_in_a_mask_and_leaves_the_rest(tiny_folder: Path, tmp_path: Path) -> None:
+    picture, mask, out = (tmp_path / name for name in ("photo.png", "mask.png", "new.png"))
+    Image.effect_noise((32, 32), 80).save(picture)
+    white = Image.new("1", (32, 32))
+    white.paste(1, (0, 0, 16, 32))
+    white.save(mask)
+    command = ["draw", "a cat", "--out", str(out), "--image", str(picture), "--mask", str(mask)]
+    assert cli.main([*command, "--steps", "2", *_model(tiny_folder)]) == 0
+    assert read_settings(out)["strength"] == "1.0"
+    right = (16, 0, 32, 32)
+    with Image.open(picture) as before, Image.open(out) as after:
+        assert before.convert("RGB").crop(right).tobytes() == after.crop(right).tobytes()
+        assert before.convert("RGB").tobytes() != after.tobytes()
+
+
 def test_draw_without_a_seed_tells_the_one_it_chose(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,6 +92,13 @@ def test_draw_without_a_seed_tells_the_one_it_chose(
         (["a cat", "--out", "a.png", "--seed", "-5"], "seed=-5 must be"),
         (["a cat", "--out", "a.png", "--model", "pokcet"], "there is no model 'pokcet'"),
         (["a cat", "--out", "a.png", "--model", "."], "is no pipeline"),
+        (["a cat", "--out", "a.png", "--image", "none.png"], "none.png cannot be opened"),
+        (["a cat", "--out", "a.png", "--control", "none.png"], "none.png cannot be opened"),
+        (["a cat", "--out", "a.png", "--mask", "m.png"], "--mask says how to change a picture"),
+        (["a cat", "--out", "a.png", "--strength", "1"], "--strength says how to change"),
+        (["a cat", "--out", "a.png", "--image", "a", "--control", "b"], "exclude each other"),
+        (["a cat", "--out", "a.png", "--image", "a", "--strength", "2"], "strength=2.0 must be"),
+        (["", "--out", "a.png", "--image", "a"], "prompt='' must be a text"),
     ],
 )
 def test_a_bad_wish_is_one_sentence_and_leaves_no_file(
@@ -110,10 +151,10 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def test_the_defaults_are_those_of_draw() -> None:
     options = cli._parser().parse_args(["draw", "a cat", "--out", "a.png"])
-    defaults = drawing.draw.__kwdefaults__
-    assert options.steps == defaults["num_inference_steps"]
-    assert options.guidance == defaults["guidance_scale"]
-    assert options.negative == defaults["negative_prompt"]
+    parameters = signature(drawing.draw).parameters
+    assert options.steps == parameters["num_inference_steps"].default
+    assert options.guidance == parameters["guidance_scale"].default
+    assert options.negative == parameters["negative_prompt"].default
 
 
 @pytest.mark.parametrize(
@@ -206,6 +247,76 @@ def test_the_module_draws_with_the_pocket_model_from_a_bare_shell(
     assert done.stdout == "Saved beach.png (pocket, 128 x 128, seed 1)\n"
     assert done.stderr == 'The pocket model does not know "quokka"; it will guess.\n'  # no bar
     assert [path.name for path in tmp_path.iterdir()] == ["beach.png"]
+
+
+def run_draw(
+    folder: Path, prompt: str | bytes, out: str | bytes, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """Draw in a process of its own, as a shell starts it; options go to `subprocess.run`."""
+    steps, variables = ["--steps", "1", "--seed", "1"], options.pop("variables", {})
+    home = {"PYTHONPATH": str(Path(sdlesson.__file__).parents[1])}
+    return subprocess.run(
+        [sys.executable, "-m", "sdlesson", "draw", prompt, "--out", out, *steps, *_model(folder)],
+        env={**os.environ, **home, **variables},
+        stderr=subprocess.PIPE,
+        check=False,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}, {"LANG": "es_ES"}],
+    ids=str,
+)
+def test_a_narrow_terminal_shows_what_it_can(
+    tiny_folder: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    out = tmp_path / "猫 canción.png"
+    narrow = {"PYTHONIOENCODING": "ascii", **variables}
+    done = run_draw(tiny_folder, "a", out, variables=narrow, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"canci?n.png" in done.stdout or "canción.png".encode("cp1252") in done.stdout
+    assert out.is_file()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_the_output_does_not_undo_the_picture(
+    tiny_folder: Path, tmp_path: Path, unbuffered: str
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        variables = {"PYTHONUNBUFFERED": unbuffered}
+        done = run_draw(tiny_folder, "a", tmp_path / "a.png", stdout=full, variables=variables)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "a.png").is_file()
+
+
+def test_a_reader_that_went_away_does_not_undo_the_picture(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run_draw(tiny_folder, "a", tmp_path / "a.png", stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "a.png").is_file()
+
+
+def test_bytes_that_are_no_letters_are_one_sentence(tiny_folder: Path, tmp_path: Path) -> None:
+    done = run_draw(tiny_folder, b"caf\xe9", tmp_path / "a.png", stdout=subprocess.PIPE)
+    assert done.returncode == cli.BAD_INPUT
+    assert b"which is no letter" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_file_named_in_other_bytes_is_written_and_told(tiny_folder: Path, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    done = run_draw(tiny_folder, "a", name, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Saved" in done.stdout
+    assert Path(os.fsdecode(name)).is_file()
 
 
 def _model(folder: Path) -> list[str]:

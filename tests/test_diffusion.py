@@ -454,3 +454,27 @@ def test_a_half_precision_decoder_that_overflows_decodes_in_float32_and_is_given
     (rescued,) = sdlesson.decode(tiny, latents)
     assert picture_difference(right, rescued).mean_error < 4 / 255
     assert tiny.vae.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("generator", [5, "cpu", [5], [torch.Generator(), 3], torch.Generator])
+def test_what_makes_no_noise_is_refused(tiny: StableDiffusionPipeline, generator: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be a torch\.Generator.*manual_seed"):
+        sdlesson.denoise(tiny, "a cat", generator=generator)
+
+
+def test_advice_against_nan_is_never_what_was_done_already(tiny: StableDiffusionPipeline) -> None:
+    latents = torch.full((1, 4, 4, 4), torch.nan)
+    with pytest.raises(ValueError, match=r"or load the model again$"):
+        sdlesson.decode(tiny, latents)
+    tiny.vae.to(torch.bfloat16)
+    with pytest.raises(ValueError, match=r"or load with dtype=torch\.float32$"):
+        sdlesson.decode(tiny, latents)
+
+
+def test_latents_that_are_no_tensor_are_refused(tiny: StableDiffusionPipeline) -> None:
+    with pytest.raises(ValueError, match=r"must be \(B, 4, H/8, W/8\)"):
+        sdlesson.decode(tiny, [1, 2])
+
+
+def test_one_text_to_embed_is_not_read_as_letters(tiny: StableDiffusionPipeline) -> None:
+    assert sdlesson.diffusion.embed(tiny, "a cat").shape[0] == 1

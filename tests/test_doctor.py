@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sdlesson import doctor, downloads, hub
+from sdlesson import __version__, doctor, downloads, hub
 from sdlesson.language import set_language
 from sdlesson.runtime import requirements
 
@@ -250,7 +250,7 @@ def test_an_installed_course_is_mended_from_the_repository_it_names(tmp_path, mo
     monkeypatch.setattr(doctor, "__file__", str(tmp_path / "sdlesson" / "doctor.py"))
     remedy = doctor._restore(tmp_path / "sdlesson" / "pocket" / "model")
     assert remedy.startswith("python -m pip install --force-reinstall --no-deps")
-    assert '"git+https://github.com/sdlesson/sdlesson"' in remedy
+    assert f'"git+https://github.com/sdlesson/sdlesson@v{__version__}"' in remedy
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from peft import LoraConfig
 from PIL import Image
 
 import sdlesson
-from sdlesson.drawing import Drawing, draw, prompt_notes
+from sdlesson.diffusion import fresh_scheduler
+from sdlesson.drawing import Drawing, draw, prompt_notes, unread
 from sdlesson.images import picture_difference, read_settings, same_picture, save_png
 from sdlesson.pipelines import LEARNED
 from sdlesson.settings import MAX_SEED
@@ -95,9 +96,14 @@ def test_a_png_that_no_drawing_wrote_is_not_loaded_as_one(tmp_path: Path) -> Non
         ({"prompt": " \n"}, "must be a text"),
         ({"prompt": None}, "prompt=None must be a text"),
         ({"negative_prompt": None}, "negative_prompt=None must be a text"),
-        ({"num_inference_steps": 0}, "num_inference_steps=0 must be .* 1 to 1000; try 25"),
+        ({"num_inference_steps": 0}, "num_inference_steps=0 must be .* 1 to 998; try 25"),
         ({"num_inference_steps": -1}, "num_inference_steps=-1 must be"),
-        ({"num_inference_steps": 1001}, "from 1 to 1000"),
+        ({"num_inference_steps": 999}, "from 1 to 998"),
+        ({"width": 2056}, "width=2056 must be 2048 pixels at most; try 2048"),
+        ({"guidance_scale": True}, "guidance_scale=True must be"),
+        ({"guidance_scale": 10**400}, "must be a number"),
+        ({"prompt": "caf\udce9"}, "prompt=.* holds .* which is no letter"),
+        ({"negative_prompt": "\ud83d"}, "negative_prompt=.* which is no letter"),
         ({"num_inference_steps": 2.5}, "a whole number"),
         ({"num_inference_steps": True}, "a whole number"),
         ({"guidance_scale": math.nan}, "guidance_scale=nan must be a number"),
@@ -137,9 +143,11 @@ def test_a_notebook_shows_the_picture(tiny: StableDiffusionPipeline) -> None:
     assert np.array_equal(Image.open(io.BytesIO(shown._repr_png_())), shown.image)
 
 
-def test_draw_loads_the_model_it_is_given_by_name_or_folder(tiny_folder: Path) -> None:
+def test_draw_loads_a_model_from_a_folder_and_says_its_last_name(
+    tiny_folder: Path,
+) -> None:
     for model in (tiny_folder, os.fspath(tiny_folder)):
-        assert draw("a cat", pipe=model, num_inference_steps=1).model == os.fspath(tiny_folder)
+        assert draw("a cat", pipe=model, num_inference_steps=1).model == tiny_folder.name
 
 
 def test_words_the_pocket_model_does_not_know_are_named_with_suggestions(
@@ -244,3 +252,44 @@ def _overflow_in_half_precision(
 
 def _silent(note: str) -> None:
     """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    ("sides", "size"), [({"height": 16}, (32, 16)), ({"width": 40}, (40, 32)), ({}, (32, 32))]
+)
+def test_one_side_alone_is_heeded(
+    tiny: StableDiffusionPipeline, sides: dict[str, int], size: tuple[int, int]
+) -> None:
+    drawing = draw("a", pipe=tiny, num_inference_steps=1, seed=0, **sides)
+    assert drawing.image.size == size
+
+
+def test_what_is_cut_is_not_guessed_as_well_and_a_comma_parts_words(
+    pocket: StableDiffusionPipeline,
+) -> None:
+    words = "cat,beach,snow,robot,horse,mars,forest,city,field,panda,fox,house,tree,flower,sushi"
+    known, quokkas = f"{words},{words},{words}", f"{words},{words} quokka quokka\n"
+    (note,) = prompt_notes(pocket, known)
+    ignored = note.partition("ignores: ")[2]
+    assert known.endswith(ignored)
+    assert 0 < len(ignored) < len(known) - len("cat,beach,snow")
+    unknown, cut = unread(pocket, quokkas)
+    assert cut.endswith("quokka quokka")
+    assert unknown == []
+
+
+def test_the_last_step_that_is_promised_can_be_taken(tiny: StableDiffusionPipeline) -> None:
+    for name in ("DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler"):
+        tiny.scheduler = fresh_scheduler(tiny, name)
+        drawing = draw(
+            "a", pipe=tiny, num_inference_steps=998, guidance_scale=1, height=8, width=8, seed=0
+        )
+        assert drawing.num_inference_steps == 998
+
+
+def test_a_model_with_fewer_levels_of_noise_takes_fewer_steps(
+    tiny: StableDiffusionPipeline,
+) -> None:
+    tiny.scheduler = type(tiny.scheduler).from_config(tiny.scheduler.config, num_train_timesteps=50)
+    with pytest.raises(ValueError, match=r"num_inference_steps=49 must be .* from 1 to 48"):
+        draw("a", pipe=tiny, num_inference_steps=49)

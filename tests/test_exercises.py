@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sdlesson.exercises import Verdict, check, difference
+from sdlesson.exercises import Case, Mistake, Verdict, check, check_function, checking, difference
 from sdlesson.language import set_language
 
 RED, BLUE = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
@@ -97,3 +97,82 @@ def test_verdicts_speak_the_language_set():
 def test_what_a_student_wrote_cannot_become_html():
     page = Verdict(False, "<script>alert(1)</script>")._repr_html_()
     assert "<script>" not in page
+
+
+def halve(number):
+    return number / 2
+
+
+CASES = [Case("number=0", (0.0,)), Case("number=8", (8.0,))]
+MISTAKES = [
+    Mistake(lambda number: number * 2, "Doubled."),
+    Mistake(lambda number: number * (1 + number), "Never."),
+]
+
+
+def test_a_function_is_told_the_input_what_came_what_was_expected_and_its_mistake():
+    assert check_function(lambda number: number * 0.5, halve, CASES).solved
+    verdict = check_function(lambda number: 2 * number, halve, CASES, mistakes=MISTAKES)
+    assert not verdict.solved
+    assert "With number=8: 16 came, 4 was expected." in verdict.message
+    assert verdict.message.endswith("Doubled.")
+    other = check_function(lambda number: number, halve, CASES, mistakes=MISTAKES)
+    assert "8 came" in other.message
+    assert "Doubled" not in other.message
+
+
+@pytest.mark.parametrize("unfilled", [lambda number: None, lambda number: ...])
+def test_an_unfilled_function_is_not_yet(unfilled):
+    assert "Fill in" in check_function(unfilled, halve, CASES, hints=["a", "b"]).message
+
+
+def test_a_function_that_stops_is_told_with_what():
+    verdict = check_function(lambda number: 8 / number, halve, CASES)
+    assert "With number=0: The code stops: ZeroDivisionError" in verdict.message
+    assert "TypeError" in check_function(8, halve, CASES).message
+
+
+def test_a_value_is_told_what_came_what_was_asked_and_its_mistake():
+    mistakes = [Mistake(lambda words: words.isupper(), "Shouted."), Mistake(3, "Counted.")]
+    verdict = check("HI", "hello", asked="a greeting", mistakes=mistakes)
+    assert verdict.message.split("\n")[1:] == ["Expected: a greeting", "Shouted."]
+    assert "Not yet. 'HI' came." in verdict.message
+    assert check(3, 4, mistakes=mistakes).message.endswith("Counted.")
+
+
+def test_hints_grow_from_try_to_try_and_begin_anew_once_solved():
+    hints = ["look", "count", "it is four"]
+    shown = [check(3, 4, name="hints", hints=hints).message for _ in range(4)]
+    assert [text.split("\n")[1] for text in shown] == [
+        "Hint 1/3: look",
+        "Hint 2/3: count",
+        "Hint 3/3: it is four",
+        "Hint 3/3: it is four",
+    ]
+    assert check(4, 4, name="hints", hints=hints).solved
+    assert "1/3" in check(3, 4, name="hints", hints=hints).message
+    assert "1/3" in check(..., 4, name="hints", hints=hints).message  # no try at all
+
+
+def test_a_picture_that_differs_is_shown_beside_the_one_expected():
+    verdict = check([RED, RED], [RED, BLUE])
+    assert verdict.pictures == (RED, BLUE)
+    assert verdict._repr_html_().count("<img") == 2
+    assert check_function(lambda: RED, lambda: BLUE, [Case("", ())]).pictures == (RED, BLUE)
+    assert "<img" not in check(RED, RED)._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.123456, "0.1235"),
+        (torch.tensor([1.5, 2.0]), "[1.5, 2]"),
+        (torch.zeros(2, 3), "a tensor of 2 x 3 numbers from 0 to 0"),
+        ([1, "a"], "[1, 'a']"),
+        (RED, "a picture of 8 x 8"),
+        ("x" * 200, "'" + "x" * 75 + " ..."),
+    ],
+    ids=str,
+)
+def test_what_came_is_shown_in_a_few_characters(value, text):
+    assert checking.show(value) == text

@@ -1,4 +1,5 @@
 import io
+import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -244,6 +245,18 @@ def test_one_picture_that_does_not_fit_is_an_error(tiny: StableDiffusionPipeline
         ({"height": [32, 30]}, "height=30 must be a multiple of 8; try 32"),
         ({"width": 0}, "width=0 must be a multiple of 8"),
         ({"batch_size": 0}, "batch_size=0 must be"),
+        ({"folder": 5}, "folder=5 must be the path of a folder"),
+        ({"folder": ""}, "folder='' must be the path of a folder"),
+        ({"folder": b"x"}, "folder=b'x' must be the path of a folder"),
+        ({"folder": "a\0b"}, "cannot be made: embedded null byte"),
+        ({"prompt": b"ab"}, "prompt=b'ab' must be a text"),
+        ({"seed": b"ab"}, "seed=b'ab' must be a whole number"),
+        ({"seed": np.array(5)}, r"seed=array\(5\) must be a whole number"),
+        ({"seed": itertools.count()}, "seed has more than 10,000 values"),
+        ({"scheduler": [["DDIMScheduler"]]}, "must be the name of a class"),
+        ({"report": None}, "report=None must be a function"),
+        ({"pipe": "pocket"}, r"pipe='pocket' must be a loaded .*load_pipeline\('pocket'\)"),
+        ({"pipe": None}, "pipe=None must be a loaded pipeline"),
     ],
 )
 def test_a_bad_value_is_one_sentence_before_anything_is_drawn(
@@ -251,7 +264,7 @@ def test_a_bad_value_is_one_sentence_before_anything_is_drawn(
 ) -> None:
     seen = unet_rows(tiny)
     with pytest.raises(ValueError, match=sentence) as caught:
-        sweep(tiny, **{"prompt": "a", "folder": tmp_path / "new", **settings})
+        sweep(**{"pipe": tiny, "prompt": "a", "folder": tmp_path / "new", **settings})
     assert "\n" not in str(caught.value)
     assert seen == []
     assert list(tmp_path.iterdir()) == []
@@ -349,6 +362,37 @@ def test_a_sweep_with_other_values_takes_over_what_was_drawn(
     seen = unet_rows(tiny)
     sweep(tiny, "a", seed=[1, 7], num_inference_steps=1, batch_size=1)
     assert len(seen) == 1
+
+
+def test_a_stopped_sweep_outlives_every_other_sweep_on_the_pipe(
+    tiny: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"num_inference_steps": 1, "batch_size": 1}
+    release = stop_after(tiny, calls=3)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tiny, "a", seed=range(5), **settings, report=_silent)
+    release()
+    sweep(tiny, "another", **settings)
+    sweep(tiny, "a", seed=[0, 1], **settings)  # a part of it, which is complete
+    sweep(tiny, "a", seed=range(5), **settings, folder=tmp_path)
+    seen = unet_rows(tiny)
+    sweep(tiny, "a", seed=range(5), **settings)
+    assert len(seen) == 2
+    sweep(tiny, "a", seed=range(5), **settings)  # complete now, and so not kept
+    assert len(seen) == 2 + 5
+
+
+def test_two_stopped_sweeps_both_go_on(tiny: StableDiffusionPipeline) -> None:
+    settings: dict[str, Any] = {"num_inference_steps": 1, "batch_size": 1, "report": _silent}
+    for prompt in ("a", "b"):
+        release = stop_after(tiny, calls=2)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(tiny, prompt, seed=range(3), **settings)
+        release()
+    seen = unet_rows(tiny)
+    for prompt in ("b", "a"):
+        sweep(tiny, prompt, seed=range(3), **settings)
+    assert len(seen) == 2
 
 
 def test_without_a_folder_a_complete_sweep_is_not_kept(tiny: StableDiffusionPipeline) -> None:
@@ -475,6 +519,13 @@ def test_where_refuses_what_is_not_there_and_says_what_is() -> None:
         drawn.where(seed=2)
     with pytest.raises(ValueError, match="there is no setting 'guidance'; there is prompt, "):
         drawn.where(guidance=2.0)
+
+
+def test_a_slice_without_pictures_is_an_empty_sweep_that_says_so() -> None:
+    nothing = colours("red", "blue")[5:]
+    assert (len(nothing), nothing.rows, nothing._repr_png_()) == (0, [], None)
+    with pytest.raises(ValueError, match="no picture here"):
+        nothing.grid()
 
 
 def test_a_grid_puts_rows_down_and_columns_across() -> None:

@@ -148,7 +148,7 @@ def test_what_does_not_match_x_is_refused(settings: dict, sentence: str):
 
 
 def test_a_strip_is_one_row_and_no_wider_than_a_page():
-    assert figures.strip([plain(), plain("blue")]).size[1] == 16
+    assert figures.strip([plain(), plain("blue")]).size == (2 * 3 * 24 + 4, 3 * 16)
     wide = figures.strip([plain(size=(512, 512)) for _ in range(8)], [f"t={i}" for i in range(8)])
     assert wide.width <= strips.STRIP_WIDTH_PX + 8 * 4
     assert wide.height < 200
@@ -193,3 +193,14 @@ def test_no_images_or_images_of_two_sizes_are_refused(show):
 def test_a_value_that_is_no_number_leaves_a_gap_and_the_rest():
     chart = figures.curves([0, 1, 2], {"a": [1.0, math.nan, 2.0]}, **LABELS)
     assert min(shown(chart).shape[:2]) > 100
+
+
+def test_small_pictures_are_shown_at_two_or_three_times_their_pixels_and_large_ones_fit():
+    small, large = plain(size=(128, 128)), plain(size=(1024, 1024))
+    assert figures.enlarged(small).size == (384, 384)
+    assert figures.enlarged(large).width <= strips.STRIP_WIDTH_PX / 2
+    assert figures.grid([small] * 8, 4).size == (4 * 264 + 3 * 4, 2 * 264 + 4)
+    assert figures.grid([small] * 4, 4, ["á"] * 4).height == 264 + 24
+    film = figures.animation([small, plain("blue", (128, 128))])
+    assert film.size == (128, 128)  # stored as it is
+    assert 'width="384" height="384"' in film._repr_html_()

@@ -16,7 +16,10 @@ from sdlesson.finetuning.job import make_job
         ("Zwx  robot", "robot"),
         ("robot zwx", "robot"),
         ("a zwx", "a robot"),
-        ("a robotzwx zwx", "a robotzwx"),
+        ("a robotzwx zwx", "a robotzwx robot"),
+        ("two zwx robots", "two robots"),
+        ("a zwx on robotic", "a robot on robotic"),
+        ("zwx robot-car", "robot robot-car"),
     ],
 )
 def test_the_prior_is_asked_for_the_same_scene_with_any_other_of_the_class(

@@ -60,6 +60,14 @@ def test_bad_input_is_one_sentence(
     assert capsys.readouterr().err.startswith("sdlesson: rank=0 must be a whole number from 1")
     assert main(arguments(photos, tiny_folder, tmp_path / "out", "--rank", "none")) == 2
     assert "full DreamBooth overwrites" in capsys.readouterr().err
+    assert main(arguments(tmp_path / "none", tiny_folder, tmp_path / "out")) == 2
+    assert "none cannot be opened (No such file" in capsys.readouterr().err
+    (tmp_path / "out" / "zwx").mkdir(parents=True)
+    (tmp_path / "out" / "zwx" / "mine.txt").touch()
+    full = ["--rank", "none", "--prior", "none"]
+    assert main(arguments(photos, tiny_folder, tmp_path / "out", *full)) == 2
+    assert "is not empty and holds no pipeline, such as mine.txt" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["zwx"]  # nothing was spent
 
 
 @pytest.mark.parametrize(

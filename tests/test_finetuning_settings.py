@@ -1,3 +1,6 @@
+from fractions import Fraction
+
+import numpy as np
 import pytest
 from fixtures_finetuning import make_settings
 
@@ -81,6 +84,41 @@ def test_every_prior_goes_with_a_lora(prior: str) -> None:
         ({"rank": None}, r"own_prediction.*full DreamBooth overwrites"),
         ({"gradient_accumulation": 3, "batch_size": 4}, r"must divide batch_size=4"),
         ({"sample_prompts": "a zwx robot"}, r"sample_prompts='a zwx robot' must be a tuple"),
+        ({"sample_prompts": (3,)}, r"sample_prompts=\(3,\) must be a tuple of texts, such as"),
+        ({"sample_prompts": ("a", None)}, r"sample_prompts=\('a', None\) must be"),
+        ({"sample_prompts": 5}, r"sample_prompts=5 must be"),
+        ({"sample_prompts": {"a": 1}}, r"sample_prompts=.* must be"),
+        ({"learning_rate": True}, r"learning_rate=True must be a number above 0"),
+        ({"learning_rate": "1e-4"}, r"learning_rate='1e-4' must be"),
+        ({"learning_rate": float("inf")}, r"learning_rate=inf must be"),
+        ({"learning_rate": 10**400}, r"learning_rate=1000+ must be"),
+        ({"learning_rate": Fraction(1, 10**400)}, r"learning_rate=Fraction.* must be"),
+        ({"learning_rate": np.float32("nan")}, r"learning_rate=.*nan.* must be"),
+        ({"alpha": float("nan")}, r"alpha=nan must be"),
+        ({"alpha": True}, r"alpha=True must be"),
+        ({"ema_decay": True}, r"ema_decay=True must be"),
+        ({"ema_decay": "0.9"}, r"ema_decay='0\.9' must be"),
+        ({"min_snr_gamma": float("inf")}, r"min_snr_gamma=inf must be"),
+        ({"prior_weight": None}, r"prior_weight=None must be"),
+        ({"prior_weight": False}, r"prior_weight=False must be"),
+        ({"steps": True}, r"steps=True must be a whole number"),
+        ({"steps": "400"}, r"steps='400' must be"),
+        ({"steps": 5.0}, r"steps=5\.0 must be"),
+        ({"steps": np.float64(5)}, r"steps=.* must be"),
+        ({"rank": 10**30}, r"rank=10+ must be a whole number from 1 to 2147483647"),
+        ({"seed": True}, r"seed=True must be"),
+        ({"prior": None}, r"prior=None must be one of"),
+        ({"prior": ["none"]}, r"prior=\['none'\] must be one of"),
+        ({"convolutions": "yes"}, r"convolutions='yes' must be True or False"),
+        ({"train_text_encoder": 1}, r"train_text_encoder=1 must be True or False"),
+        ({"gradient_checkpointing": None}, r"gradient_checkpointing=None must be True or False"),
+        ({"use_8bit_adam": "no"}, r"use_8bit_adam='no' must be True or False"),
+        ({"word": 5}, r"word=5 must be one word"),
+        ({"word": "type"}, r"word='type' is a word of torch's own; choose another"),
+        ({"word": "forward"}, r"word='forward' is a word of torch's own"),
+        ({"word": "keys"}, r"word='keys' is a word of torch's own"),
+        ({"word": "__class__"}, r"word='__class__' is a word of torch's own"),
+        ({"class_noun": None}, r"class_noun=None must say"),
     ],
 )
 def test_a_setting_out_of_its_range_is_one_sentence(
@@ -88,3 +126,23 @@ def test_a_setting_out_of_its_range_is_one_sentence(
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
         make_settings(**changes)
+
+
+def test_numbers_and_texts_of_numpy_are_kept_as_pythons_own_which_a_checkpoint_can_hold() -> None:
+    settings = make_settings(
+        word=np.str_("zwx"),
+        rank=np.int64(2),
+        steps=np.uint8(7),
+        seed=np.int32(3),
+        warmup=np.int64(0),
+        alpha=np.float32(2),
+        learning_rate=Fraction(1, 2),
+        ema_decay=np.float64(0.5),
+        train_text_encoder=np.True_,
+        sample_prompts=[np.str_("a zwx")],
+    )
+    kinds = {name: type(getattr(settings, name)) for name in vars(settings)}
+    assert {kinds[name] for name in ("rank", "steps", "seed", "warmup")} == {int}
+    assert {kinds[name] for name in ("alpha", "learning_rate", "ema_decay")} == {float}
+    assert (kinds["word"], kinds["train_text_encoder"]) == (str, bool)
+    assert (settings.sample_prompts, type(settings.sample_prompts[0])) == (("a zwx",), str)

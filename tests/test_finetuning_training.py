@@ -2,10 +2,11 @@ import math
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -17,13 +18,18 @@ from fixtures_finetuning import (
     make_settings,
     weights_of,
 )
+from fixtures_lora import add_lora, predict
 from fixtures_pipeline import flag_everything
+from PIL import Image
 
-from sdlesson.finetuning import checkpoints
-from sdlesson.finetuning.history import Step
+from sdlesson.downloads import write_checksums
+from sdlesson.finetuning import checkpoints, memory, run
+from sdlesson.finetuning.history import History, Step
+from sdlesson.finetuning.job import make_job
+from sdlesson.finetuning.memory import DoesNotFitError, estimate_memory
 from sdlesson.finetuning.run import DivergedError
 from sdlesson.finetuning.settings import TrainingSettings
-from sdlesson.finetuning.training import train
+from sdlesson.finetuning.training import Training, train
 from sdlesson.images import same_picture
 from sdlesson.language import set_language
 from sdlesson.pipelines import load_pipeline
@@ -447,6 +453,278 @@ def test_a_lora_is_saved_as_a_file_that_diffusers_loads(
         for pipe in (trained.pipe, plain)
     )
     assert same_picture(ours, theirs)
+
+
+# What is there already is nobody's to destroy
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def training(tiny: StableDiffusionPipeline, tmp_path: Path) -> Training:
+    """One that was done in full, and not yet saved."""
+    return Training(tiny, KINDS["full"], History(), 0, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", [".git/config", "README.md", "other.safetensors", "unet/mine.txt", "link"]
+)
+def test_a_folder_that_holds_more_than_a_model_is_left_as_it_is(
+    training: Training, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "clone"
+    training.save(folder)
+    (folder / name).parent.mkdir(exist_ok=True)
+    if name == "link":
+        (folder / name).symlink_to(tmp_path / "far away")
+    else:
+        (folder / name).write_text("mine")
+    before = everything_in(folder)
+    with pytest.raises(ValueError, match=rf"holds more than a model saved here, such as {name},"):
+        training.save(folder)
+    assert everything_in(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["clone"]
+
+
+def test_a_folder_is_not_ours_because_a_file_of_it_looks_like_ours(
+    training: Training, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "ubuntu.iso").write_text("mine")
+    for index in (False, True):
+        if index:
+            (folder / "model_index.json").write_text("{}")
+        write_checksums(folder)
+        lines = (folder / "SHA256SUMS").read_text().splitlines()
+        (folder / "SHA256SUMS").write_text("\n".join(li for li in lines if "index" not in li))
+        before = everything_in(folder)
+        with pytest.raises(ValueError, match="is not empty and holds"):
+            training.save(folder)
+        assert everything_in(folder) == before
+
+
+def test_a_torn_model_is_replaced_and_one_behind_a_link_too(
+    training: Training, tmp_path: Path
+) -> None:
+    training.save(tmp_path / "saved")
+    (tmp_path / "saved" / "model_index.json").unlink()
+    (tmp_path / "saved" / ".DS_Store").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "saved")
+    training.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    load_pipeline(tmp_path / "saved", device="cpu")
+    assert not (tmp_path / "saved" / ".DS_Store").exists()
+
+
+def test_what_is_no_path_for_a_model_is_refused(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for path, sentence in (
+        (tmp_path / "file", "is a file; name a folder"),
+        (".", "is the folder that you work in"),
+        ("", "path='' must name"),
+        (5, "path=5 must name"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            training.save(path)
+
+
+@pytest.mark.parametrize("name", ["0.png", "mine.jpg", "3.png"])
+def test_own_pictures_among_those_of_the_class_are_named_and_left(
+    tiny: StableDiffusionPipeline, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "class_images"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("no picture")
+    make_photos()[0].save(folder / name)
+    before = everything_in(tmp_path)
+    with pytest.raises(ValueError, match=f"{name} is not one of the pictures of the class that a"):
+        train(tiny, make_photos(), KINDS["lora of class images"], tmp_path)
+    assert everything_in(tmp_path) == before
+    assert train(tiny, make_photos(), replace(LORA, steps=1), tmp_path / "other").finished
+
+
+def test_a_damaged_picture_of_the_class_is_drawn_again(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    settings = replace(KINDS["lora of class images"], steps=1)
+    train(load(), make_photos(), settings, tmp_path)
+    path = tmp_path / "class_images" / "0.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    assert train(load(), make_photos(), replace(settings, steps=2), tmp_path).finished
+    assert path.read_bytes() == whole
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_not_trained_on(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    trained = train(load(), make_photos(), LORA, tmp_path)
+    path = tmp_path / checkpoints.CHECKPOINT_NAME
+    weight = max(weights_of(trained.pipe).values(), key=lambda one: one.numel())
+    content = bytearray(path.read_bytes())
+    content[content.index(weight.numpy().tobytes()) + 2] ^= 4
+    path.write_bytes(content)
+    for steps in (5, 9):
+        with pytest.raises(ValueError, match="is damaged or no checkpoint; choose another folder"):
+            train(load(), make_photos(), replace(LORA, steps=steps), tmp_path)
+
+
+def test_a_training_that_is_refused_leaves_the_lora_of_its_word(
+    tiny: StableDiffusionPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_lora(tiny, "zwx", use_dora=True)
+    add_lora(tiny, "other", seed=4)
+    tiny.set_adapters(["zwx", "other"], [0.5, 1.0])
+    before = predict(tiny)
+
+    def unchanged() -> bool:
+        on = tiny.get_active_adapters() == ["zwx", "other"]
+        return on and torch.equal(predict(tiny), before)
+
+    with monkeypatch.context() as small:
+        small.setattr(memory, "free_memory_bytes", lambda device: 0)
+        with pytest.raises(DoesNotFitError):
+            train(tiny, make_photos(), LORA, tmp_path / "a")
+    assert unchanged()
+    flags = tiny.safety_checker.concept_embeds_weights.clone()
+    flag_everything(tiny)
+    with pytest.raises(ValueError, match="flags nearly every picture"):
+        train(tiny, make_photos(), KINDS["lora of class images"], tmp_path / "b")
+    tiny.safety_checker.concept_embeds_weights.data = flags
+    assert unchanged()
+    with largest_file(4096), pytest.raises(OSError, match="cannot save step 0"):
+        train(tiny, make_photos(), LORA, tmp_path / "c")
+    assert unchanged()
+    assert train(tiny, make_photos(), LORA, tmp_path / "d").finished
+    assert not unchanged()
+
+
+class Interrupting(dict):
+    """Interrupts the kernel between its first item and the others, once."""
+
+    armed = False
+
+    def items(self) -> Iterator:
+        for number, item in enumerate(list(super().items())):
+            if number == 1 and Interrupting.armed:
+                Interrupting.armed = False
+                os.kill(os.getpid(), signal.SIGINT)
+            yield item
+
+
+@pytest.mark.parametrize("exchange", [1, 2])
+def test_an_interrupt_inside_an_exchange_with_the_average_changes_nothing(
+    load: Callable[..., StableDiffusionPipeline],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    exchange: int,
+) -> None:
+    settings = replace(KINDS["average"], sample_prompts=("a zwx",), sample_every=2)
+    whole = train(load(), make_photos(), settings, tmp_path / "whole")
+    draw = run.Run.averaged
+
+    @contextmanager
+    def averaged(self: run.Run) -> Iterator[None]:
+        self._average = Interrupting(self._average)
+        Interrupting.armed = exchange == 1 and self.done == 2
+        try:
+            with draw(self):
+                yield
+                Interrupting.armed = exchange == 2 and self.done == 2
+        finally:
+            self._average = dict(self._average)  # which a checkpoint can hold
+
+    with monkeypatch.context() as spied:
+        spied.setattr(run.Run, "averaged", averaged)
+        stopped = train(load(), make_photos(), settings, tmp_path / "parts")
+    assert (stopped.finished, stopped.steps) == (False, 2)
+    resumed = train(load(), make_photos(), settings, tmp_path / "parts")
+    assert_same_weights(weights_of(resumed.pipe), weights_of(whole.pipe))
+
+
+# What may be given
+
+
+@pytest.mark.parametrize("pipe", ["pocket", Path("my model"), None, 5, torch.nn.Linear(2, 2)])
+def test_what_is_no_pipeline_is_refused_at_the_door(pipe: object, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"pipe.*load_pipeline\("):
+        train(pipe, make_photos(), LORA, tmp_path / "new")
+    with pytest.raises(ValueError, match=r"pipe.*load_pipeline\("):
+        estimate_memory(pipe, LORA, height=32, width=32)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"settings": {"word": "zwx"}}, "must be TrainingSettings"),
+        ({"settings": None}, "must be TrainingSettings"),
+        ({"folder": 5}, "folder=5 must name a folder"),
+        ({"folder": ""}, "folder='' must name a folder"),
+        ({"folder": __file__}, "is a file; name a folder for the checkpoint"),
+        ({"watch": 5}, "watch=5 must be a function"),
+        ({"prompts": 5}, "prompts=5 must be a text, or a list"),
+        ({"prompts": b"a zwx"}, "prompts=b'a zwx' must be a text, or a list"),
+        ({"prompts": ["a zwx", None]}, "must be a text, or a list"),
+        ({"photos": "my_photos"}, r"my_photos cannot be opened \(No such file"),
+        ({"photos": ["a.png", "b.png"]}, r"a.png cannot be opened \(No such file"),
+        ({"photos": ""}, "cannot be opened|there are no photos"),
+        ({"photos": 5}, "is of type int; give a path"),
+        ({"photos": [1, 2]}, "photo 1 is of type int; give a path"),
+        ({"photos": make_photos()[0]}, "photo 1 is the only photo"),
+    ],
+)
+def test_what_is_given_wrong_is_one_sentence_before_anything_is_spent(
+    tiny: StableDiffusionPipeline, tmp_path: Path, changes: dict[str, object], sentence: str
+) -> None:
+    given = {"photos": make_photos(2), "settings": LORA, "folder": tmp_path / "new"} | changes
+    with pytest.raises(ValueError, match=sentence):
+        train(tiny, **given)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_of_photos_and_one_prompt_for_all_of_them_will_do(
+    load: Callable[..., StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    (tmp_path / "my_photos").mkdir()
+    for number, photo in enumerate(make_photos()):
+        photo.save(tmp_path / "my_photos" / f"{number}.png")
+    listed = train(load(), make_photos(), LORA, tmp_path / "a", prompts=["a zwx"] * 4)
+    named = train(load(), str(tmp_path / "my_photos"), LORA, tmp_path / "b", prompts="a zwx")
+    assert_same_weights(weights_of(named.pipe), weights_of(listed.pipe))
+
+
+def test_float_photos_are_trained_on_as_they_look_and_closed_ones_are_refused(
+    tiny: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    grey = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
+    photos = [Image.fromarray(grey), Image.fromarray((255 * grey).round().astype(np.uint8))]
+    job = make_job(tiny, photos, LORA, tmp_path, None)
+    assert job.photos[0].tobytes() == job.photos[1].tobytes()
+    photos[0].save(tmp_path / "a.tiff")
+    with Image.open(tmp_path / "a.tiff") as closed:
+        pass
+    with pytest.raises(ValueError, match=r"a.tiff is closed or damaged"):
+        train(tiny, [closed, photos[1]], LORA, tmp_path / "new")
+
+
+def test_a_model_that_predicts_nan_is_named_and_not_the_rate(
+    tiny: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    torch.nn.init.constant_(tiny.unet.conv_in.weight, math.nan)
+    with pytest.raises(DivergedError, match=r"at step 0 .*; load the model anew$"):
+        train(tiny, make_photos(), LORA, tmp_path)
 
 
 @pytest.mark.gpu

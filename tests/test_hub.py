@@ -416,5 +416,30 @@ def test_a_missing_record_is_found(folder: Path) -> None:
         downloads.verify_folder(folder)
 
 
+@pytest.mark.parametrize("name", ["unet/diffusion_pytorch_model.safetensors", "vae/config.json"])
+def test_a_flipped_bit_of_a_saved_model_is_found_when_it_is_loaded(folder: Path, name: str) -> None:
+    downloads.write_checksums(folder)
+    (folder / "README.md").write_text("mine, and no part of the model")
+    hub.find_model(folder, half=False)
+    content = bytearray((folder / name).read_bytes())
+    content[-9] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(ModelError, match=rf"{name} is damaged.*save or download the model again"):
+        load_pipeline(folder, device="cpu")
+    (folder / downloads.CHECKSUM_FILE).unlink()
+    if name.endswith(".safetensors"):  # a configuration that is no JSON is noticed all the same
+        hub.find_model(folder, half=False)
+
+
+@pytest.mark.parametrize("line", ["no checksum", f"{'0' * 64}  ../secret", f"{'0' * 64}  "])
+def test_a_damaged_record_is_one_sentence_and_read_no_further(folder: Path, line: str) -> None:
+    downloads.write_checksums(folder)
+    record = folder / downloads.CHECKSUM_FILE
+    record.write_text(record.read_text() + line + "\n")
+    for look in (downloads.verify_folder, downloads.verify_saved):
+        with pytest.raises(ModelError, match="SHA256SUMS is damaged in the line"):
+            look(folder)
+
+
 def test_a_source_without_a_revision_is_the_newest() -> None:
     assert Source("ana/tiny").revision is None

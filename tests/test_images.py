@@ -1,5 +1,7 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,16 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 from sdlesson import images
+from sdlesson.metrics import (
+    clip_score,
+    clip_scorer,
+    diversity,
+    mean,
+    pixel_statistics,
+    pocket_probe,
+    share,
+)
+from sdlesson.prompts import unknown_words
 
 
 def _noise_image(size: tuple[int, int] = (24, 16), seed: int = 0) -> Image.Image:
@@ -102,7 +114,9 @@ def test_a_grid_places_images_row_by_row() -> None:
 
 def test_labels_write_below_each_image() -> None:
     grid = images.image_grid([Image.new("RGB", (64, 16))], 1, labels=["nino"])
-    assert grid.height == 16 + images.LABEL_HEIGHT_PX
+    assert grid.height == 16 + images.LABEL_FONT_PX * images.LABEL_LINES
+    large = images.image_grid([Image.new("RGB", (64, 16))], 1, labels=["nino"], font_px=20)
+    assert large.height == 16 + 30
     assert np.asarray(grid)[16:].min() < 128
 
 
@@ -181,3 +195,106 @@ def test_only_a_png_has_settings(tmp_path: Path) -> None:
     _noise_image().save(tmp_path / "a.jpg")
     with pytest.raises(ValueError, match="only a PNG"):
         images.read_settings(tmp_path / "a.jpg")
+
+
+def _png(folder: Path) -> Path:
+    path = folder / "picture.png"
+    _noise_image().save(path)
+    return path
+
+
+def _truncated(folder: Path) -> Image.Image:
+    path = _png(folder)
+    path.write_bytes(path.read_bytes()[:600])
+    return Image.open(path)
+
+
+def _closed(folder: Path) -> Image.Image:
+    with Image.open(_png(folder)) as image:
+        return image
+
+
+MEASURES: list[Callable[[Image.Image], object]] = [
+    lambda image: images.to_pixels([image]),
+    lambda image: images.same_picture(image, image),
+    lambda image: images.image_grid([image], 1),
+    pixel_statistics,
+    lambda image: clip_scorer().embed_images([image]),
+    lambda image: pocket_probe().read([image]),
+]
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize(
+    ("spoilt", "sentence"),
+    [
+        (_truncated, "is damaged.*truncated.*again"),
+        (_closed, r"was closed before it was read.*image\.load\(\)"),
+        (lambda _: np.zeros((4, 4, 3)), "is of type ndarray, must be a PIL image"),
+        (lambda _: "cat.png", "is of type str, must be a PIL image"),
+        (lambda _: Image.fromarray(np.full((4, 4), -0.5, np.float32)), "from -0.5 to -0.5; scale"),
+        (lambda _: Image.fromarray(np.full((4, 4), np.nan, np.float32)), "scale them to 0 to 255"),
+    ],
+)
+def test_a_picture_that_cannot_be_read_is_one_sentence(
+    tmp_path: Path, measure: Callable[[Any], object], spoilt: Callable[[Path], Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence) as caught:
+        measure(spoilt(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "level"),
+    [
+        (np.full((4, 4), 0.5, np.float32), 128),
+        (np.full((4, 4), 1.0, np.float32), 255),
+        (np.full((4, 4), 200.0, np.float32), 200),
+        (np.full((4, 4), 200, np.int32), 200),
+        (np.full((4, 4), 32768, np.uint16), 128),
+    ],
+)
+def test_numbers_beyond_bytes_become_the_levels_that_they_are(
+    numbers: np.ndarray, level: int
+) -> None:
+    assert images.as_rgb(Image.fromarray(numbers)).getpixel((0, 0)) == (level,) * 3
+
+
+@pytest.mark.parametrize("one", ["abc", Image.new("RGB", (4, 4)), 5])
+def test_one_thing_where_a_list_of_pictures_belongs_is_refused(one: Any) -> None:
+    works: list[Callable[[], object]] = [
+        lambda: images.to_pixels(one),
+        lambda: images.image_grid(one, 1),
+        lambda: clip_scorer().embed_images(one),
+        lambda: pocket_probe().read(one),
+        lambda: diversity(one),
+        lambda: clip_score(one, "a cat"),
+    ]
+    for work in works:
+        with pytest.raises(ValueError, match=r"images must be a list of PIL images, got one"):
+            work()
+
+
+def test_a_text_where_a_list_of_texts_belongs_is_not_read_as_letters() -> None:
+    three = [Image.new("RGB", (4, 4))] * 3
+    with pytest.raises(ValueError, match="labels='abc' must be a list of texts"):
+        images.image_grid(three, 3, labels="abc")
+    with pytest.raises(ValueError, match="taught='zwx' must be a list of words"):
+        unknown_words("a zwx", taught="zwx")
+    with pytest.raises(ValueError, match="values='123' must be a list of numbers"):
+        mean("123")
+    with pytest.raises(ValueError, match="flags='10' must each be True or False"):
+        share("10")
+    assert clip_scorer().embed_texts("a cat").shape[0] == 1
+
+
+def test_a_damaged_file_of_settings_is_one_sentence(tmp_path: Path) -> None:
+    _truncated(tmp_path)
+    with pytest.raises(ValueError, match=r"picture\.png is damaged, or no picture"):
+        images.read_settings(tmp_path / "picture.png")
+
+
+@pytest.mark.parametrize("path", [5, None, "a\0.png", b"a.png"])
+def test_what_is_no_path_is_one_sentence(path: Any) -> None:
+    with pytest.raises(ValueError, match="cannot write"):
+        images.check_output(path)

@@ -9,11 +9,11 @@ PACKAGE = Path(__file__).parent.parent / "sdlesson"
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("language", "files"),
-    ("runtime", "images", "photos", "settings", "downloads"),
+    ("runtime", "images", "photos", "settings", "downloads", "copies"),
     ("hub", "account", "diffusion", "prompts", "probe", "bot_api"),
-    ("pipelines", "prompting", "safety", "metrics", "figures"),
-    ("drawing",),
-    ("experiments", "editing", "finetuning", "exercises", "widgets"),
+    ("pipelines", "prompting", "safety", "attention", "metrics", "figures"),
+    ("drawing", "editing"),
+    ("experiments", "finetuning", "exercises", "widgets"),
     ("bot", "pocket", "doctor"),
     ("cli",),
     ("__main__",),

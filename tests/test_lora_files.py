@@ -12,6 +12,8 @@ from fixtures_lora import add_lora, predict, unit_lora
 from peft.utils import get_peft_model_state_dict
 from safetensors import safe_open
 
+from sdlesson.finetuning.adapters import trained_parameters
+from sdlesson.finetuning.kohya import export_kohya
 from sdlesson.finetuning.lora_files import load_lora, save_lora
 from sdlesson.finetuning.lora_format import LoraError, read_lora, write_lora
 from sdlesson.images import same_picture
@@ -210,6 +212,122 @@ def test_layers_that_the_model_lacks_are_counted_and_named(fresh, lora_path, tmp
     assert "40 of its 41 layers" in str(loaded)
 
 
+# Other trainers' names
+
+
+def as_peft(tensors):
+    """The U-Net's part, as `PeftModel.save_pretrained` names it."""
+    return {f"base_model.model.{key.removeprefix('unet.')}": t for key, t in tensors.items()}
+
+
+def as_attn_procs(tensors):
+    """As diffusers' first LoRAs, which had no name for the part."""
+    names = {".to_": ".processor.to_", ".lora_A": "_lora.down", ".lora_B": "_lora.up"}
+    renamed = {}
+    for key, tensor in tensors.items():
+        key = key.removeprefix("unet.").replace(".to_out.0", ".to_out")
+        for new, old in names.items():
+            key = key.replace(new, old)
+        renamed[key] = tensor
+    return renamed
+
+
+def as_held_by_peft(tensors):
+    """As the weights are called in a model that a LoRA was added to."""
+    return {
+        key.replace(".lora_A", ".lora_A.default_0").replace(".lora_B", ".lora_B.default_0"): t
+        for key, t in tensors.items()
+    }
+
+
+@pytest.fixture
+def unet_tensors(tiny, tmp_path):
+    """The tensors of a LoRA of the U-Net alone, whose alpha is its rank."""
+    add_lora(tiny, "zwx")
+    return safetensors.torch.load_file(save_lora(tiny, tmp_path / "zwx.safetensors"))
+
+
+@pytest.mark.parametrize("rename", [as_attn_procs, as_held_by_peft])
+def test_names_without_their_part_or_with_the_adapters_load(
+    tiny, fresh, tmp_path, unet_tensors, rename
+):
+    renamed = rename(unet_tensors)
+    assert renamed.keys() != unet_tensors.keys()
+    path = write_lora(tmp_path / "other.safetensors", renamed, {})
+    pipe = fresh()
+    assert load_lora(pipe, path).matched == 32
+    assert torch.equal(predict(pipe), predict(tiny))
+
+
+def test_a_lora_of_peft_loads_at_the_scale_that_stands_beside_it(fresh, tmp_path, unet_tensors):
+    path = write_lora(tmp_path / "adapter_model.safetensors", as_peft(unet_tensors), {})
+    pipe, scaled = fresh(), fresh()
+    refuse(pipe, path, "is a LoRA of peft, whose scale stands in adapter_config.json; put")
+    config = {"lora_alpha": 8, "alpha_pattern": {"attn2.to_k": 2}, "use_rslora": False}
+    path.with_name("adapter_config.json").write_text(json.dumps(config))
+    load_lora(pipe, path)
+    add_lora(scaled, "zwx", alpha=8, alpha_pattern={"attn2.to_k": 2})
+    assert torch.equal(predict(pipe), predict(scaled))
+    path.with_name("adapter_config.json").write_text("[")
+    refuse(pipe, path, "adapter_config.json is damaged")
+
+
+def test_a_lora_in_comfyuis_names_is_named_as_one(fresh, tmp_path):
+    layer = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q"
+    tensors = {f"{layer}.lora_{half}.weight": torch.ones(4, 4) for half in ("down", "up")}
+    path = write_lora(tmp_path / "comfy.safetensors", tensors, {})
+    refuse(fresh(), path, "names its layers as ComfyUI saves them, such as diffusion_model")
+
+
+def test_a_file_of_several_loras_is_refused(fresh, tmp_path, unet_tensors):
+    two = {
+        key.replace(".weight", f".{name}.weight"): tensor.clone()
+        for key, tensor in unet_tensors.items()
+        for name in ("a", "b")
+    }
+    refuse(fresh(), write_lora(tmp_path / "two.safetensors", two, {}), "holds several LoRAs, a, b")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_numbers_of_8_bits_load_as_they_are(fresh, tmp_path, unet_tensors, dtype):
+    eighths = {key: tensor.to(dtype) for key, tensor in unet_tensors.items()}
+    exact = {key: tensor.float() for key, tensor in eighths.items()}
+    predictions = []
+    for tensors in (eighths, exact):
+        pipe = fresh()
+        load_lora(pipe, write_lora(tmp_path / "eight.safetensors", tensors, {}))
+        predictions.append(predict(pipe))
+    assert torch.equal(*predictions)
+
+
+def test_whole_numbers_are_refused(fresh, tmp_path, unet_tensors):
+    tensors = {key: tensor.to(torch.int8) for key, tensor in unet_tensors.items()}
+    path = write_lora(tmp_path / "int8.safetensors", tensors, {})
+    refuse(fresh(), path, r"has whole numbers in .*\(torch.int8\)")
+
+
+@pytest.mark.parametrize("alpha", [torch.ones(4), torch.tensor(math.nan), torch.ones(0)])
+def test_an_alpha_that_is_not_one_number_is_refused(fresh, tmp_path, unet_tensors, alpha):
+    layers = {key.rpartition(".lora_")[0] for key in unet_tensors}
+    tensors = unet_tensors | {f"{layer}.alpha": alpha.clone() for layer in layers}
+    path = write_lora(tmp_path / "four.safetensors", tensors, {})
+    refuse(fresh(), path, "its scale is not known .*alpha=")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "of git-lfs"),
+        (b"\n<!DOCTYPE html><html lang='en'>", "is a web page"),
+    ],
+)
+def test_what_stands_for_a_file_that_was_not_downloaded_is_named(
+    fresh, tmp_path, content, sentence
+):
+    (tmp_path / "zwx.safetensors").write_bytes(content)
+    refuse(fresh(), tmp_path / "zwx.safetensors", sentence)
+
+
 # Names and scales
 
 
@@ -318,6 +436,83 @@ def test_a_lora_that_holds_nan_is_refused(lora_path, fresh, tmp_path):
     tensors[next(iter(tensors))][0, 0] = math.nan
     path = copy_of(lora_path, tmp_path / "nan.safetensors", tensors=tensors)
     refuse(fresh(), path, "NaN or infinity")
+
+
+def overflowing(tensors):
+    return {key: torch.full_like(tensor, 1e30) for key, tensor in tensors.items()}
+
+
+def acting_nowhere(tensors):
+    """Not zero, but too little to change any number."""
+    return {key: torch.full_like(tensor, 1e-30) for key, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (overflowing, "NaN or infinity: its numbers are too large; get it anew or find another$"),
+        (acting_nowhere, "does not change what this model predicts; train it for longer"),
+    ],
+)
+def test_a_refused_lora_leaves_the_loaded_one_of_its_name_its_scale_and_the_others(
+    tiny, fresh, unet_tensors, tmp_path, spoil, sentence
+):
+    path = write_lora(tmp_path / "bad.safetensors", spoil(unet_tensors), {})
+    pipe = fresh()
+    add_lora(pipe, "default", alpha=6, text_encoder=True, use_dora=True)
+    add_lora(pipe, "other", seed=3)
+    pipe.set_adapters(["default", "other"], [0.5, 2.0])
+    weights = {name: weight for name, weight in pipe.unet.named_parameters() if "lora_" in name}
+    learning = {name: weight.requires_grad for name, weight in weights.items()}
+    refuse(pipe, path, sentence)
+    assert pipe.get_active_adapters() == ["default", "other"]
+    found = {name: weight for name, weight in pipe.unet.named_parameters() if "lora_" in name}
+    assert all(found[name] is weight for name, weight in weights.items())
+    assert {name: weight.requires_grad for name, weight in found.items()} == learning
+    pipe.disable_lora()
+    refuse(pipe, path, sentence)
+    pipe.enable_lora()
+    pipe.set_adapters("other")
+    load_lora(pipe, save_lora(tiny, tmp_path / "good.safetensors"))  # and goes on to work
+    assert torch.equal(predict(pipe), predict(tiny))
+
+
+def test_a_stop_while_a_lora_is_tried_leaves_the_loaded_one(tiny, lora_path):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    before = predict(tiny)
+    with tiny.unet.register_forward_pre_hook(stop), pytest.raises(KeyboardInterrupt):
+        load_lora(tiny, lora_path, name="zwx")
+    assert tiny.get_list_adapters() == {"text_encoder": ["zwx"], "unet": ["zwx"]}
+    assert torch.equal(predict(tiny), before)
+
+
+@pytest.mark.parametrize("pipe", ["pocket", Path("pocket"), None, 5, torch.nn.Linear(2, 2)])
+def test_what_is_no_pipeline_is_refused_at_the_door(pipe, lora_path, tmp_path):
+    for use in (
+        lambda: load_lora(pipe, lora_path),
+        lambda: save_lora(pipe, tmp_path / "new.safetensors"),
+        lambda: trained_parameters(pipe),
+    ):
+        with pytest.raises(ValueError, match=r"pipe.*load_pipeline\("):
+            use()
+
+
+@pytest.mark.parametrize("path", [None, 5, b"zwx.safetensors"])
+def test_what_is_no_path_is_refused(tiny, lora_path, path):
+    for write in (save_lora, export_kohya):
+        with pytest.raises(LoraError, match=r"must be the name of a \.safetensors file"):
+            write(tiny if write is save_lora else lora_path, path)
+    refuse(tiny, path, "must be the name of a .safetensors file")
+
+
+@pytest.mark.parametrize("name", ["type", "forward", "keys", 5, None])
+def test_a_name_that_torch_needs_is_refused(fresh, lora_path, name):
+    pipe = fresh()
+    with pytest.raises(ValueError, match="name="):
+        load_lora(pipe, lora_path, name=name)
+    assert pipe.get_list_adapters() == {}
 
 
 def test_a_lora_loaded_before_survives_a_bad_file(tiny, lora_path, tmp_path):

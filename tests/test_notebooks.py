@@ -6,11 +6,13 @@ import io
 import re
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
 import nest_asyncio
 import pytest
+from nbclient.exceptions import CellExecutionError
 from nbformat import v4
 from packaging.requirements import Requirement
 from PIL import Image
@@ -20,14 +22,15 @@ from sdlesson import figures
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "notebooks"))  # a script's folder, as when build.py is run
 build = importlib.import_module("build")
+languages = importlib.import_module("languages")
 lesson_reader = importlib.import_module("lesson")
 outputs = importlib.import_module("outputs")
 
 SOURCES = sorted((ROOT / "notebooks" / "source").glob("*.py"))
-BUILT = sorted((ROOT / "notebooks").glob("e[ns]/*.ipynb"))
+BUILT = sorted((ROOT / "notebooks").glob("e[ns]/[0-9]*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MAX_CODE_LINES = 25
-MAX_FILE_BYTES = 400 * 1024
+MAX_FILE_BYTES = 768 * 1024  # pictures at the size that a projector needs
 MAX_WORDS = 55  # of sentences in one text cell; the aim is 40
 PER_LINE = re.MULTILINE | re.DOTALL
 
@@ -58,6 +61,10 @@ TOY = """# ---
 #       es: 00_juguete
 #     colab_lacks: ["python-telegram-bot>=22,<23"]
 #     widgets: true
+#     minutes: 45
+#     after: ["00"]
+#     knows: {en: how to add, es: sumar}
+#     needs: {en: any computer, es: cualquier equipo}
 # ---
 
 # %% [markdown] lang="en"
@@ -70,16 +77,48 @@ TOY = """# ---
 #
 # Metas.
 
+# %% [markdown] lang="en" short=true
+# ## Sums
+#
+# As in [lesson 00](lesson:00).
+
+# %% [markdown] lang="es" short=true
+# ## Sumas
+#
+# Como en la [lección 00](lesson:00).
+
 # %% part="setup"
 import sys
 
 import sdlesson
 from sdlesson import exercises
+from sdlesson.language import say
 
 seed = 0
 
 # %% tags=["nbval-check-output"]
 print(seed)
+
+# %% part="claim"
+nothing = 0
+assert seed == nothing, "the seed is nothing"
+
+# %% [markdown] lang="en" part="discuss"
+# Is it?
+#
+# ---
+#
+# It is.
+
+# %% [markdown] lang="es" part="discuss"
+# ¿Lo es?
+#
+# ---
+#
+# Lo es.
+
+# %%
+print(say("añada one", "añade una"), say("two", "dos"))
 
 # %%
 print("progress", file=sys.stderr)
@@ -91,7 +130,8 @@ print("progress", file=sys.stderr)
 # Suma.
 
 # %% part="stub"
-total = ...
+total = ...  # how many?
+# es: ¿cuántos?
 
 # %% part="check"
 exercises.check(total, 2)
@@ -131,42 +171,177 @@ def read_built(path):
 # The toolchain, on a toy lesson.
 
 
-def test_languages_differ_in_one_line_of_code(toy):
-    english, spanish = (build.make_notebook(toy(), language) for language in ("en", "es"))
+LINKS = {"00": "00_toy.ipynb", "glossary": "glossary.ipynb"}
+
+
+def make(toy, language="en", **options):
+    return build.make_notebook(toy, language, **{"links": LINKS, **options})
+
+
+class WithoutTexts(ast.NodeTransformer):
+    """Forgets what strings say, and the line that sets the language."""
+
+    def visit_Constant(self, node):
+        return ast.Constant("") if isinstance(node.value, str) else node
+
+    def visit_Expr(self, node):
+        return None if "set_language" in ast.unparse(node) else self.generic_visit(node)
+
+
+def shape(source):
+    lines = [line for line in source.split("\n") if not line.lstrip().startswith("%")]
+    return ast.dump(WithoutTexts().visit(ast.parse("\n".join(lines))))
+
+
+def test_languages_differ_in_their_texts_and_in_the_line_that_sets_them(toy):
+    english, spanish = (make(toy(), language) for language in ("en", "es"))
     assert spanish.cells[0].source.startswith("# Un juguete")
-    lines = "\n".join(code(spanish)).split("\n")
-    lines.remove('sdlesson.set_language("es")')
-    assert lines == "\n".join(code(english)).split("\n")
+    assert [shape(source) for source in code(english)] == [
+        shape(source) for source in code(spanish)
+    ]
+    assert code(english)[2:4] == ["print(seed)", 'print("añada one", "two")']
+    assert code(spanish)[2:4] == ["print(seed)", 'print("añade una", "dos")']
+    assert "total = ...  # ¿cuántos?" in code(spanish)
+    assert "total = ...  # how many?" in code(english)
+    assert "say" not in code(english)[1] + code(spanish)[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "english", "spanish"),
+    [
+        ('f(say("a", "b"), say("c", "d"))', 'f("a", "c")', 'f("b", "d")'),
+        ('say(f"{x} ñ", f"{x} ó").upper()', 'f"{x} ñ".upper()', 'f"{x} ó".upper()'),
+        ('x = say(\n    "a"\n    "b",\n    "c",\n)', 'x = ("a"\n    "b")', 'x = "c"'),
+        ("f\"{say('a', 'b')} {n}\"", 'f"a {n}"', 'f"b {n}"'),
+        ("say(a or b, c) + 1", "(a or b) + 1", "c + 1"),
+        ('"""A."""\n# es: Una.', '"""A."""', '"""Una."""'),
+        ("x = 1  # one\n# es: uno", "x = 1  # one", "x = 1  # uno"),
+        ('from sdlesson.language import say\nsay("a", "b")', '"a"', '"b"'),
+        ("await ready()", "await ready()", "await ready()"),
+    ],
+)
+def test_each_language_gets_its_own_words(source, english, spanish):
+    assert languages.in_language(source, "en") == english
+    assert languages.in_language(source, "es") == spanish
+
+
+@pytest.mark.parametrize(
+    "source", ['f"{say(a, b)}"', 'say("a")', "map(say, texts)", "x = 1\n# es: uno"]
+)
+def test_words_that_cannot_be_resolved_are_refused(source):
+    with pytest.raises(ValueError, match=r"say\(...\) is left|no comment to translate"):
+        languages.in_language(source, "es")
+
+
+def test_a_lesson_opens_with_what_it_asks_for(toy):
+    opening = make(toy()).cells[0].source
+    assert "| **Before this** | [lesson 00](00_toy.ipynb) and how to add |" in opening
+    assert "45 minutes; if you have only 20" in opening
+    assert "(glossary.ipynb)" in opening
+    assert make(toy()).cells[1].source.startswith("## ⏱ Sums")
+    assert "(00_toy.ipynb)" in make(toy()).cells[1].source
+
+
+def test_a_link_to_a_lesson_that_does_not_exist_cannot_be_built(toy):
+    with pytest.raises(ValueError, match="links to lesson:05"):
+        make(toy(TOY.replace("lesson:00", "lesson:05")))
+
+
+def test_a_question_folds_what_a_good_answer_has_in_it(toy):
+    (question,) = [cell.source for cell in make(toy()).cells if "Is it?" in cell.source]
+    assert question.startswith("💬 **Think, then discuss.** Is it?\n\n<details>")
+    assert question.endswith("It is.\n\n</details>")
+
+
+def test_an_answer_key_has_the_solution_in_place_and_wrong_answers_folded(toy):
+    key = make(toy(), "es", key=True)
+    assert "total = 1 + 1" in code(key)
+    assert key.cells[0].source.startswith("# Un juguete · respuestas")
+    assert "/notebooks/es/answers/00_juguete.ipynb" in key.cells[0].source
+    (folded,) = [cell.source for cell in key.cells if "a wrong answer" in cell.source]
+    assert folded.startswith("<details>")
+
+
+def test_claims_never_reach_a_notebook(toy):
+    for options in ({}, {"solved": True}, {"key": True}):
+        assert "the seed is nothing" not in nbformat.writes(make(toy(), **options))
+    assert "the seed is nothing" in nbformat.writes(make(toy(), claims=True))
+
+
+@pytest.fixture
+def toy_course(tmp_path, monkeypatch):
+    """A course of one lesson in a folder of its own; returns how to write its source."""
+    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
+    (tmp_path / "source").mkdir()
+
+    def write(text=TOY):
+        (tmp_path / "source" / "00_toy.py").write_text(text, encoding="utf-8")
+        return tmp_path
+
+    write()
+    return write
+
+
+def test_a_false_claim_cannot_be_built(toy_course):
+    path = toy_course() / "en" / "00_toy.ipynb"
+    build.run(["00"])
+    counts = [cell.execution_count for cell in read_built(path).cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+    before = path.read_text(encoding="utf-8")
+    toy_course(TOY.replace("nothing = 0", "nothing = 1"))
+    with pytest.raises(CellExecutionError, match="the seed is nothing"):
+        build.run(["00"])
+    assert path.read_text(encoding="utf-8") == before
+
+
+def test_a_false_claim_fails_the_test_of_the_notebooks(toy_course, capfd):
+    build.run()
+    toy_course(TOY.replace("nothing = 0", "nothing = 1"))
+    build.check()  # claims are not in what is built
+    with pytest.raises(SystemExit) as end:
+        build.test()
+    assert end.value.code == 1
+    report = capfd.readouterr().out
+    assert "2 failed" in report  # in both languages
+    assert "the seed is nothing" in report
+
+
+def test_what_a_claim_defines_is_not_there_for_the_lesson(toy):
+    names = {"seed": 0}
+    exec(lesson_reader.claim_code("nothing = 0\nassert seed == nothing, 'it is'"), names)
+    assert "nothing" not in names
+    with pytest.raises(AssertionError, match="it is not"):
+        exec(lesson_reader.claim_code("assert seed == 1, 'it is not'"), names)
 
 
 def test_the_language_is_set_after_the_imports_and_before_the_rest(toy):
-    setup = code(build.make_notebook(toy(), "es"))[1]
+    setup = code(make(toy(), "es"))[1]
     assert 'import exercises\n\nsdlesson.set_language("es")\nseed = 0' in setup
 
 
 def test_ids_are_the_same_in_every_build_and_language(toy):
-    ids = [[cell.id for cell in build.make_notebook(toy(), lang).cells] for lang in ("en", "es")]
+    ids = [[cell.id for cell in make(toy(), lang).cells] for lang in ("en", "es")]
     assert ids[0] == ids[1]
     assert len(set(ids[0])) == len(ids[0])
 
 
 def test_wrong_answers_never_reach_a_notebook_and_solutions_are_folded(toy):
-    notebook = build.make_notebook(toy(), "en")
+    notebook = make(toy(), "en")
     assert "a wrong answer" not in nbformat.writes(notebook)
     assert "total = 1 + 1" not in "\n".join(code(notebook))
-    folded = [cell.source for cell in notebook.cells if "<details>" in cell.source]
-    assert len(folded) == 1
-    assert "```python\ntotal = 1 + 1\n```" in folded[0]
+    (folded,) = [cell.source for cell in notebook.cells if "A solution" in cell.source]
+    assert folded.startswith("<details>")
+    assert "```python\ntotal = 1 + 1\n```" in folded
 
 
 def test_a_solved_build_puts_the_solution_in_the_stubs_place(toy):
-    solved = code(build.make_notebook(toy(), "es", solved=True))
+    solved = code(make(toy(), "es", solved=True))
     assert "total = 1 + 1" in solved
     assert "total = ..." not in solved
 
 
 def test_colab_gets_what_it_lacks_and_its_widgets_enabled(toy):
-    cell = code(build.make_notebook(toy(), "en"))[0]
+    cell = code(make(toy(), "en"))[0]
     assert '"python-telegram-bot>=22,<23"' in cell
     assert "output.enable_custom_widget_manager()" in cell
 
@@ -179,6 +354,11 @@ def test_colab_gets_what_it_lacks_and_its_widgets_enabled(toy):
         ('# %% part="wrong"\ntotal = "a wrong answer"\n', "", "its parts in order are"),
         ('# %% part="check"\nexercises.check(total, 2)\n', "", "its parts in order are"),
         ('# %% part="setup"', "# %%", "setup"),
+        (', "the seed is nothing"', "", "a claim asserts"),
+        ("assert seed == nothing, ", "", "a claim asserts"),
+        ("#\n# ---\n#\n# It is.", "", "a discussion is"),
+        ('lang="es" short=true', 'lang="es"', "same part and marks"),
+        ("# ## Sums\n#\n", "", "short=true stands on a heading"),
     ],
 )
 def test_an_incomplete_source_is_refused(toy, old, new, message):
@@ -188,13 +368,13 @@ def test_an_incomplete_source_is_refused(toy, old, new, message):
 
 
 def test_a_kernel_runs_an_unsolved_lesson_and_its_outputs_come_out_clean(toy, tmp_path):
-    notebook = build.make_notebook(toy(), "en")
+    notebook = make(toy(), "en")
     outputs.execute(notebook, tmp_path, build.CELL_TIMEOUT_S)
     outputs.clean_outputs(notebook)
     shown = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
     assert [output.text for output in shown[2]] == ["0\n"]
-    assert shown[3] == []  # what goes to stderr is left out
-    assert "Not yet" in shown[5][0].data["text/plain"]
+    assert shown[4] == []  # what goes to stderr is left out
+    assert "Not yet" in shown[6][0].data["text/plain"]
 
 
 def test_progress_and_widget_state_are_stripped_and_one_slim_picture_is_kept():
@@ -228,16 +408,13 @@ def _encoded(image, mime):
     return base64.b64encode(file.getvalue()).decode()
 
 
-def test_a_changed_output_of_a_cell_that_asks_for_it_fails(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "00_toy.py").write_text(TOY, encoding="utf-8")
-    build.build()
+def test_a_changed_output_of_a_cell_that_asks_for_it_fails(toy_course, capfd):
+    path = toy_course() / "es" / "00_juguete.ipynb"
     build.run()
-    path = tmp_path / "es" / "00_juguete.ipynb"
     notebook = read_built(path)
-    assert notebook.cells[3].outputs[0].text == "0\n"
-    notebook.cells[3].outputs[0].text = "1\n"
+    (shows_seed,) = [cell for cell in notebook.cells if cell.source == "print(seed)"]
+    assert shows_seed.outputs[0].text == "0\n"
+    shows_seed.outputs[0].text = "1\n"
     nbformat.write(notebook, path)
     with pytest.raises(SystemExit) as end:
         build.test()
@@ -247,31 +424,27 @@ def test_a_changed_output_of_a_cell_that_asks_for_it_fails(tmp_path, monkeypatch
     assert "00_juguete.ipynb::Cell 2" in report
 
 
-def test_check_sees_an_edited_notebook(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "00_toy.py").write_text(TOY, encoding="utf-8")
+def test_check_sees_an_edited_notebook(toy_course):
     build.build()
     build.check()
-    path = tmp_path / "en" / "00_toy.ipynb"
-    path.write_text(path.read_text(encoding="utf-8").replace("Goals.", "Edited."), encoding="utf-8")
-    with pytest.raises(SystemExit, match="is not what its source makes"):
-        build.check()
+    for path in (toy_course() / "en" / "00_toy.ipynb", toy_course() / "en/answers/00_toy.ipynb"):
+        built = path.read_text(encoding="utf-8")
+        path.write_text(built.replace("Goals.", "Edited."), encoding="utf-8")
+        with pytest.raises(SystemExit, match="is not what its source makes"):
+            build.check()
+        path.write_text(built, encoding="utf-8")
 
 
-def test_a_new_wording_keeps_the_outputs_and_new_code_drops_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
-    (tmp_path / "source").mkdir()
-    source, built = tmp_path / "source" / "00_toy.py", tmp_path / "en" / "00_toy.ipynb"
-    source.write_text(TOY, encoding="utf-8")
+def test_a_new_wording_keeps_the_outputs_and_new_code_drops_them(toy_course):
+    built = toy_course() / "en" / "00_toy.ipynb"
     build.build()
     notebook = read_built(built)
     notebook.cells[2].execution_count = 1
     nbformat.write(notebook, built)
-    source.write_text(TOY.replace("Goals.", "Better goals."), encoding="utf-8")
+    toy_course(TOY.replace("Goals.", "Better goals."))
     build.build()
     assert read_built(built).cells[2].execution_count == 1
-    source.write_text(TOY.replace("seed = 0", "seed = 1"), encoding="utf-8")
+    toy_course(TOY.replace("seed = 0", "seed = 1"))
     build.build()
     assert read_built(built).cells[2].execution_count is None
 
@@ -313,7 +486,8 @@ def test_cells_stay_short(path):
         if cell.cell_type == "code":
             assert len(cell.source.splitlines()) <= MAX_CODE_LINES, cell.source
         else:
-            sentences = re.sub(r"```.*?```|^(\||- |\d+\. |#).*?$", "", cell.source, flags=PER_LINE)
+            said = re.sub(r"<details>.*?</details>", "", cell.source, flags=PER_LINE)
+            sentences = re.sub(r"```.*?```|^(\||- |\d+\. |#).*?$", "", said, flags=PER_LINE)
             assert len(sentences.split()) <= MAX_WORDS, cell.source
 
 
@@ -326,6 +500,8 @@ def test_colab_installs_only_what_it_lacks(path):
     quoted = [text for line in installs for text in re.findall(r'"([^"]+)"', line)]
     names = {Requirement(text).name for text in quoted}
     assert "sdlesson" in names
+    (course,) = [text for text in quoted if Requirement(text).name == "sdlesson"]
+    assert course.endswith(f"@v{PROJECT['version']}"), "a release stays as it is, a branch moves"
     assert not names & (COLAB_SHIPS.keys() | COLAB_SHIPS_UNVERSIONED)
 
 
@@ -358,12 +534,14 @@ def run_cell(monkeypatch):
 def test_checks_accept_the_solutions_and_refuse_stubs_and_wrong_answers(path, run_cell):
     """Run the lesson's code here, without a kernel, with every kind of answer in turn."""
     lesson, student = lesson_reader.read_lesson(path), {}
-    exercises = iter(lesson.exercises)
+    exercises = iter(lesson.exercises())
     for cell in lesson.cells:
         if cell.kind == "markdown" or cell.part in ("check", "solution", "wrong"):
             continue
         if cell.part != "stub":
-            run_cell(cell.sources["en"], student)
+            source = cell.sources["en"]
+            is_claim = cell.part == "claim"
+            run_cell(lesson_reader.claim_code(source) if is_claim else source, student)
             continue
         exercise = next(exercises)
         for refused in (exercise.stub, *exercise.wrong_answers):
@@ -373,3 +551,60 @@ def test_checks_accept_the_solutions_and_refuse_stubs_and_wrong_answers(path, ru
         run_cell(exercise.solution, student)
         verdict = eval(exercise.check, student)
         assert verdict.solved, verdict
+
+
+# What every lesson owes its readers.
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_a_lesson_says_what_it_asks_for_and_what_to_read_in_20_minutes(path):
+    lesson = lesson_reader.read_lesson(path)
+    assert lesson.head
+    assert all(int(number) < int(lesson.number) for number in lesson.head.after)
+    if lesson.head.minutes > build.SHORT_MINUTES:
+        assert sum(cell.short for cell in lesson.cells) >= 2
+    assert any(cell.part == "discuss" for cell in lesson.cells)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_a_lesson_makes_claims_and_no_verdict_stands_without_one(path):
+    """A cell that shows True or False is followed by a claim, which asserts it."""
+    lesson = lesson_reader.read_lesson(path)
+    built = read_built(build.built_path(lesson, "en"))
+    shown = {cell.source: cell.outputs for cell in built.cells if cell.cell_type == "code"}
+    assert any(cell.part == "claim" for cell in lesson.cells)
+    for cell, following in pairwise(lesson.cells):
+        printed = "".join(output.get("text", "") for output in shown.get(cell.sources["en"], ()))
+        if re.search(r"\b(True|False)\b", printed):
+            assert following.part == "claim", cell.sources["en"]
+
+
+def test_decimals_have_a_point_in_both_languages():
+    comma = re.compile(r"(?<![\d,(])\d+,\d+(?![\d,)])")
+    for path in BUILT + sorted((ROOT / "notebooks").glob("e[ns]/glos*.ipynb")):
+        for cell in read_built(path).cells:
+            if cell.cell_type == "markdown":
+                prose = re.sub(r"```.*?```|`[^`]*`|\$[^$]*\$", "", cell.source, flags=re.DOTALL)
+                found = comma.search(re.sub(r"\d{1,3}(,\d{3})+", "", prose))
+                assert not found, (path.name, found)
+
+
+def test_words_of_the_glossary_stand_in_their_lessons():
+    lessons = {lesson.number: lesson for lesson in build.read_lessons()}
+    for entry in build.glossary.read_entries(ROOT / "notebooks" / "source" / "glossary.yaml"):
+        for language in ("en", "es"):
+            cells = lessons[entry["lesson"]].cells
+            text = "\n".join(cell.sources[language] for cell in cells).casefold()
+            word = re.sub(r" \(.*", "", entry[language]).casefold()
+            assert word in re.sub(r"\s+", " ", text), (entry["lesson"], entry[language])
+
+
+def test_an_entry_without_all_its_fields_or_a_word_twice_is_refused(tmp_path):
+    path = tmp_path / "glossary.yaml"
+    entry = "{lesson: '00', en: a, es: b, en_means: c, es_means: d}"
+    path.write_text(f"- {entry}\n- {entry}")
+    with pytest.raises(ValueError, match="more than once"):
+        build.glossary.read_entries(path)
+    path.write_text(f"- {entry.replace(', es_means: d', '')}")
+    with pytest.raises(ValueError, match="must have the fields"):
+        build.glossary.read_entries(path)

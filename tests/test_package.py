@@ -31,10 +31,11 @@ ONLY_IN = {
     "tornado": {"bot_api"},
     "matplotlib": {"figures"},
     "ipywidgets": {"widgets"},
+    "anywidget": {"widgets"},
 }
 """Packages that one module alone may import."""
 
-COMES_WITH = {"IPython": "ipywidgets", "google": "Colab itself"}
+COMES_WITH = {"IPython": "ipywidgets", "traitlets": "ipywidgets", "google": "Colab itself"}
 """Packages that are imported under no name of their own in pyproject, and who brings them."""
 
 OWNERS = metadata.packages_distributions()
@@ -98,7 +99,8 @@ def test_the_installed_metadata_are_those_of_pyproject():
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
 def test_a_module_imports_only_what_is_declared_and_only_where_it_belongs(path):
     module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    declared = names(DECLARED[""] + (DECLARED["bot"] if module in ("bot", "bot_api") else []))
+    extras = {"bot": "bot", "bot_api": "bot", "widgets": "masks"}
+    declared = names(DECLARED[""] + (DECLARED[extras[module]] if module in extras else []))
     imported = third_party_imports(path.read_text(encoding="utf-8"))
     for name in imported:
         assert module in ONLY_IN.get(name, {module}), f"{name} belongs in {ONLY_IN[name]}"
@@ -133,6 +135,37 @@ def test_constraints_pin_every_declared_package_within_its_range(name):
         requirement = Requirement(line)
         version = pinned[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), f"{line} leaves out {version}"
+
+
+def test_the_build_backend_is_pinned_with_all_that_it_needs():
+    pinned = pins(ROOT / "constraints.txt")
+    backend = {Requirement(line) for line in PYPROJECT["build-system"]["requires"]}
+    for requirement in backend:
+        assert str(requirement.specifier) == f"=={pinned[canonicalize_name(requirement.name)]}"
+    needed = {"hatchling"} | names([line for line in metadata.requires("hatchling") or []])
+    needed -= {"tomli"}  # for Pythons older than the course's
+    assert needed <= {canonicalize_name(requirement.name) for requirement in backend}
+
+
+def test_what_ci_installs_is_pinned_by_its_bytes_and_is_what_constraints_say():
+    text = (ROOT / ".ci" / "requirements.txt").read_text(encoding="utf-8")
+    found = re.findall(r"^([\w.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}$", text, re.MULTILINE)
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(lines) == 2 * len(found)
+    versions = {canonicalize_name(name): version.split("+")[0] for name, version in found}
+    assert versions.items() >= pins(ROOT / "constraints.txt").items()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=str)
+def test_workflows_use_actions_by_commit_and_may_do_little(path):
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert "permissions" not in job
+        used = [step for step in job["steps"] if "uses" in step]
+        assert all(re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", step["uses"]) for step in used)
+        checkouts = [step for step in used if step["uses"].startswith("actions/checkout@")]
+        assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
 def test_the_lower_bounds_are_not_above_what_colab_ships():

@@ -289,6 +289,73 @@ def test_what_is_no_file_at_all_says_what_is_allowed(source: object) -> None:
     assert "give a path, bytes, an open file or a PIL image" in refusal([source, source])
 
 
+@pytest.mark.parametrize(
+    ("mode", "top"), [("F", 1.0), ("F", 255.0), ("F", 65535.0), ("I", 255), ("I", 65535)]
+)
+def test_pictures_of_wide_numbers_keep_their_greys_whatever_their_range(
+    mode: str, top: float
+) -> None:
+    ramp = np.tile(np.linspace(0, top, 160), (160, 1))
+    image = Image.fromarray(ramp.astype(np.float32 if mode == "F" else np.int32))
+    assert image.mode == mode
+    photo = open_photo(image, size=64, name="photo")
+    left, middle, right = (photo.getpixel((x, 32))[0] for x in (1, 32, 62))
+    assert (left < 10, right > 245) == (True, True)
+    assert middle == pytest.approx(128, abs=4)
+    assert opened(saved(image, "TIFF")).tobytes() == photo.tobytes()
+
+
+@pytest.mark.parametrize("top", [np.nan, np.inf, -1.0, 1e6])
+def test_numbers_that_are_none_of_a_pictures_are_named(top: float) -> None:
+    image = Image.fromarray(np.linspace(0, top, 64 * 64).reshape(64, 64).astype(np.float32))
+    with np.errstate(all="ignore"):
+        assert refusal([image, image]).startswith("photo 1 has numbers from ")
+
+
+def test_a_picture_that_is_closed_or_cut_off_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "closed.png"
+    scene().save(path)
+    with Image.open(path) as closed:
+        pass
+    data = saved(scene(), "PNG")
+    cut = Image.open(io.BytesIO(data[: len(data) // 2]))
+    for image in (closed, cut):
+        assert "is closed or damaged (" in refusal([image, scene(seed=1)])
+    with path.open("rb") as file:
+        pass
+    assert refusal([file, scene()]).startswith("closed.png cannot be opened (")
+    with path.open(encoding="latin-1") as text:
+        assert "is of type TextIOWrapper" in refusal([text, scene()])
+    set_language("es")
+    with pytest.raises(PhotoError) as caught:
+        open_photo(closed, size=64, name="foto 1")
+    assert caught.value.sentence.startswith("foto 1 está cerrada o dañada")
+
+
+def test_a_file_that_was_read_before_is_read_again(tmp_path: Path) -> None:
+    first, second, _ = write_three(tmp_path)
+    with first.open("rb") as file:
+        file.read()
+        assert len(load_photos([file, second], size=64)) == 2
+
+
+def test_a_folder_or_photo_that_is_not_there_is_not_the_only_photo(tmp_path: Path) -> None:
+    for wrong in (tmp_path / "my_photos", str(tmp_path / "my_photos"), [tmp_path / "my_photos"]):
+        assert refusal(wrong).startswith("my_photos cannot be opened (No such file")
+    assert refusal([b"no photo"]).startswith("photo 1 is not a picture")
+
+
+@pytest.mark.parametrize("source", [None, 7, 0.5])
+def test_what_is_no_list_of_photos_says_what_is_allowed(source: object) -> None:
+    assert "give a path, bytes, an open file or a PIL image" in refusal(source)
+
+
+@pytest.mark.parametrize("size", [0, "64", 64.0, True, None, 63])
+def test_a_size_that_is_none_is_refused_before_a_photo_is_opened(size: object) -> None:
+    with pytest.raises(ValueError, match="size="):
+        load_photos([b"", b""], size=size)
+
+
 # All photos of a training.
 
 

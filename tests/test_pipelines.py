@@ -1,13 +1,20 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from sdlesson import pipelines
+from sdlesson import hub, pipelines
 from sdlesson.downloads import ModelError, verify_folder
+from sdlesson.drawing import draw
+from sdlesson.images import read_settings
 from sdlesson.pipelines import load_pipeline, save_pipeline
 
 
@@ -99,3 +106,60 @@ def test_a_dtype_that_would_be_ignored_is_refused(dtype: object) -> None:
 def test_half_precision_on_a_cpu_is_refused() -> None:
     with pytest.raises(ValueError, match=r"torch\.float16 needs device='cuda'"):
         load_pipeline("pocket", device="cpu", dtype=torch.float16)
+
+
+@pytest.mark.parametrize("device", ["cpu:x", "cpu:1", "cpu:", "cpu:-1", "cpu:0:0", "", 5, "CPU"])
+def test_a_device_that_torch_does_not_know_is_one_sentence(device: Any) -> None:
+    with pytest.raises(ValueError, match=f"device='{device}' is not on this machine"):
+        load_pipeline("pocket", device=device)
+
+
+@pytest.mark.parametrize("dtype", [["float32"], {}, 32])
+def test_what_is_no_dtype_is_one_sentence(dtype: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be one of torch\.float32"):
+        load_pipeline("pocket", device="cpu", dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("pocket", "pocket"),
+        (str(hub.POCKET_FOLDER), "pocket"),
+        ("stable-diffusion-v1-5/stable-diffusion-v1-5",) * 2,
+        ("/home/ana/secret/mine", "mine"),
+        ("/home/ana/secret/mine/", "mine"),
+        ("../ana/mine", "mine"),
+        ("ana/models/mine", "mine"),
+        (r"C:\Users\ana\mine", "mine"),
+        ("/home/ana/mine + zwx", "mine + zwx"),
+        ("./mine", "mine"),
+    ],
+)
+def test_a_record_calls_a_folder_by_its_last_name(name: str, short: str) -> None:
+    assert pipelines.short_name(name) == short
+
+
+def test_no_picture_says_where_its_model_lies(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ana").mkdir()
+    shutil.copytree(tiny_folder, tmp_path / "ana" / "mine")
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path / "ana" / "mine", "ana/mine", "./ana/../ana/mine"):
+        drawing = draw("a", pipe=folder, num_inference_steps=1)
+        drawing.save(tmp_path / "a.png")
+        assert read_settings(tmp_path / "a.png")["model"] == "mine"
+        assert os.fsencode(tmp_path) not in (tmp_path / "a.png").read_bytes()
+
+
+def test_a_load_says_nothing_and_leaves_the_libraries_as_talkative_as_they_were():
+    code = """
+import sdlesson
+pipe = sdlesson.load_pipeline("pocket")
+from sdlesson.metrics import clip_scorer
+clip_scorer("pocket")
+from diffusers.utils import logging
+assert logging.is_progress_bar_enabled()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

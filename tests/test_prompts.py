@@ -70,6 +70,25 @@ def test_a_word_cut_in_half_is_named_whole(tokenizer: CLIPTokenizer) -> None:
 
 
 @pytest.mark.parametrize(
+    ("prompt", "cut"),
+    [
+        ("abcde,fghij,klmno,pqrst", "klmno,pqrst"),
+        ("abcde,fghij,klmno,pqrst\n", "klmno,pqrst"),
+        ("abcde;fghij.klmno", "klmno"),
+        ("abcdefghijkl,well-known", "well-known"),
+        ("abcdefghijk/mno/pqr", "mno/pqr"),
+        ("abcdefghijklm\tnopq rs", "nopq rs"),
+        ("abcdefghijklmn, opq", "opq"),
+        ("abcdefghijklm\n\n\nnop", "nop"),
+    ],
+)
+def test_words_are_parted_by_signs_as_by_spaces(
+    tokenizer: CLIPTokenizer, prompt: str, cut: str
+) -> None:
+    assert cut_words(tokenizer, prompt) == cut
+
+
+@pytest.mark.parametrize(
     ("prompt", "code"),
     [
         ("a cat on a motorcycle", "en"),

@@ -27,7 +27,8 @@ TEXTS = {".ipynb", ".json", ".md", ".py", ".toml", ".txt", ".yml"}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("e[ns]/*.ipynb"))
 
 # A Hugging Face token, and a Telegram bot's.
-TOKEN_SHAPE = re.compile(r"\bhf_[A-Za-z0-9]{30,}|\b\d{8,10}:[\w-]{35}\b", re.ASCII)
+# The second also stands in addresses, right after a letter: /bot123456789:AB...
+TOKEN_SHAPE = re.compile(r"hf_[A-Za-z0-9]{30,}|(?<!\d)\d{8,10}(?::|%3[Aa])[\w-]{35,}", re.ASCII)
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 WHOAMI = "api/whoami-v2"
@@ -130,6 +131,22 @@ def test_a_token_planted_in_a_source_is_found(tmp_path: Path, token: str) -> Non
     path = tmp_path / source.name
     path.write_text(source.read_text(encoding="utf-8") + f"# {token}\n", encoding="utf-8")
     assert tokens_in(path) == [token]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"http://127.0.0.1:8081/bot{BOT_TOKEN}/getMe",
+        f"/file/bot{BOT_TOKEN}/photos/1.jpg",
+        f"/bot{BOT_TOKEN.replace(':', '%3A')}/getMe",
+        f"_{BOT_TOKEN}_",
+        f"token_{HF_TOKEN}",
+    ],
+)
+def test_a_token_in_an_address_or_a_name_is_found(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "address.txt"
+    path.write_text(text, encoding="utf-8")
+    assert len(tokens_in(path)) == 1
 
 
 # Logging in.

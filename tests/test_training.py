@@ -59,6 +59,17 @@ def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint(tmp_path, monkeypa
     assert all(value.isfinite().all() for value in state["model"].values())
 
 
+def test_a_flipped_bit_in_a_checkpoint_is_not_trained_on(tmp_path):
+    regress(tmp_path, replace(RECIPE, steps=3))
+    path = tmp_path / "line.pt"
+    content = bytearray(path.read_bytes())
+    average = torch.load(path, weights_only=True)["average"]["weight"]
+    content[content.index(average.numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"line\.pt is damaged"):
+        regress(tmp_path, RECIPE)
+
+
 def test_another_seed_gives_other_weights(tmp_path):
     (tmp_path / "0").mkdir()
     (tmp_path / "1").mkdir()

@@ -3,15 +3,17 @@
 import gc
 import io
 import logging
+import math
 import subprocess
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from sdlesson.diffusion import decode, denoise
 from sdlesson.drawing import develop, draw
 from sdlesson.images import same_picture
 from sdlesson.language import set_language
+from sdlesson.pocket.world import FLAGGED_SUBJECT
 from sdlesson.widgets import Playground
 from sdlesson.widgets.parts import MAX_SEED
 from sdlesson.widgets.playground import ENTER_DELAY_S, MAX_HISTORY, PREVIEW_SHARE
@@ -101,17 +104,56 @@ def test_a_scheduler_with_a_step_of_its_own_fills_the_bar_once(
     assert same_picture(playground.drawings[0].image, theirs.image)
 
 
+@pytest.mark.parametrize("has_checker", [True, False])
 def test_the_picture_comes_out_of_the_noise_before_it_is_done(
-    pocket: StableDiffusionPipeline,
+    tiny: StableDiffusionPipeline, has_checker: bool
 ) -> None:
-    playground, pictures = playground_for(pocket, steps=12), []
-    playground.picture.observe(lambda change: pictures.append(change["new"]), "value")
+    tiny.safety_checker = tiny.safety_checker if has_checker else None
+    playground, pictures, steps = playground_for(tiny, steps=12), [], []
+
+    def note(change: dict[str, Any]) -> None:
+        pictures.append(change["new"])
+        steps.append(playground.progress.value)
+
+    playground.picture.observe(note, "value")
     drawn(playground)
     assert len(set(pictures)) >= 3  # the first step's guess, another, and the picture
+    assert steps[0] == (12 if has_checker else 1)  # with a checker it has to pass first
     words, generator = playground.fields.prompt.value, torch.Generator("cpu").manual_seed(0)
-    first = next(denoise(pocket, words, num_inference_steps=12, generator=generator))
-    (guess,) = decode(pocket, first.pred_original_sample)
+    first = next(denoise(tiny, words, num_inference_steps=12, generator=generator))
+    (guess,) = decode(tiny, first.pred_original_sample)
     assert same_picture(Image.open(io.BytesIO(pictures[0])), guess)
+    assert np.array_equal(Image.open(io.BytesIO(pictures[-1])), playground.drawings[0].image)
+
+
+def test_of_what_the_checker_withholds_nothing_is_shown_on_the_way(
+    pocket: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdlesson.widgets.playground.PREVIEW_SHARE", math.inf)  # at every step
+    flags: list[bool] = []
+
+    def watched(pipe: StableDiffusionPipeline, latents: torch.Tensor) -> Any:
+        image, flagged = develop(pipe, latents)
+        flags.append(flagged)
+        return image, flagged
+
+    monkeypatch.setattr("sdlesson.widgets.playground.develop", watched)
+    playground, pictures = playground_for(pocket, f"a {FLAGGED_SUBJECT}", steps=10), []
+    playground.picture.observe(lambda change: pictures.append(change["new"]), "value")
+    drawn(playground)
+    assert playground.drawings[0].flagged
+    assert not all(flags)  # the control: some guesses pass by themselves
+    assert [np.max(Image.open(io.BytesIO(one))) for one in pictures] == [0]
+
+
+def test_stop_shows_no_guess_that_was_held_back(tiny: StableDiffusionPipeline) -> None:
+    playground, pictures = playground_for(tiny, steps=100), []
+    playground.picture.observe(lambda change: pictures.append(change["new"]), "value")
+    playground.draw()
+    wait_for_step(playground, 2)
+    playground.buttons.stop.click()
+    playground.wait(PATIENCE_S)
+    assert pictures == []
 
 
 def test_previews_take_no_more_than_their_share_of_the_time(
@@ -327,6 +369,55 @@ while playground.progress.value < 2: pass
 """
     left = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert left.returncode == 0, left.stderr
+
+
+@pytest.mark.parametrize("end", ["stop", "close"])
+def test_a_playground_that_has_ended_does_not_keep_the_pipeline(
+    fresh: Callable[[], StableDiffusionPipeline], end: str
+) -> None:
+    pipe = fresh()
+    gone, playground = weakref.ref(pipe), drawn(playground_for(pipe, steps=1))
+    getattr(playground, end)()
+    del pipe
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_stopped_playground_draws_while_the_pipeline_is_there_and_then_says_so(
+    fresh: Callable[[], StableDiffusionPipeline],
+) -> None:
+    pipe = fresh()
+    playground = playground_for(pipe, steps=1)
+    playground.stop()
+    assert len(drawn(playground).drawings) == 1
+    del pipe
+    gc.collect()
+    assert "run its cell again" in drawn(playground).status.value
+    assert len(playground.drawings) == 1
+
+
+def test_the_stop_button_ends_a_picture_only(fresh: Callable[[], StableDiffusionPipeline]) -> None:
+    playground = playground_for(fresh(), steps=1)
+    playground.buttons.stop.click()
+    gc.collect()
+    assert len(drawn(playground).drawings) == 1
+
+
+def test_a_closed_playground_is_gone_with_its_widgets(tiny: StableDiffusionPipeline) -> None:
+    playground = drawn(playground_for(tiny, steps=1))
+    playground.close()
+    playground.close()
+    assert playground.fields.prompt.comm is None
+    gone = weakref.ref(playground)
+    del playground
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("wrong", ["pocket", None, 5])
+def test_what_is_no_loaded_pipeline_is_refused_at_the_door(wrong: object) -> None:
+    with pytest.raises(ValueError, match=r"must be a loaded pipeline; try .*load_pipeline\("):
+        Playground(wrong)
 
 
 # A real kernel, spoken to as a browser does.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import gc
 import io
 import json
 import re
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -95,6 +99,40 @@ def test_only_the_latest_errors_are_shown() -> None:
     text = shown(Snapshot(errors=[f"error <{index}>" for index in range(9)]))
     assert text.count("⚠") == MAX_ERRORS
     assert "error &lt;0&gt;" in text
+
+
+def test_broken_pictures_are_left_out_and_clear_ones_lie_on_white() -> None:
+    closed = Image.open(io.BytesIO(png(plain())))
+    closed.close()
+    cut = Image.open(io.BytesIO(png(plain())[:120]))
+    good = (Image.new("RGBA", (64, 64), (0, 0, 0, 0)), Image.new("F", (64, 64), 1.0))
+    pictures = [(picture, "a panda") for picture in (closed, cut, *good)]
+    text = shown(Snapshot(pictures=pictures))
+    assert text.count("a panda</div>") == 4
+    sources = re.findall('base64,([^"]+)', text)
+    for source in sources:
+        assert Image.open(io.BytesIO(base64.b64decode(source))).getpixel((9, 9)) == (255,) * 3
+    assert len(sources) == len(good)
+
+
+@pytest.mark.parametrize("wrong", [Snapshot(), None, "bot.snapshot"])
+def test_a_panel_needs_a_function_to_ask(wrong: object) -> None:
+    with pytest.raises(ValueError, match=r"try BotPanel\(bot.snapshot\)"):
+        BotPanel(wrong)
+
+
+def test_showing_a_bot_again_and_again_leaves_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panels, "in_notebook", lambda: True)
+    monkeypatch.setattr(panels, "REFRESH_S", 0.01)
+    bot = SimpleNamespace(seen=Snapshot())
+    snapshot = lambda: bot.seen  # noqa: E731
+    shown_panels = [BotPanel(snapshot) for _ in range(4)]
+    for one in shown_panels:
+        one._ipython_display_()
+    wait_for(lambda: len(threads("bot-panel")) == 1)
+    assert shown_panels[-1]._thread.is_alive()
+    bot.seen = Snapshot(running=False)
+    wait_for(lambda: not threads("bot-panel"))
 
 
 # The chat.
@@ -213,6 +251,69 @@ def test_a_long_chat_stays_small(server: BotApiServer, panel: ChatPanel) -> None
     panel.look()
     assert bubbles(panel).count("message ") == MAX_MESSAGES
     assert f"message {MAX_MESSAGES + 1}" in bubbles(panel)
+
+
+def threads(name: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == name]
+
+
+def test_showing_a_chat_again_and_again_leaves_one_thread(server: BotApiServer) -> None:
+    shown_panels = [ChatPanel(server) for _ in range(4)]
+    for one in shown_panels:
+        one._ipython_display_()
+    wait_for(lambda: len(threads("chat-panel")) == 1)
+    assert shown_panels[-1]._thread.is_alive()
+    shown_panels[0].text.value = "and from the first again"
+    shown_panels[0].send.click()
+    wait_for(lambda: len(threads("chat-panel")) == 1)
+    assert shown_panels[0]._thread.is_alive()
+    for one in shown_panels:
+        one.close()
+    wait_for(lambda: not threads("chat-panel"))
+
+
+def test_a_closed_panel_is_let_go_of_with_its_widgets(server: BotApiServer) -> None:
+    panel = ChatPanel(server)
+    panel._ipython_display_()
+    panel.close()
+    assert panel.send.comm is None
+    gone = weakref.ref(panel)
+    del panel
+    wait_for(lambda: gc.collect() is not None and gone() is None)
+
+
+def test_a_panel_whose_server_stays_away_looks_no_more_until_it_is_used(
+    server: BotApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdlesson.widgets.chat.LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("sdlesson.widgets.chat.GIVE_UP_S", 0.1)
+    panel = ChatPanel(server)
+    panel._ipython_display_()
+    server.stop()
+    wait_for(lambda: not threads("chat-panel"))
+    server.start()
+    panel.text.value = "back again"
+    panel.send.click()
+    assert threads("chat-panel")
+    panel.close()
+
+
+def test_a_picture_that_the_server_has_forgotten_leaves_the_rest_of_the_chat(
+    server: BotApiServer, panel: ChatPanel
+) -> None:
+    panel.text.value = "/start"
+    panel.send.click()
+    bot_says(server, "sendPhoto", photo=png(plain()), caption="what it was")
+    server.run(lambda cloud: cloud.files._files.clear())
+    panel.look()
+    assert "what it was" in bubbles(panel)
+    assert "<img" not in bubbles(panel)
+
+
+@pytest.mark.parametrize("wrong", [None, "localhost", 8080])
+def test_a_chat_needs_a_server(wrong: object) -> None:
+    with pytest.raises(ValueError, match=r"must be a BotApiServer, not .*ChatPanel\(bot.server\)"):
+        ChatPanel(wrong)
 
 
 def test_without_a_server_or_a_bot_the_panel_says_so_and_goes_on() -> None:

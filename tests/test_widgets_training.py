@@ -204,6 +204,21 @@ print(cost_s / (time.perf_counter() - began))
 )
 
 
+def test_broken_samples_do_not_end_the_training_and_floats_are_not_black(tmp_path: Path) -> None:
+    panel = TrainingPanel()
+    path = tmp_path / "cut.png"
+    plain().save(path)
+    path.write_bytes(path.read_bytes()[:120])
+    closed, cut = Image.open(io.BytesIO(file(0))), Image.open(path)
+    closed.close()
+    floats = Image.fromarray(np.full((128, 128), 0.5, dtype=np.float32))
+    clear = Image.new("RGBA", (128, 128), (0, 0, 0, 0))
+    panel(Step(0, 2, 0.1, 0.1, (closed, cut, floats, clear, plain(size=(64, 200)))))
+    shown = np.asarray(panel._samples[0])
+    greys = [int(shown[64 + index * (128 + 4), 64].mean()) for index in range(4)]
+    assert greys == [128, 128, 128, 255]
+
+
 @pytest.fixture(scope="module")
 def lesson() -> NotebookNode:
     notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in LESSON])
@@ -254,16 +269,17 @@ def file(seed: int, size: tuple[int, int] = (200, 160), form: str = "PNG") -> by
     return data.getvalue()
 
 
-def choose(upload: PhotoUpload, files: dict[str, bytes]) -> None:
+def choose(upload: PhotoUpload, files: dict[str, bytes] | list[tuple[str, bytes]]) -> None:
     """What the browser does when files are chosen."""
+    chosen = list(files.items() if isinstance(files, dict) else files)
     if VERSION < 8:
-        upload.upload.metadata = [{"name": name} for name in files]
-        upload.upload.data = list(files.values())
+        upload.upload.metadata = [{"name": name} for name, _ in chosen]
+        upload.upload.data = [data for _, data in chosen]
         upload.upload._counter += 1
     else:
         sent = [
             {"name": name, "type": "", "size": len(data), "content": data, "last_modified": 0}
-            for name, data in files.items()
+            for name, data in chosen
         ]
         upload.upload.set_state({"value": sent})
 
@@ -368,12 +384,28 @@ def test_photos_chosen_one_after_the_other_add_up_and_start_again_forgets_them()
     assert len(upload.photos(64)) == 1
 
 
-def test_a_new_file_of_the_same_name_takes_its_place() -> None:
+def test_photos_of_one_name_all_count_as_phones_call_every_photo_image_jpg(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     upload = PhotoUpload()
+    choose(upload, [("image.jpg", file(0)), ("image.jpg", file(1)), ("image.jpg", b"")])
+    choose(upload, [("image.jpg", file(2)), ("image.jpg", file(1))])  # the last is there already
+    theirs = load_photos([file(0), file(1), file(2)], size=64)
+    assert [one.tobytes() for one in upload.photos(64)] == [one.tobytes() for one in theirs]
+    assert capsys.readouterr().out.startswith("image.jpg (3) is empty")
+    choose(upload, [("image.jpg (2)", file(0))])
+    upload.photos(64)
+    assert "image.jpg (2) (2) is the same file as image.jpg" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("size", [0, -64, 12.5, "64", None, True])
+def test_a_size_that_is_none_is_refused_with_photos_and_without(size: object) -> None:
+    upload = PhotoUpload()
+    with pytest.raises(ValueError, match="must be a whole number of pixels"):
+        upload.photos(size)
     choose(upload, {"a.png": file(0)})
-    choose(upload, {"a.png": file(1)})
-    (photo,) = upload.photos(64)
-    assert photo.tobytes() == load_photos([file(1), file(2)], size=64)[0].tobytes()
+    with pytest.raises(ValueError, match="must be a whole number of pixels"):
+        upload.photos(size)
 
 
 def test_labels_are_in_the_readers_language() -> None:

@@ -4,6 +4,12 @@
 #     names:
 #       en: 00_start_here
 #       es: 00_empieza_aqui
+#     minutes: 20
+#     after: []
+#     knows: {en: nothing, es: nada}
+#     needs:
+#       en: any computer, no GPU · no account · 30 MB to download on Colab, nothing elsewhere
+#       es: cualquier equipo, sin GPU · sin cuenta · 30 MB de descarga en Colab, nada fuera de él
 # ---
 
 # %% [markdown] lang="en"
@@ -13,8 +19,6 @@
 # - find out what your machine can do,
 # - draw pictures from words, and tell what each setting decides,
 # - know what to do when something fails.
-#
-# **15 minutes · any computer, no GPU · no account · 30 MB to download on Colab, nothing elsewhere**
 #
 # Run each cell with <kbd>Shift</kbd> + <kbd>Enter</kbd>, from top to bottom.
 
@@ -26,17 +30,15 @@
 # - dibujar a partir de palabras y descubrir qué decide cada ajuste,
 # - saber qué hacer cuando algo falla.
 #
-# **15 minutos · cualquier equipo, sin GPU · sin cuenta · 30 MB de descarga en Colab, nada fuera de
-# él**
-#
 # Ejecuta cada celda con <kbd>Mayús</kbd> + <kbd>Intro</kbd>, de arriba abajo.
 
 # %% part="setup"
 import torch
 
 import sdlesson
-from sdlesson import doctor, draw, exercises, runtime
-from sdlesson.images import image_grid, same_picture
+from sdlesson import doctor, draw, figures, runtime
+from sdlesson.exercises import lesson_00 as checks
+from sdlesson.images import same_picture
 from sdlesson.language import say
 from sdlesson.pocket.world import HELD_OUT_RIDES
 from sdlesson.prompts import unknown_words
@@ -99,10 +101,9 @@ print(runtime.describe())
 pipe = sdlesson.load_pipeline("pocket")
 pipe.set_progress_bar_config(disable=True)
 
-prompt = "an astronaut riding a horse on Mars"
-generator = torch.Generator("cpu").manual_seed(seed)
-images = pipe(prompt, num_inference_steps=50, guidance_scale=7.5, generator=generator).images
-images[0].resize((384, 384))
+prompt = say("an astronaut riding a horse on Mars", "un astronauta montando un caballo en Marte")
+plain = draw(prompt, pipe=pipe, seed=seed).image
+figures.enlarged(plain)
 
 # %% [markdown] lang="en"
 # You have just run Stable Diffusion. Did it copy a picture it was trained on? The rides that were
@@ -110,50 +111,111 @@ images[0].resize((384, 384))
 
 # %% [markdown] lang="es"
 # Acabas de ejecutar Stable Diffusion. ¿Habrá copiado una imagen de su entrenamiento? Hay una lista
-# de jinetes y monturas que nunca se le enseñaron:
+# de jinetes y monturas que nunca se le enseñaron juntos:
 
 # %% tags=["nbval-check-output"]
 print(("astronaut", "horse") in HELD_OUT_RIDES)
 
+# %% part="claim"
+assert ("astronaut", "horse") in HELD_OUT_RIDES, "it never saw an astronaut on a horse"
+
 # %% [markdown] lang="en"
 # `True`: it has met astronauts, and it has met horses, but never one on the other. It put them
 # together by itself.
-#
-# Four things decide a picture: the words, the seed of the noise, the number of steps, the guidance.
-# The course's `draw` takes them in one line. Does it draw the same?
 
 # %% [markdown] lang="es"
 # `True`: ha visto astronautas y ha visto caballos, pero nunca uno encima del otro. Los ha
 # juntado por su cuenta.
-#
-# Cuatro cosas deciden una imagen: las palabras, la semilla del ruido, el número de pasos y la guía.
-# La función `draw` del curso las recoge en una línea. ¿Dibujará lo mismo?
 
-# %% tags=["nbval-check-output"]
-drawing = draw(prompt, pipe=pipe, seed=seed, num_inference_steps=50, guidance_scale=7.5)
-print(same_picture(images[0], drawing.image))
+# %% [markdown] lang="en" part="discuss"
+# Look at your picture closely. Which parts could the model have learned from pictures of
+# astronauts, which from pictures of horses, and which from neither?
+#
+# ---
+#
+# The suit and the legs come from what it saw. Where one ends and the other begins, it had to make
+# up: look at the saddle, the rider's legs, the sizes. Other rides taught it *how* one sits on
+# something.
+
+# %% [markdown] lang="es" part="discuss"
+# Mira bien tu imagen. ¿Qué partes pudo aprender el modelo de imágenes de astronautas, cuáles de
+# imágenes de caballos y cuáles de ninguna de las dos?
+#
+# ---
+#
+# El traje y las patas vienen de lo que vio. Dónde acaba uno y empieza el otro tuvo que inventarlo:
+# fíjate en la silla, en las piernas del jinete, en los tamaños. De otros jinetes aprendió *cómo* se
+# monta.
 
 # %% [markdown] lang="en"
-# It does, so we go on with `draw`. Leave them out, and steps are 25 and guidance is 7.5. What will
-# change, and what will stay, if we add a painter to the words?
+# ## How it came about
+#
+# A picture begins as *noise*: numbers drawn at random. Then, *step* by step, a network says what in
+# it is noise, and some of that is taken away. *Guidance* is how hard each step is pushed towards
+# the words. In one strip:
 
 # %% [markdown] lang="es"
-# Sí, así que seguimos con `draw`. Si no los indicas, son 25 pasos y una guía de 7.5. ¿Qué cambiará
-# y qué seguirá igual si añadimos un pintor a las palabras?
+# ## Cómo ha salido
+#
+# Una imagen empieza siendo *ruido*: números al azar. Después, *paso* a paso, una red dice qué parte
+# es ruido y se quita un poco. La *guía* es la fuerza con la que cada paso se empuja hacia las
+# palabras. En una tira:
 
 # %%
-monet_prompt = f"{prompt}, in the style of Monet"
-plain = draw(prompt, pipe=pipe, seed=0).image
-monet = draw(monet_prompt, pipe=pipe, seed=0).image
-image_grid([plain, monet], columns=2)
+generator = torch.Generator("cpu").manual_seed(seed)
+steps = list(sdlesson.denoise(pipe, prompt, num_inference_steps=25, generator=generator))
+shown = [sdlesson.decode(pipe, steps[taken - 1].latents)[0] for taken in (1, 9, 17, 25)]
+unguided = draw(prompt, pipe=pipe, seed=seed, guidance_scale=1.0).image
+labels = [say(f"noise, step {taken}", f"ruido, paso {taken}") for taken in (1, 9, 17)]
+last = [say("step 25", "paso 25"), say("without guidance", "sin guía")]
+figures.strip([*shown, unguided], labels + last)
+
+# %% part="claim"
+assert same_picture(shown[-1], plain), "the strip ends in the picture of the lesson"
+assert not same_picture(unguided, plain), "guidance makes a difference"
 
 # %% [markdown] lang="en"
-# The noise was the same and only five words were new. Compare the edges, the colours, and where
-# things stand.
+# The same picture, with less and less noise. The last one took as many steps from the same noise,
+# but nothing pushed it towards the words. [Lesson 02](lesson:02) takes this apart.
+#
+# So four things decide a picture: the words, the seed that picks the noise, the number of steps,
+# the guidance. diffusers' own pipeline takes them so:
 
 # %% [markdown] lang="es"
-# El ruido era el mismo y solo había cinco palabras nuevas. Compara los contornos, los colores y el
-# lugar de cada cosa.
+# La misma imagen, con cada vez menos ruido. La última dio los mismos pasos desde el mismo ruido,
+# pero nada la empujó hacia las palabras. La [lección 02](lesson:02) desmonta todo esto.
+#
+# Así que cuatro cosas deciden una imagen: las palabras, la semilla que elige el ruido, los pasos y
+# la guía. Así las recibe el pipeline de diffusers:
+
+# %% tags=["nbval-check-output"]
+generator = torch.Generator("cpu").manual_seed(seed)
+images = pipe(prompt, num_inference_steps=25, guidance_scale=7.5, generator=generator).images
+print(same_picture(images[0], plain))
+
+# %% part="claim"
+assert same_picture(images[0], plain), "draw draws what the pipeline draws"
+
+# %% [markdown] lang="en"
+# The same picture: `draw` only saves you the typing. Leave them out, and steps are 25 and guidance
+# is 7.5. What will change, and what will stay, if we add a painter to the words?
+
+# %% [markdown] lang="es"
+# La misma imagen: `draw` solo te ahorra escribir. Si no los indicas, son 25 pasos y una guía de
+# 7.5. ¿Qué cambiará y qué seguirá igual si añadimos un pintor a las palabras?
+
+# %%
+monet_prompt = prompt + say(", in the style of Monet", ", al estilo de Monet")
+monet = draw(monet_prompt, pipe=pipe, seed=seed).image
+figures.strip([plain, monet])
+
+# %% [markdown] lang="en"
+# The noise was the same, and only the last words were new. Compare the edges, the colours, and
+# where things stand.
+
+# %% [markdown] lang="es"
+# El ruido era el mismo y solo eran nuevas las últimas palabras. Compara los contornos, los colores
+# y el lugar de cada cosa.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 1 · Your own picture
@@ -177,22 +239,27 @@ my_picture = ...  # draw("...", pipe=pipe, seed=...).image
 my_picture
 
 # %% part="check"
-exercises.check(
-    my_picture,
-    lambda picture: not any(same_picture(picture, seen) for seen in [plain, monet]),
-    hint=say("Use your words, and .image.", "Usa palabras tuyas, y .image."),
-)
+checks.my_picture(my_picture, seen=[plain, monet])
 
 # %% part="solution"
-my_picture = draw("two pandas in the snow, at night", pipe=pipe, seed=3).image
+words = say("two pandas in the snow, at night", "dos pandas en la nieve, de noche")
+my_picture = draw(words, pipe=pipe, seed=3).image
 
 my_picture
 
 # %% part="wrong"
-my_picture = "two pandas in the snow"
+my_picture = say("two pandas in the snow", "dos pandas en la nieve")
 
 # %% part="wrong"
-my_picture = draw("an astronaut riding a horse on Mars", pipe=pipe, seed=0).image
+my_picture = draw(prompt, pipe=pipe, seed=0).image
+
+# %% part="wrong"
+my_picture = draw(say("two pandas in the snow", "dos pandas en la nieve"), pipe=pipe, seed=3)
+
+# %% part="wrong"
+my_picture = draw(
+    say("broccoli in a field", "brócoli en el campo"), pipe=pipe, seed=0
+).image  # black
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** With steps and guidance left alone, one sentence and one number
@@ -216,11 +283,11 @@ my_picture = draw("an astronaut riding a horse on Mars", pipe=pipe, seed=0).imag
 
 # %%
 four = [draw(prompt, pipe=pipe, seed=number).image for number in range(4)]
-image_grid(four, columns=4, labels=[f"seed={number}" for number in range(4)])
+figures.strip(four, [f"seed={number}" for number in range(4)])
 
 # %% [markdown] lang="en"
-# The words say what is drawn; the noise settles how. So is a picture lost once you draw the next
-# one? Ask for seed 0 again:
+# The words say *what* is drawn, the noise settles *how*. Is a picture lost once you have drawn the
+# next one? Ask for seed 0 again:
 
 # %% [markdown] lang="es"
 # Las palabras dicen qué se dibuja; el ruido decide cómo. Entonces, ¿se pierde una imagen al dibujar
@@ -233,13 +300,35 @@ print(f"{again.size = }")
 print(f"{same_picture(four[0], again) = }")
 print(f"{same_picture(four[0], four[1]) = }")
 
+# %% part="claim"
+assert again.size == (128, 128), "the pocket model draws 128 x 128 pixels"
+assert same_picture(four[0], again), "the same seed gives the same picture"
+assert not same_picture(four[0], four[1]), "another seed gives another picture"
+
 # %% [markdown] lang="en"
-# The same seed gives the same picture, and another seed another one. That is why every picture in
-# this course names its seed.
+# The same seed gives the same picture, and another seed another one. That is why this course fixes
+# the seed wherever it draws.
 
 # %% [markdown] lang="es"
-# La misma semilla da la misma imagen, y otra semilla da otra. Por eso en este curso cada imagen
-# lleva su semilla.
+# La misma semilla da la misma imagen, y otra semilla da otra. Por eso este curso fija la semilla
+# siempre que dibuja.
+
+# %% [markdown] lang="en" part="discuss"
+# Someone shows you one beautiful picture and says: *this model is good*. What would you ask?
+#
+# ---
+#
+# How many seeds were tried, and who chose? One picture shows what can happen, not what usually
+# does. Ask for the first eight seeds, good or bad. [Lesson 04](lesson:04) is about this.
+
+# %% [markdown] lang="es" part="discuss"
+# Alguien te enseña una imagen preciosa y dice: *este modelo es bueno*. ¿Qué le preguntarías?
+#
+# ---
+#
+# ¿Cuántas semillas probó y quién eligió? Una imagen muestra lo que puede pasar, no lo que suele
+# pasar. Pide las ocho primeras semillas, salgan como salgan. De esto trata la
+# [lección 04](lesson:04).
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 2 · Same noise, other words
@@ -255,26 +344,30 @@ print(f"{same_picture(four[0], four[1]) = }")
 # %% part="stub"
 def draw_pair(first_prompt, second_prompt, seed):
     """Return two pictures that begin with the same noise."""
+    # es: Devuelve dos imágenes que parten del mismo ruido.
     ...
 
 
 # %% part="check"
-exercises.check(
-    lambda: draw_pair(monet_prompt, prompt, seed=0),
-    [monet, plain],
-    hint=say("Call draw once for each prompt.", "Llama a draw una vez por cada prompt."),
+checks.draw_pair(
+    draw_pair,
+    prompts=[monet_prompt, prompt],
+    pictures=[monet, plain],
+    draw=lambda text, seed: draw(text, pipe=pipe, seed=seed).image,
 )
 
 
 # %% part="solution"
 def draw_pair(first_prompt, second_prompt, seed):
     """Return two pictures that begin with the same noise."""
+    # es: Devuelve dos imágenes que parten del mismo ruido.
     return [draw(text, pipe=pipe, seed=seed).image for text in [first_prompt, second_prompt]]
 
 
 # %% part="wrong"
 def draw_pair(first_prompt, second_prompt, seed):
     """Draw the second picture from other noise."""
+    # es: Dibuja la segunda imagen con otro ruido.
     first = draw(first_prompt, pipe=pipe, seed=seed).image
     return [first, draw(second_prompt, pipe=pipe, seed=seed + 1).image]
 
@@ -282,6 +375,7 @@ def draw_pair(first_prompt, second_prompt, seed):
 # %% part="wrong"
 def draw_pair(first_prompt, second_prompt, seed):
     """Use up one generator: the second picture gets the noise that comes after the first."""
+    # es: Comparte un generador: la segunda imagen recibe el ruido que viene después.
     shared = torch.Generator("cpu").manual_seed(seed)
     prompts = [first_prompt, second_prompt]
     return [pipe(text, num_inference_steps=25, generator=shared).images[0] for text in prompts]
@@ -304,13 +398,21 @@ def draw_pair(first_prompt, second_prompt, seed):
 # %% [markdown] lang="es"
 # ## Las palabras que conoce
 #
-# El modelo de bolsillo lee español e inglés. Con la misma frase en español, ¿saldrá la misma
+# El modelo de bolsillo lee español e inglés. Con la misma frase en inglés, ¿saldrá la misma
 # imagen?
 
 # %%
-spanish = draw("un astronauta montando un caballo en Marte", pipe=pipe, seed=0).image
-print(same_picture(plain, spanish))
-image_grid([plain, spanish], columns=2, labels=["en", "es"])
+translated = say(
+    "un astronauta montando un caballo en Marte", "an astronaut riding a horse on Mars"
+)
+other = draw(translated, pipe=pipe, seed=seed).image
+print(same_picture(plain, other))
+figures.strip([plain, other], [prompt, translated])
+
+# %% part="claim"
+assert not same_picture(plain, other), (
+    "other words give another picture, even if they mean the same"
+)
 
 # %% [markdown] lang="en"
 # Other words, other numbers inside the model, so not the same picture; judge for yourself whether
@@ -325,7 +427,8 @@ image_grid([plain, spanish], columns=2, labels=["en", "es"])
 # Eso sí, su mundo es pequeño. ¿Cuáles de estas palabras quedan fuera?
 
 # %% tags=["nbval-check-output"]
-for word, suggestions in unknown_words("a squirel and a unicorn on Marz"):
+sentence = say("a squirel and a unicorn on Marz", "una ardila y un unicornio en Martte")
+for word, suggestions in unknown_words(sentence):
     print(word, "→", ", ".join(suggestions) or "?")
 
 # %% [markdown] lang="en"
@@ -350,11 +453,7 @@ for word, suggestions in unknown_words("a squirel and a unicorn on Marz"):
 my_prompt = ...
 
 # %% part="check"
-exercises.check(
-    my_prompt,
-    lambda words: words.strip() and not unknown_words(words),
-    hint=say("See unknown_words(my_prompt).", "Mira unknown_words(my_prompt)."),
-)
+checks.my_prompt(my_prompt)
 
 # %% part="solution"
 my_prompt = say("a cat in the forest", "un gato en el bosque")
@@ -364,6 +463,9 @@ my_prompt = "a kitten in the jungle"
 
 # %% part="wrong"
 my_prompt = "un gatito en el bosque"
+
+# %% part="wrong"
+my_prompt = "a robot in the forest"
 
 # %% part="wrong"
 my_prompt = ""
@@ -395,49 +497,49 @@ print(*doctor.check(), sep="\n")
 # %% [markdown] lang="en"
 # The three errors that most people meet:
 #
-# - `NameError: name 'pipe' is not defined`: a cell above has not run. *Runtime ▸ Run all*.
+# - `NameError: name 'pipe' is not defined`: a cell above has not run. In Colab *Runtime ▸ Run all*,
+#   in JupyterLab *Run ▸ Run All Cells*.
 # - `No module named 'sdlesson'`: the course is not installed. In Colab, run the first code cell;
 #   elsewhere, open the course with `make lab`.
-# - `CUDA out of memory`: the GPU is full. *Runtime ▸ Restart session*, then run all.
+# - `CUDA out of memory`: the GPU is full. In Colab *Runtime ▸ Restart session*, in JupyterLab
+#   *Kernel ▸ Restart Kernel*; then run all.
 
 # %% [markdown] lang="es"
 # Los tres errores con los que tropieza casi todo el mundo:
 #
-# - `NameError: name 'pipe' is not defined`: falta ejecutar una celda de arriba. *Entorno de
-#   ejecución ▸ Ejecutar todas*.
+# - `NameError: name 'pipe' is not defined`: falta ejecutar una celda de arriba. En Colab, *Entorno
+#   de ejecución ▸ Ejecutar todas*; en JupyterLab, *Run ▸ Run All Cells*.
 # - `No module named 'sdlesson'`: el curso no está instalado. En Colab, ejecuta la primera celda de
 #   código; fuera de Colab, abre el curso con `make lab`.
-# - `CUDA out of memory`: la GPU está llena. *Entorno de ejecución ▸ Reiniciar sesión* y vuelve a
-#   ejecutar todas las celdas.
+# - `CUDA out of memory`: la GPU está llena. En Colab, *Entorno de ejecución ▸ Reiniciar sesión*; en
+#   JupyterLab, *Kernel ▸ Restart Kernel*. Después vuelve a ejecutar todas las celdas.
 
 # %% [markdown] lang="en"
 # ## Where to go next
 #
 # Now you have drawn, composed and repeated a picture. The lessons to come, in order:
 #
-# 1. Log in and load a model
-# 2. The denoising loop, by hand
-# 3. Guidance and steps, measured
-# 4. Prompts and bias
-# 5. Editing pictures
-# 6. DreamBooth
-# 7. LoRA
-# 8. Speed and memory
-# 9. A diffusion model from scratch
-# 10. A Telegram bot
+# - [01](lesson:01) Log in and load a model
+# - [02](lesson:02) The loop: how noise becomes a picture, by hand
+# - [03](lesson:03) Guidance and steps, measured
+# - [04](lesson:04) Prompts and bias
+# - [06](lesson:06) DreamBooth: teach it something of yours
+# - [07](lesson:07) LoRA: the same, in a small file
+# - [10](lesson:10) A Telegram bot
+#
+# Every new word is in the [glossary](lesson:glossary).
 
 # %% [markdown] lang="es"
 # ## Por dónde seguir
 #
 # Ya has dibujado, combinado y repetido una imagen. Estas son las lecciones que vienen, en orden:
 #
-# 1. Iniciar sesión y cargar un modelo
-# 2. El bucle que quita el ruido, a mano
-# 3. La guía y los pasos, con medidas
-# 4. Prompts y sesgos
-# 5. Editar imágenes
-# 6. DreamBooth
-# 7. LoRA
-# 8. Velocidad y memoria
-# 9. Un modelo de difusión desde cero
-# 10. Un bot de Telegram
+# - [01](lesson:01) Iniciar sesión y cargar un modelo
+# - [02](lesson:02) El bucle: cómo el ruido se vuelve imagen, a mano
+# - [03](lesson:03) La guía y los pasos, con medidas
+# - [04](lesson:04) Prompts y sesgos
+# - [06](lesson:06) DreamBooth: enséñale algo tuyo
+# - [07](lesson:07) LoRA: lo mismo, en un archivo pequeño
+# - [10](lesson:10) Un bot de Telegram
+#
+# Cada palabra nueva está en el [glosario](lesson:glossary).

@@ -4,29 +4,29 @@
 #     names:
 #       en: 02_the_loop
 #       es: 02_el_bucle
+#     minutes: 60
+#     after: ["00", "01"]
+#     knows: {en: Python functions, es: las funciones de Python}
+#     needs:
+#       en: any computer, a GPU is welcome · no account · no download with the pocket model
+#       es: cualquier equipo, mejor con GPU · sin cuenta · sin descarga con el modelo de bolsillo
 # ---
 
 # %% [markdown] lang="en"
 # # The loop
 #
 # In this lesson you will
-# - spoil a picture step by step, and measure where it is lost,
+# - spoil a picture with noise, and see a network learn to guess that noise,
 # - take the denoising loop apart, with the shape of everything that goes through it,
 # - write the loop yourself and get the very picture that the pipeline draws.
-#
-# **45 minutes · any computer, a GPU is welcome · no account · nothing to download with the pocket
-# model**
 
 # %% [markdown] lang="es"
 # # El bucle
 #
 # En esta lección vas a
-# - estropear una imagen paso a paso y medir en qué momento se pierde,
+# - estropear una imagen con ruido y ver cómo una red aprende a adivinarlo,
 # - desmontar el bucle que quita el ruido, con la forma de todo lo que pasa por él,
 # - escribir tú el bucle y obtener exactamente la imagen que dibuja el pipeline.
-#
-# **45 minutos · cualquier equipo, mejor con GPU · sin cuenta · nada que descargar con el modelo de
-# bolsillo**
 
 # %% part="setup"
 import random
@@ -35,7 +35,8 @@ import torch
 from PIL import Image
 
 import sdlesson
-from sdlesson import exercises, figures
+from sdlesson import figures
+from sdlesson.attention import word_maps
 from sdlesson.diffusion import (
     add_noise,
     ddim_step,
@@ -45,11 +46,11 @@ from sdlesson.diffusion import (
     guide,
     predict_original_sample,
 )
+from sdlesson.exercises import lesson_02 as checks
 from sdlesson.images import image_grid, picture_difference, same_picture, to_images, to_pixels
 from sdlesson.language import say
 from sdlesson.metrics import pocket_probe, share
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.world import Scene, sample_scene
+from sdlesson.pocket import rendering, world
 from sdlesson.prompts import cut_words
 
 seed = 0
@@ -85,16 +86,10 @@ for model in (pipe, pocket):
 # perder, poco a poco?
 
 # %%
-scene = Scene("single", ("robot",), "beach", "plain", seed=1)
-picture = render(scene)
+scene = world.Scene("single", ("robot",), "beach", "plain", seed=1)
+picture = rendering.render(scene)
 
-
-def errors(images):
-    """How far each image is from the picture, from 0 up."""
-    return [picture_difference(picture, image).mean_error for image in images]
-
-
-picture.resize((256, 256), Image.Resampling.LANCZOS)
+figures.enlarged(picture)
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 1 · Invent a corruption
@@ -116,20 +111,14 @@ picture.resize((256, 256), Image.Resampling.LANCZOS)
 # %% part="stub"
 def spoil(image, amount):
     """Return a spoiled copy: untouched at amount 0, worse at 0.5, worst at 1."""
+    # es: Devuelve una copia estropeada: intacta con amount 0, peor con 0.5, lo peor con 1.
     ...
 
 
 spoil(picture, 0.5)
 
 # %% part="check"
-exercises.check(
-    lambda: [spoil(picture, amount) for amount in (0, 0.5, 1)],
-    lambda images: errors(images)[0] == 0 < errors(images)[1] < errors(images)[2],
-    hint=say(
-        "errors([...]) has to be 0 at amount 0, and to grow from 0.5 to 1.",
-        "errors([...]) tiene que ser 0 con amount=0 y crecer de 0.5 a 1.",
-    ),
-)
+checks.spoil(spoil, picture)
 
 
 # %% part="solution"
@@ -171,14 +160,14 @@ def spoil(image, amount):
 # se llega a cualquier nivel de un solo salto y, al final, todas las imágenes son iguales, así que
 # sabemos desde dónde volver.
 
-# %% [markdown] lang="en"
+# %% [markdown] lang="en" short=true
 # ## The forward process
 #
 # At timestep $t$, from 0 to 999, a picture keeps $\sqrt{\bar\alpha_t}$ of itself and gets
 # $\sqrt{1-\bar\alpha_t}$ of noise. The scheduler has the table of all $\bar\alpha_t$. Which way do
 # you expect it to go?
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ## El proceso de ida
 #
 # En el instante $t$, de 0 a 999, la imagen conserva $\sqrt{\bar\alpha_t}$ de sí misma y recibe
@@ -217,18 +206,13 @@ pixel_noise = torch.randn(pixels.shape, generator=torch.Generator("cpu").manual_
 # %% part="stub"
 def jump(clean, noise, t):
     """Return sqrt(alpha_bar) of the clean pixels plus sqrt(1 - alpha_bar) of the noise."""
+    # es: Devuelve sqrt(alpha_bar) de los píxeles limpios más sqrt(1 - alpha_bar) del ruido.
     ...  # alpha_bar is alphas_cumprod[t]
+    # es: alpha_bar es alphas_cumprod[t]
 
 
 # %% part="check"
-exercises.check(
-    lambda: [jump(pixels, pixel_noise, t) for t in (0, 500, 999)],
-    [pocket.scheduler.add_noise(pixels, pixel_noise, torch.tensor([t])) for t in (0, 500, 999)],
-    hint=say(
-        "Both shares are square roots: alpha_bar.sqrt() and (1 - alpha_bar).sqrt().",
-        "Las dos proporciones son raíces: alpha_bar.sqrt() y (1 - alpha_bar).sqrt().",
-    ),
-)
+checks.jump(jump, pixels, pixel_noise, alphas_cumprod)
 
 
 # %% part="solution"
@@ -294,13 +278,13 @@ figures.curves(
 
 # %% [markdown] lang="en"
 # Where the lines cross, there is as much noise as picture, and yet you still see the robot. The
-# ratio of the two, squared, is the *signal-to-noise ratio*, $\bar\alpha_t/(1-\bar\alpha_t)$. Up to
-# which timestep is it above 1?
+# ratio of the two, squared, is the *signal-to-noise ratio*, $\bar\alpha_t/(1-\bar\alpha_t)$. At how
+# many of the 1000 timesteps is it above 1?
 
 # %% [markdown] lang="es"
 # Donde las líneas se cruzan hay tanto ruido como imagen y, aun así, el robot se ve. El cociente de
-# ambas, al cuadrado, es la *relación señal-ruido*, $\bar\alpha_t/(1-\bar\alpha_t)$. ¿Hasta qué
-# instante es mayor que 1?
+# ambas, al cuadrado, es la *relación señal-ruido*, $\bar\alpha_t/(1-\bar\alpha_t)$. ¿En cuántos de
+# los 1000 instantes es mayor que 1?
 
 # %% tags=["nbval-check-output"]
 signal_to_noise = alphas_cumprod / (1 - alphas_cumprod)
@@ -339,8 +323,8 @@ print(tuple(pixels.shape), "→", tuple(latents.shape), pixels.numel() // latent
 
 # %%
 chance = random.Random(seed)
-world = (sample_scene(chance) for _ in range(200))
-plain_scenes = [s for s in world if s.kind == "single" and s.style == "plain"]
+sampled = (world.sample_scene(chance) for _ in range(200))
+plain_scenes = [s for s in sampled if s.kind == "single" and s.style == "plain"]
 scenes = [scene, *plain_scenes[:23]]
 
 
@@ -350,7 +334,7 @@ def recognised(images):
     return share(reading.top(1) == frozenset(s.subjects) for reading, s in readings)
 
 
-clean_images = [render(s) for s in scenes]
+clean_images = [rendering.render(s) for s in scenes]
 recognised(clean_images)
 
 # %% [markdown] lang="en"
@@ -393,49 +377,154 @@ figures.curves(
 )
 
 # %% [markdown] lang="en"
-# The bands are 95% intervals for 24 scenes. Noise in latents, shown decoded below, wins
-# sooner: each number there stands for a patch of 8 x 8 pixels. At the far end the probe only
-# guesses.
+# The bands are 95% intervals for 24 scenes. Neither goes clearly sooner: up to $t=150$ nearly all
+# is recognised, from 600 on little is left, and in between the two lines run together. The pictures
+# below are the latents, decoded: there noise looks like torn paper, not like grains.
 
 # %% [markdown] lang="es"
-# Las bandas son intervalos del 95% con 24 escenas. El ruido en los latentes, que abajo ves
-# decodificado, gana antes: cada número representa allí un parche de 8 x 8 píxeles. Al final, la
-# sonda solo adivina.
+# Las bandas son intervalos del 95% con 24 escenas. Ninguna se pierde claramente antes: hasta
+# $t=150$ se reconoce casi todo, desde 600 queda poco, y en medio las dos líneas van juntas. Las
+# imágenes de abajo son los latentes decodificados: allí el ruido parece papel rasgado, no granos.
 
+# %% part="claim"
+for shares in (in_pixels, in_latents):
+    assert min(shares[0].value, shares[1].value) > 0.8, "up to t=150 nearly all is recognised"
+    assert max(shares[4].value, shares[5].value) < 0.5, "from t=600 on little is left"
+between = [(shares[2].value + shares[3].value) / 2 for shares in (in_pixels, in_latents)]
+assert abs(between[0] - between[1]) < 0.25, "neither goes clearly sooner"
 
-# %% tags=["nbval-check-output"]
-def in_the_middle(shares):
-    """The mean at t=300 and t=450."""
-    return (shares[2].value + shares[3].value) / 2
+# %% [markdown] lang="en" part="discuss"
+# Noise in latents is one number for each 8 x 8 pixels and channel. Why does it look so different
+# from noise in pixels, although both are drawn in the same way?
+#
+# ---
+#
+# The VAE's decoder only knows how to make pictures: it turns any latents into edges and patches of
+# colour that could stand in one. So decoded noise has the grain of its world, and a size of 8
+# pixels and more.
 
+# %% [markdown] lang="es" part="discuss"
+# El ruido en los latentes es un número por canal y bloque de 8 × 8 píxeles. ¿Por qué se ve tan
+# distinto del ruido en los píxeles, si los dos se sacan igual?
+#
+# ---
+#
+# El decodificador del VAE solo sabe hacer imágenes: convierte cualquier latente en bordes y manchas
+# de color que podrían estar en una. Por eso el ruido decodificado tiene el grano de su mundo y un
+# tamaño de 8 píxeles o más.
 
-print("t=0:", in_pixels[0].value > 0.8, in_latents[0].value > 0.8)
-print("t=900:", in_pixels[-1].value < 0.4, in_latents[-1].value < 0.4)
-print(in_the_middle(in_latents) < in_the_middle(in_pixels) - 0.1)
+# %% [markdown] lang="en" short=true
+# ## Guess the noise
+#
+# This is all of training: take a clean picture, add noise that *you* drew, ask the network what the
+# noise was, and correct it by how far off it is. Here the trained U-Net is asked once, at $t=400$:
+
+# %% [markdown] lang="es" short=true
+# ## Adivina el ruido
+#
+# Entrenar es solo esto: tomar una imagen limpia, añadirle un ruido que sacas *tú*, preguntarle a la
+# red cuál era y corregirla según cuánto se equivoque. Aquí se le pregunta una vez a la U-Net ya
+# entrenada, en $t=400$:
+
+# %%
+t = 400
+first, its_noise, no_text = clean_latents[:1], noise_for_latents[:1], embed(pocket, [""])
+noisy_first = add_noise(first, its_noise, torch.tensor([t]), alphas_cumprod)
+guess = pocket.unet(noisy_first, t, encoder_hidden_states=no_text).sample
+parts = sdlesson.decode(pocket, torch.cat([first, its_noise, noisy_first, guess, its_noise]))
+signs = ["+", "=", "U-Net\n→", "≈"]
+labels = [say("clean", "limpia"), say("noise", "ruido"), say("noisy", "con ruido")]
+figures.equation(parts, signs, [*labels, say("guess", "adivinado"), say("noise", "ruido")])
+
+# %% part="claim"
+off, silent = ((guess - its_noise) ** 2).mean(), (its_noise**2).mean()
+assert off < 0.6 * silent, "the U-Net's guess is far nearer to the noise than no guess at all"
 
 # %% [markdown] lang="en"
-# ## The way back
-#
-# Now from noise to a picture. This is the map of the loop, and we will visit every stop:
-#
-# ```text
-#  words ──▶ tokens ──▶ embeddings ─────┐
-#                                       ▼
-#  seed ───▶ noise ──▶ ┌─▶ scale ──▶ U-Net ──▶ guidance ──▶ step ─┐──▶ decode ──▶ picture
-#                      └──────────── once a timestep ◀────────────┘
-# ```
+# How does a network get there? A new U-Net, with weights drawn at random, and one batch of four
+# noisy scenes. Forty times: guess, measure the *loss* (the mean of the squared errors), nudge every
+# weight a little so that it sinks. Below are its views of the robot without the guessed noise.
 
 # %% [markdown] lang="es"
+# ¿Cómo llega ahí una red? Una U-Net nueva, con pesos al azar, y un lote de cuatro escenas con
+# ruido. Cuarenta veces: adivinar, medir la *pérdida* (la media de los errores al cuadrado) y mover
+# un poco cada peso para que baje. Abajo, lo que ve del robot sin el ruido adivinado.
+
+# %%
+torch.manual_seed(seed)  # the first weights are drawn at random
+# es: los primeros pesos se sacan al azar
+novice = type(pocket.unet).from_config(pocket.unet.config).to(pocket.device)
+optimiser = torch.optim.AdamW(novice.parameters(), lr=1e-3)
+batch, its_noise, no_texts = clean_latents[:4], noise_for_latents[:4], embed(pocket, [""] * 4)
+noisy_batch = add_noise(batch, its_noise, torch.full((4,), t), alphas_cumprod)
+losses, views = [], []
+for step in range(41):
+    guess = novice(noisy_batch, t, encoder_hidden_states=no_texts).sample
+    loss = ((guess - its_noise) ** 2).mean()
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    losses.append(loss.item())
+    view = predict_original_sample(noisy_batch[:1], guess[:1].detach(), alphas_cumprod[t])
+    views.append(sdlesson.decode(pocket, view)[0] if step % 10 == 0 else None)
+
+# %%
+figures.curves(
+    range(41),
+    {say("loss", "pérdida"): losses},
+    x_label=say("corrections", "correcciones"),
+    y_label=say("how far the guess is from the noise", "cuánto se aparta del ruido"),
+    title=say("One batch, learned before your eyes", "Un lote, aprendido ante tus ojos"),
+    pictures=views,
+)
+
+# %% part="claim"
+assert losses[-1] < losses[0] / 2, "forty corrections at least halve the loss"
+
+# %% [markdown] lang="en"
+# This one has learned four pictures by heart. The pocket model did the same with millions of
+# scenes, each with other noise, another timestep and its caption: too many to learn by heart, so it
+# had to learn what scenes look like.
+
+# %% [markdown] lang="es"
+# Esta se ha aprendido cuatro imágenes de memoria. El modelo de bolsillo hizo lo mismo con millones
+# de escenas, cada una con otro ruido, otro instante y su texto: demasiadas para la memoria, así que
+# tuvo que aprender cómo son las escenas.
+
+# %% [markdown] lang="en" part="discuss"
+# The network is never told what is *in* a picture, only how far its guess of the noise was off. How
+# can it learn to draw from that?
+#
+# ---
+#
+# To tell noise from picture, one must know what pictures are like: an edge that goes on behind the
+# noise, a robot's second eye. All it learns about scenes it learns because it helps that guess; the
+# caption helps too, so it learns to read it.
+
+# %% [markdown] lang="es" part="discuss"
+# A la red nunca se le dice qué *hay* en la imagen, solo cuánto se equivocó con el ruido. ¿Cómo
+# puede aprender a dibujar con eso?
+#
+# ---
+#
+# Para separar el ruido de la imagen hay que saber cómo son las imágenes: un borde que sigue por
+# detrás, el segundo ojo de un robot. Lo que aprende sobre las escenas lo aprende porque ayuda a
+# adivinar; el texto también ayuda, así que aprende a leerlo.
+
+# %% [markdown] lang="en" short=true
+# ## The way back
+#
+# Now from noise to a picture. This is the map of the loop, and we will visit every stop. Blue was
+# learned, orange is a rule that somebody wrote, grey is what is handed on:
+
+# %% [markdown] lang="es" short=true
 # ## El camino de vuelta
 #
-# Ahora, del ruido a la imagen. Este es el mapa del bucle, y vamos a visitar todas sus paradas:
-#
-# ```text
-#  palabras ▶ tokens ──▶ embeddings ────┐
-#                                       ▼
-#  semilla ─▶ ruido ──▶ ┌─▶ escalar ─▶ U-Net ──▶ guía ──▶ paso ─┐──▶ decodificar ──▶ imagen
-#                       └───────── una vez por instante ◀───────┘
-# ```
+# Ahora, del ruido a la imagen. Este es el mapa del bucle, y vamos a visitar todas sus paradas. Lo
+# azul se aprendió, lo naranja es una regla que alguien escribió y lo gris es lo que se va pasando:
+
+# %%
+figures.pipeline_diagram()
 
 # %% [markdown] lang="en"
 # ### Tokens
@@ -458,7 +547,7 @@ print(in_the_middle(in_latents) < in_the_middle(in_pixels) - 0.1)
 # ¿cuántos números recibirá el modelo?
 
 # %%
-prompt = "a robot on the beach"
+prompt = say("a robot on the beach", "un robot en la playa")
 encoding = pipe.tokenizer(prompt, padding="max_length", truncation=True, return_tensors="pt")
 tokens = encoding.input_ids  # (1, tokens)
 
@@ -474,7 +563,9 @@ print(pipe.tokenizer.convert_ids_to_tokens(tokens[0].tolist())[:12], "...")
 # pasa con un texto más largo que la ventana?
 
 # %%
-long_prompt = prompt + ", in the style of Monet, at night" * 9
+long_prompt = (
+    prompt + say(", in the style of Monet, at night", ", al estilo de Monet, de noche") * 9
+)
 print(cut_words(pipe.tokenizer, long_prompt))
 
 # %% [markdown] lang="en"
@@ -507,7 +598,9 @@ empty_embeddings = embed(pipe, [""])  # the same two lines, for an empty text
 embeddings = torch.cat([empty_embeddings, text_embeddings])  # (2, tokens, channels)
 
 print(tuple(text_embeddings.shape), tuple(embeddings.shape))
-print(torch.equal(text_embeddings, embed(pipe, [prompt])))
+
+# %% part="claim"
+assert torch.equal(text_embeddings, embed(pipe, [prompt])), "embed does the two lines above"
 
 # %% [markdown] lang="en"
 # ### Noise
@@ -536,7 +629,7 @@ generator = torch.Generator("cpu").manual_seed(seed)
 noise = torch.randn(shape, generator=generator, dtype=pipe.unet.dtype).to(pipe.device)
 
 print(tuple(noise.shape))
-sdlesson.decode(pipe, noise)[0]
+figures.enlarged(sdlesson.decode(pipe, noise)[0])
 
 # %% [markdown] lang="en"
 # ### Timesteps
@@ -564,8 +657,8 @@ print(scheduler.timesteps.tolist())
 # tokens · embeddings · noise · [ ▶ SCALE · U-Net · guidance · step ] · decode
 # ```
 #
-# Schedulers keep latents each in their own way; the U-Net knows one. Print the spread before and
-# after `scale_model_input`.
+# Each scheduler keeps latents in its own way; the U-Net knows only one. Compare how widely the
+# numbers spread before and after `scale_model_input`.
 
 # %% [markdown] lang="es"
 # Hacia abajo, del ruido máximo al mínimo, a intervalos iguales.
@@ -595,25 +688,63 @@ for name in ("DDIMScheduler", "EulerDiscreteScheduler"):
 # DDIM guarda lo mismo que la U-Net vio al entrenar, así que nada cambia. Euler guarda números mucho
 # mayores y, sin esta línea, la U-Net recibiría algo que nunca ha visto.
 
-# %% [markdown] lang="en"
+# %% [markdown] lang="en" short=true
 # ### U-Net
 #
 # ```text
 # tokens · embeddings · noise · [ scale · ▶ U-NET · guidance · step ] · decode
 # ```
 #
-# It is shown latents, a timestep and embeddings, and names the noise: once without words, once
-# with them, both in one call. What shape must its answer have?
+# It is shown latents, a timestep and embeddings, and says what is noise. Down the left of the U the
+# picture gets smaller and each place knows more; up the right it regains its size, with the details
+# copied across.
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ### U-Net
 #
 # ```text
 # tokens · embeddings · ruido · [ escalar · ▶ U-NET · guía · paso ] · decodificar
 # ```
 #
-# Se le enseñan latentes, un instante y unos embeddings, y dice cuál es el ruido: una vez sin
-# palabras y otra con ellas, en una sola llamada. ¿Qué forma tendrá su respuesta?
+# Recibe latentes, un instante y unos embeddings, y dice qué es ruido. Al bajar por la izquierda de
+# la U, la imagen encoge y cada lugar sabe más; al subir por la derecha recupera su tamaño, con los
+# detalles copiados.
+
+# %%
+figures.unet_diagram(pipe)
+
+# %% [markdown] lang="en"
+# How do words get in? By *cross-attention*: each place of the picture shares out its attention
+# among the words. We can watch. Where will it look for *pizza*?
+
+# %% [markdown] lang="es"
+# ¿Por dónde entran las palabras? Por la *atención cruzada*: cada lugar de la imagen reparte su
+# atención entre las palabras. Se puede mirar. ¿Dónde buscará *pizza*?
+
+# %%
+together = say("a robot beside a pizza on the beach", "un robot junto a una pizza en la playa")
+looked_at = word_maps(pocket, together, seed=seed)
+chosen = [say("robot", "robot"), say("pizza", "pizza"), say("beach", "playa")]
+figures.heat_maps(looked_at.picture, {word: looked_at.maps[word] for word in chosen})
+
+# %% part="claim"
+robot, pizza = (looked_at.maps[word] for word in ("robot", "pizza"))
+places = [divmod(int(part.argmax()), part.shape[1]) for part in (robot, pizza)]
+assert abs(places[0][1] - places[1][1]) >= 3, "each word is looked at in a place of its own"
+
+# %% [markdown] lang="en"
+# Bright is where a word is looked at most, averaged over all layers and steps. Nobody told the
+# network which word belongs where: it found out, because it helps to guess the noise.
+#
+# Now one call of it, with two texts at once: without words, and with them. What shape must its
+# answer have?
+
+# %% [markdown] lang="es"
+# Brilla donde más se mira cada palabra, en promedio de todas las capas y pasos. Nadie le dijo a la
+# red qué palabra va en cada sitio: lo descubrió, porque ayuda a adivinar el ruido.
+#
+# Ahora, una sola llamada con dos textos a la vez: sin palabras y con ellas. ¿Qué forma tendrá su
+# respuesta?
 
 # %%
 t = scheduler.timesteps[0]
@@ -625,13 +756,13 @@ noise_pred_uncond, noise_pred_text = noise_preds.chunk(2)
 print(tuple(twice.shape), "→", tuple(noise_preds.shape))
 
 # %% [markdown] lang="en"
-# If that were all of the noise, the formula of the jump, solved for the clean latents, would give
-# the picture. The course calls it `predict_original_sample`. What does the U-Net imagine in pure
+# Take all of that noise away at once, and the formula of the jump, solved for the clean latents,
+# gives a picture. The course calls it `predict_original_sample`. What does the U-Net make of pure
 # noise?
 
 # %% [markdown] lang="es"
-# Si ese fuera todo el ruido, la fórmula del salto, despejando los latentes limpios, daría ya la
-# imagen. En el curso se llama `predict_original_sample`. ¿Qué se imagina la U-Net en puro ruido?
+# Quita de golpe todo ese ruido y la fórmula del salto, despejando los latentes limpios, da una
+# imagen. En el curso se llama `predict_original_sample`. ¿Qué imagina la U-Net en puro ruido?
 
 # %%
 alpha_bar = scheduler.alphas_cumprod[t.item()]
@@ -645,15 +776,14 @@ figures.strip(guesses, [say("without words", "sin palabras"), say("with words", 
 # Blurs: the mean of all that could still come out. So one call is not enough, and the loop goes
 # in steps.
 #
-# And from real scenes with noise: without a single word, does the U-Net see more in them than the
-# probe does?
+# Now real scenes with noise. The U-Net, without a single word, takes one look at each. Will the
+# probe recognise more in its guess than in what it was shown?
 
 # %% [markdown] lang="es"
-# Borrones: la media de todo lo que aún podría salir. Por eso no basta con una llamada y el bucle
-# avanza por pasos.
+# Borrones: la media de todo lo que aún podría salir. No basta una llamada: el bucle va por pasos.
 #
-# ¿Y con escenas reales llenas de ruido? Sin una sola palabra, ¿verá en ellas la U-Net más que la
-# sonda?
+# Ahora, escenas reales con ruido. La U-Net, sin una sola palabra, le echa un vistazo a cada una.
+# ¿Reconocerá la sonda más en lo que imagina que en lo que se le enseñó?
 
 # %%
 no_words = embed(pocket, [""] * len(scenes))
@@ -680,36 +810,41 @@ figures.curves(
     percent=True,
 )
 
-# %% tags=["nbval-check-output"]
-print(in_the_middle(guessed) > in_the_middle(in_latents) + 0.1)
-
 # %% [markdown] lang="en"
-# It does: with one look it brings back scenes that the probe had lost. Where too much is gone, it
+# It does, where much is lost but not all: at $t=450$ and 600 one look brings back scenes that the
+# probe no longer recognised. Before, nothing was missing; at 900 too much is gone, and the U-Net
 # imagines something else.
 
 # %% [markdown] lang="es"
-# Sí: con un solo vistazo recupera escenas que la sonda ya había perdido. Donde falta demasiado,
-# se imagina otra cosa.
+# Sí, donde se ha perdido mucho pero no todo: en $t=450$ y 600, un vistazo recupera escenas que la
+# sonda ya no reconocía. Antes no faltaba nada; en 900 falta demasiado y la U-Net imagina otra cosa.
 
-# %% [markdown] lang="en"
+# %% part="claim"
+later = [(shares[3].value + shares[4].value) / 2 for shares in (guessed, in_latents)]
+assert later[0] > later[1] + 0.1, "at t=450 and 600 one look brings scenes back"
+assert guessed[-1].value < 0.5, "at t=900 it imagines something else"
+
+# %% [markdown] lang="en" short=true
 # ### Guidance
 #
 # ```text
 # tokens · embeddings · noise · [ scale · U-Net · ▶ GUIDANCE · step ] · decode
 # ```
 #
-# There are two predictions, without and with the words. Their difference points to what the words
-# ask for. Guidance goes in that direction, further than the text itself.
+# In training, one caption in ten or so was dropped, so the U-Net learned to guess without words
+# too. *Classifier-free guidance* uses both guesses: it goes from the one without words to the one
+# with them, and further.
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ### Guía
 #
 # ```text
 # tokens · embeddings · ruido · [ escalar · U-Net · ▶ GUÍA · paso ] · decodificar
 # ```
 #
-# Hay dos predicciones, sin palabras y con ellas. Su diferencia apunta a lo que piden las palabras.
-# La guía avanza en esa dirección, más allá que el propio texto.
+# Al entrenar se quitó más o menos uno de cada diez textos, así que la U-Net aprendió a adivinar
+# también sin palabras. La *guía sin clasificador* usa las dos respuestas: va de la que no tiene
+# palabras a la que las tiene, y más allá de lo que pide el texto.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 3 · Guidance in two lines
@@ -726,18 +861,13 @@ print(in_the_middle(guessed) > in_the_middle(in_latents) + 0.1)
 # %% part="stub"
 def my_guide(noise_pred_uncond, noise_pred_text, guidance_scale):
     """Return the guided prediction; a scale of 1 gives the one of the text."""
+    # es: Devuelve la predicción guiada; con escala 1 da la del texto.
     ...  # one line for the way from one prediction to the other, one to go it
+    # es: una línea para el camino de una predicción a la otra y otra para recorrerlo
 
 
 # %% part="check"
-exercises.check(
-    lambda: [my_guide(torch.tensor(1.0), torch.tensor(2.0), scale) for scale in (0, 1, 7.5)],
-    [1.0, 2.0, 8.5],
-    hint=say(
-        "The way is the prediction with words minus the one without.",
-        "El camino es la predicción con palabras menos la predicción sin ellas.",
-    ),
-)
+checks.my_guide(my_guide)
 
 
 # %% part="solution"
@@ -773,6 +903,44 @@ def my_guide(noise_pred_uncond, noise_pred_text, guidance_scale):
 # **Lo que deberías haber notado.** Con 1, el texto vacío desaparece; por encima de 1, el resultado
 # queda más allá de las dos predicciones. Un *prompt negativo* no es más que otro texto en el lugar
 # del vacío.
+
+# %% [markdown] lang="en"
+# In pictures. We stop a drawing after 8 of its 25 steps, ask for both guesses, and go different
+# lengths. How will the guessed picture change from scale 0 to 15?
+
+# %% [markdown] lang="es"
+# En imágenes. Paramos un dibujo tras 8 de sus 25 pasos, pedimos las dos respuestas y recorremos
+# distintas distancias. ¿Cómo cambiará la imagen imaginada de la escala 0 a la 15?
+
+# %%
+generator = torch.Generator("cpu").manual_seed(seed)
+started = list(sdlesson.denoise(pipe, prompt, num_inference_steps=25, generator=generator))
+halfway, t = started[7].latents, scheduler.timesteps[8]
+both = pipe.unet(torch.cat([halfway, halfway]), t, encoder_hidden_states=embeddings).sample
+without_words, with_words = both.chunk(2)
+scales, alpha_bar = (0, 1, 5, 15), scheduler.alphas_cumprod[t.item()]
+guesses = [
+    predict_original_sample(halfway, guide(without_words, with_words, scale), alpha_bar)
+    for scale in scales
+]
+figures.strip(sdlesson.decode(pipe, torch.cat(guesses)), [f"{scale}" for scale in scales])
+
+# %%
+figures.guidance_arrow(without_words, with_words, scales)
+
+# %% part="claim"
+apart, size = (with_words - without_words).norm(), without_words.norm()
+assert apart < 0.7 * size, "the words change only a part of the guess"
+
+# %% [markdown] lang="en"
+# The blue arrow is the noise found without words; the words change it a little, sideways. Guidance
+# goes on in that little direction. Far out, at 15, it is no longer a guess of any noise that there
+# is: colours burn.
+
+# %% [markdown] lang="es"
+# La flecha azul es el ruido hallado sin palabras; las palabras lo cambian un poco, hacia un lado.
+# La guía sigue en esa dirección. Muy lejos, en 15, ya no adivina ningún ruido que exista: los
+# colores se queman.
 
 # %% [markdown] lang="en"
 # ### Step
@@ -821,20 +989,14 @@ print(t, "→", next_t, tuple(latents.shape))
 # %% part="stub"
 def my_step(latents, noise_pred, t, next_t):
     """Go from timestep t down to next_t, which has less noise."""
+    # es: Baja del instante t a next_t, que tiene menos ruido.
     ...  # clean, at alphas_cumprod[t]; then the latents, at alphas_cumprod[next_t]
+    # es: clean, con alphas_cumprod[t]; luego los latentes, con alphas_cumprod[next_t]
 
 
 # %% part="check"
-exercises.check(
-    lambda: [
-        my_step(noise.float(), noise_pred.float(), start, end)
-        for start, end in [(t, next_t), (481, 441)]
-    ],
-    [scheduler.step(noise_pred.float(), start, noise.float()).prev_sample for start in (t, 481)],
-    hint=say(
-        "First clean, with alpha_bar; then noise it again, with alpha_bar_next.",
-        "Primero clean, con alpha_bar; luego vuelve a poner ruido, con alpha_bar_next.",
-    ),
+checks.my_step(
+    my_step, noise.float(), noise_pred.float(), alphas_cumprod, pairs=[(t, next_t), (481, 441)]
 )
 
 
@@ -893,16 +1055,19 @@ def my_step(latents, noise_pred, t, next_t):
 # ¿De verdad el planificador de diffusers no es más que esa fórmula? Aquí van los dos en los 25
 # instantes, con la función `ddim_step` del curso.
 
-# %% tags=["nbval-check-output"]
+# %%
 bars = [alphas_cumprod[t] for t in scheduler.timesteps.tolist()] + [scheduler.final_alpha_cumprod]
 gaps = []
 for index, t in enumerate(scheduler.timesteps.tolist()):
     theirs = scheduler.step(noise_pred.float(), t, noise.float()).prev_sample
     ours = ddim_step(noise.float(), noise_pred.float(), bars[index], bars[index + 1])
     gaps.append((ours - theirs).abs().max().item())
-print(len(gaps), max(gaps) < 1e-4)
+print(f"{len(gaps)}: {max(gaps):.7f}")
 
-# %% [markdown] lang="en"
+# %% part="claim"
+assert max(gaps) < 1e-4, "the formula is all there is to diffusers' DDIM"
+
+# %% [markdown] lang="en" short=true
 # ## The whole loop
 #
 # ```text
@@ -912,7 +1077,7 @@ print(len(gaps), max(gaps) < 1e-4)
 # You know every line of this cell. At the end the VAE turns latents into pixels; since they were
 # scaled for the U-Net, the scale goes first.
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ## El bucle entero
 #
 # ```text
@@ -953,11 +1118,10 @@ print(mine.size)
 # %%
 def compare(name, ours, theirs):
     """Say exact, the same within the course's tolerance, or different, and by how much."""
+    # es: Dice si es exacta, la misma con la tolerancia del curso, o distinta, y cuánto.
     error = picture_difference(ours, theirs).mean_error
-    same = (
-        say("the same", "la misma") if same_picture(ours, theirs) else say("different", "distinta")
-    )
-    verdict = same if error else say("exact", "exacta")
+    names = {True: say("the same", "la misma"), False: say("different", "distinta")}
+    verdict = names[same_picture(ours, theirs)] if error else say("exact", "exacta")
     print(f"{name:30} {verdict:10} {255 * error:7.3f}/255")
 
 
@@ -970,10 +1134,10 @@ def pipelines_picture(num_inference_steps):
 
 theirs = pipelines_picture(25)
 compare("DDIMScheduler", mine, theirs)
-image_grid([mine, theirs], columns=2, labels=["my_loop", "pipe"])
+figures.strip([mine, theirs], ["my_loop", "pipe"])
 
-# %% tags=["nbval-check-output"]
-print(same_picture(mine, theirs))
+# %% part="claim"
+assert same_picture(mine, theirs), "your loop draws what the pipeline draws"
 
 # %% [markdown] lang="en"
 # That is Stable Diffusion, in a dozen lines of yours. Let us try them with another scheduler,
@@ -989,7 +1153,10 @@ eulers = pipelines_picture(6)
 spoiled = my_loop(fresh_scheduler(pipe), 6)
 
 compare("EulerDiscreteScheduler", spoiled, eulers)
-image_grid([spoiled, eulers], columns=2, labels=["my_loop", "pipe"])
+figures.strip([spoiled, eulers], ["my_loop", "pipe"])
+
+# %% part="claim"
+assert not same_picture(spoiled, eulers), "with Euler the loop of DDIM is wrong"
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 5 · Mend the loop
@@ -1007,20 +1174,16 @@ image_grid([spoiled, eulers], columns=2, labels=["my_loop", "pipe"])
 # %% part="stub"
 def any_loop(scheduler, num_inference_steps):
     """Draw the prompt from the noise, with guidance 7.5, with any scheduler."""
+    # es: Dibuja el prompt a partir del ruido, con guía 7.5 y cualquier planificador.
     ...  # copy my_loop, and add the two lines
+    # es: copia my_loop y añade las dos líneas
 
 
 # %% part="check"
-exercises.check(
-    lambda: [
-        any_loop(fresh_scheduler(pipe, "DDIMScheduler"), 25),
-        any_loop(fresh_scheduler(pipe), 6),
-    ],
-    [theirs, eulers],
-    hint=say(
-        "The noise times init_noise_sigma before the loop, scale_model_input in it.",
-        "El ruido por init_noise_sigma antes del bucle y scale_model_input dentro.",
-    ),
+checks.any_loop(
+    any_loop,
+    {"DDIM": (fresh_scheduler(pipe, "DDIMScheduler"), 25), "Euler": (fresh_scheduler(pipe), 6)},
+    pictures=[theirs, eulers],
 )
 
 
@@ -1138,8 +1301,25 @@ for name in ("DDIM", "PNDM", "EulerDiscrete", "DPMSolverMultistep"):
     compare(name, ours, theirs)
     same[name] = same_picture(ours, theirs)
 
-# %% tags=["nbval-check-output"]
-print(same)
+# %% part="claim"
+assert all(same.values()), "denoise draws what the pipeline draws, with each scheduler"
+assert len(same) == 4, "there are four"
+
+# %% [markdown] lang="en" part="discuss"
+# Your loop and the pipeline agree to the last digit. What does that prove, and what does it not?
+#
+# ---
+#
+# That you understood every step the pipeline takes. It does not prove that the picture is good:
+# both would draw the same nonsense with bad weights.
+
+# %% [markdown] lang="es" part="discuss"
+# Tu bucle y el pipeline coinciden hasta la última cifra. ¿Qué demuestra eso y qué no?
+#
+# ---
+#
+# Que has entendido cada paso del pipeline. No demuestra que la imagen sea buena: con pesos malos,
+# los dos dibujarían el mismo disparate.
 
 # %% [markdown] lang="en"
 # The same pictures, from four different ways of taking a step.
@@ -1164,8 +1344,8 @@ steps = list(sdlesson.denoise(pipe, prompt, num_inference_steps=25, generator=ge
 pictures = [
     sdlesson.decode(pipe, torch.cat([step.latents, step.pred_original_sample])) for step in steps
 ]
-pairs = [image_grid(both, columns=1) for both in pictures[::8]]
-figures.strip(pairs, [f"t={step.timestep}" for step in steps[::8]])
+columns = [image_grid(both, columns=1) for both in pictures[::8]]
+figures.strip(columns, [f"t={step.timestep}" for step in steps[::8]])
 
 # %% [markdown] lang="en"
 # Above the latents, below the guess. The guess begins as a blur with the colours of the scene;
@@ -1182,21 +1362,22 @@ figures.animation([image_grid(both, columns=2) for both in pictures[::2]], milli
 # ## Summary
 #
 # - The forward process mixes a picture with noise; any timestep is one jump away.
+# - Training is guessing that noise, and being corrected.
 # - Tokens become embeddings; a seed becomes noise; both go into the loop.
 # - The loop: scale, U-Net, guidance, step. Two lines of arithmetic each, and one network.
 # - The VAE undoes the scale and turns latents into pixels.
 # - Your loop and the pipeline draw the same picture.
 #
-# Next: **03, Guidance and steps**, where we measure what the numbers of this loop decide.
+# Next: [lesson 03](lesson:03), where we measure what the numbers of this loop decide.
 
 # %% [markdown] lang="es"
 # ## Resumen
 #
 # - El proceso de ida mezcla una imagen con ruido; cualquier instante está a un solo salto.
+# - Entrenar es adivinar ese ruido y ser corregido.
 # - Los tokens se vuelven embeddings; la semilla se vuelve ruido; ambos entran en el bucle.
 # - El bucle: escalar, U-Net, guía, paso. Unas pocas líneas de aritmética y una sola red.
 # - El VAE deshace la escala y convierte los latentes en píxeles.
 # - Tu bucle y el pipeline dibujan la misma imagen.
 #
-# A continuación: **03, la guía y los pasos**, donde mediremos qué deciden los números de este
-# bucle.
+# A continuación, la [lección 03](lesson:03), donde mediremos qué deciden los números de este bucle.

@@ -6,29 +6,31 @@
 #       es: 06_dreambooth
 #     colab_lacks: ["bitsandbytes>=0.45,<1"]
 #     widgets: true
+#     minutes: 60
+#     after: ["02", "04"]
+#     knows: {en: "what a loss and an optimizer are", es: "qué son una pérdida y un optimizador"}
+#     needs:
+#       en: "any computer, with or without GPU · no account · 2.7 GB to download with a GPU,
+#        nothing without one"
+#       es: "cualquier equipo, con o sin GPU · sin cuenta · 2.7 GB de descarga con GPU, nada sin
+#        ella"
 # ---
 
 # %% [markdown] lang="en"
-# # DreamBooth: teach the model one thing
+# # DreamBooth: teach the model something new
 #
 # In this lesson you will
 # - teach the model a thing it never saw, from four photos, and draw it where it never was,
 # - measure what that costs: overfitting and language drift,
 # - mend it with prior preservation, and know what is not yours to train.
-#
-# **60 minutes · any computer, with or without GPU · no account · 2.7 GB to download with a GPU,
-# nothing without one**
 
 # %% [markdown] lang="es"
-# # DreamBooth: enséñale una cosa al modelo
+# # DreamBooth: enséñale algo nuevo al modelo
 #
 # En esta lección vas a
 # - enseñarle al modelo, con cuatro fotos, algo que nunca vio y dibujarlo donde nunca estuvo,
 # - medir lo que eso cuesta: sobreajuste y deriva del lenguaje,
-# - arreglarlo con la preservación del conocimiento previo y saber qué no te toca entrenar.
-#
-# **60 minutos · cualquier equipo, con o sin GPU · sin cuenta · 2,7 GB de descarga con GPU, nada sin
-# ella**
+# - remediarlo con la preservación del conocimiento previo y saber qué no debes entrenar.
 
 # %% part="setup"
 from copy import deepcopy
@@ -39,12 +41,13 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 import sdlesson
-from sdlesson import draw, exercises
 from sdlesson.diffusion import add_noise, decode, embed
+from sdlesson.exercises import lesson_06 as checks
 from sdlesson.experiments import sweep
-from sdlesson.figures import bars, curves, strip
-from sdlesson.finetuning import History, TrainingSettings, estimate_memory, train, training_loss
-from sdlesson.images import image_grid, same_picture, to_pixels
+from sdlesson.figures import bars, curves, grid, strip
+from sdlesson.figures.finetuning import dreambooth_batch
+from sdlesson.finetuning import History, TrainingSettings, estimate_memory, train
+from sdlesson.images import to_pixels
 from sdlesson.language import say
 from sdlesson.metrics import diversity, image_similarity, mean, measured, pocket_probe, share
 from sdlesson.pocket.arithmetic import SD15_UNET
@@ -56,14 +59,14 @@ from sdlesson.widgets import PhotoUpload, TrainingPanel
 
 seed = 0
 
-# %% [markdown] lang="en"
+# %% [markdown] lang="en" short=true
 # ## Four photos
 #
 # Our robot is called Plimo. The pocket model draws robots, but not this one: it was in no picture
 # of its training, and these four photos are all that we have. What would have to change in the
 # model?
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ## Cuatro fotos
 #
 # Nuestro robot se llama Plimo. El modelo de bolsillo dibuja robots, pero no este: no salía en
@@ -90,14 +93,15 @@ strip(photos)
 # %% [markdown] lang="en"
 # ## A word that means nothing
 #
-# Which word? Here are three, in front of the *class noun*, what kind of thing it is. Nothing is
-# trained yet. What will each row show?
+# Which word? Here are three, each in front of the *class noun*, which says what kind of thing it is
+# (*robot*). Nothing is trained yet. What will each row show?
 
 # %% [markdown] lang="es"
 # ## Una palabra que no significa nada
 #
 # ¿Qué palabra? Aquí van tres, delante del *nombre de la clase*, que dice qué clase de cosa es
-# (*robot*). Todavía no se ha entrenado nada. ¿Qué mostrará cada fila?
+# (*robot*). Los textos van en inglés porque así los escribe el entrenador, pensado también para SD
+# 1.5. Todavía no se ha entrenado nada. ¿Qué mostrará cada fila?
 
 # %%
 names = ["sushi", "starfish", SUBJECT_WORD]
@@ -105,13 +109,13 @@ named = sweep(pocket, [f"a {name} robot" for name in names], seed=range(2), guid
 named.grid(rows="prompt", columns="seed")
 
 # %% [markdown] lang="en"
-# The model knows *sushi*, so sushi gets in. *starfish* it never read, and yet there are fish. Only
-# the last row is plain robots. Why? A model reads pieces of words, *tokens*:
+# The model knows *sushi*, so sushi gets in. It never read *starfish*, and yet fish may swim in.
+# Only in the last row does the word change nothing. Why? A model reads pieces of words, *tokens*:
 
 # %% [markdown] lang="es"
 # El modelo conoce *sushi*, y el sushi se cuela. *starfish* (estrella de mar) no lo leyó nunca y,
-# aun así, salen peces. Solo la última fila son robots sin más. ¿Por qué? El modelo lee trozos de
-# palabras, *tokens*:
+# aun así, puede colarse algún pez. Solo en la última fila la palabra no cambia nada. ¿Por qué? El
+# modelo lee trozos de palabras, *tokens*:
 
 # %% tags=["nbval-check-output"]
 for name in names:
@@ -135,20 +139,12 @@ print([unknown.word for unknown in unknown_words("a starfish robot")])
 # %% part="stub"
 def rare_words(candidates):
     """The candidates of which every piece is unknown to the model."""
+    # es: Las candidatas cuyos trozos el modelo desconoce, todos.
     ...
 
 
 # %% part="check"
-exercises.check(
-    lambda: rare_words(
-        ["robot", SUBJECT_WORD, "starfish", "kvx", "sunflower", "bluecat", "olifant"]
-    ),
-    [SUBJECT_WORD, "kvx", "olifant"],
-    hint=say(
-        "Ask unknown_words about each piece, not about the whole word.",
-        "Pregúntale a unknown_words por cada trozo, no por la palabra entera.",
-    ),
-)
+checks.rare_words(rare_words, pocket.tokenizer.tokenize, SUBJECT_WORD)
 
 
 # %% part="solution"
@@ -184,9 +180,9 @@ def rare_words(candidates):
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** A good name brings no meaning that training would have to fight.
-# Plimo's will be *zwx*. For SD 1.5 nobody has the list of known words: draw with yours first. Even
-# *sks*, which many recipes use, is a rifle.
+# **What you should have noticed.** A good name brings no meaning of its own that training would
+# have to fight. Plimo's will be *zwx*. For SD 1.5 nobody has the list of known words: draw with
+# yours first. Even *sks*, which many recipes use, is a rifle.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Un buen nombre no trae un significado contra el que luchar. El
@@ -216,17 +212,20 @@ print(*texts, sep="\n")
 print(latents.shape, embeddings.shape)
 
 # %% [markdown] lang="en"
-# Because the VAE and the text encoder stay as they are; only the U-Net learns. Its lesson is the
-# one of its first training: hide the photo under noise, name the noise, be corrected.
+# Because the VAE and the text encoder stay as they are; only the U-Net learns. It learns as in its
+# first training ([lesson 02](lesson:02)): the photo is hidden under noise, the U-Net guesses the
+# noise, and is corrected.
 
 # %% [markdown] lang="es"
-# Porque el VAE y el codificador de texto se quedan como están; solo aprende la U-Net. Y aprende
-# como aprendió al principio: se tapa la foto con ruido, ella dice qué ruido es, se la corrige.
+# Porque el VAE y el codificador de texto se quedan como están; solo aprende la U-Net. Aprende como
+# en su primer entrenamiento ([lección 02](lesson:02)): se cubre la foto de ruido, la U-Net lo
+# adivina y se la corrige.
 
 
 # %%
 def errors_at(unet, timestep):
     """Return the squared error of the noise that the U-Net names, for each photo."""
+    # es: Devuelve el error cuadrático del ruido que dice la U-Net, para cada foto.
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed))
     timesteps = torch.full((len(latents),), timestep)
     noisy = add_noise(latents, noise, timesteps, pocket.scheduler.alphas_cumprod)
@@ -243,13 +242,14 @@ with torch.no_grad():
 strip(hidden, labels)
 
 # %% [markdown] lang="en"
-# Below each, the error of all four photos at that noise level. It is large where there is little
-# noise to find, and small where there is hardly anything else. One step of the optimizer, on a
-# copy:
+# Under each picture: its timestep, and the mean error of the four photos there. It is large where
+# there is little noise to find, and small where there is hardly anything else. Now one step of the
+# optimizer, on a copy:
 
 # %% [markdown] lang="es"
-# Debajo, el error de las cuatro fotos con ese nivel de ruido: grande donde hay poco ruido que
-# encontrar, pequeño donde casi no hay otra cosa. Ahora, un paso del optimizador, sobre una copia:
+# Debajo de cada imagen: su instante (*timestep*) y el error medio de las cuatro fotos en él. Es
+# grande donde hay poco ruido que encontrar y pequeño donde casi no hay otra cosa. Ahora, un paso
+# del optimizador, sobre una copia:
 
 # %%
 learner = deepcopy(pocket.unet).requires_grad_(True)
@@ -257,28 +257,50 @@ optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-4)
 
 loss = errors_at(learner, 300)[0].mean()
 loss.backward()  # which way would each weight lower the loss?
+# es: ¿hacia dónde bajaría la pérdida cada peso?
 optimizer.step()  # a small step that way, for all of them
+# es: un pasito hacia ahí, para todos
 after = errors_at(learner, 300)[0].mean()
 
-print(f"{sum(weights.numel() for weights in learner.parameters()):,}")
-print(f"{loss:.4f} → {after:.4f}")
+print(f"{sum(weights.numel() for weights in learner.parameters()):,}", say("weights", "pesos"))
+print(say("loss", "pérdida"), f"{loss:.4f} → {after:.4f}")
 
-# %% tags=["nbval-check-output"]
-print(bool(after < loss))
+# %% part="claim"
+assert bool(after < loss), "one step lowers the loss on its own batch"
 
 # %% [markdown] lang="en"
-# That was DreamBooth. What follows is this step some hundred times, each with other noise at
-# another level, drawn at random.
+# That is all DreamBooth does. What follows is this step a hundred times or more, each with fresh
+# noise at a random level.
 
 # %% [markdown] lang="es"
-# Eso era DreamBooth. Lo que sigue es este paso unos cientos de veces, cada uno con otro ruido y
-# otro nivel, elegidos al azar.
+# Eso es todo lo que hace DreamBooth. Lo que sigue es este paso cien veces o más, cada una con otro
+# ruido y otro nivel, elegidos al azar.
+
+# %% [markdown] lang="en" part="discuss"
+# Your photos all show the mug on the same table. What will the model learn as *zwx*, and how would
+# you notice?
+#
+# ---
+#
+# Mug and table together: nothing in the photos says which of the two the word means. Ask for the
+# mug elsewhere, on a beach, in a hand: if the table comes along, take photos in other places, and
+# name the places in the texts.
+
+# %% [markdown] lang="es" part="discuss"
+# En todas tus fotos la taza está sobre la misma mesa. ¿Qué aprenderá el modelo como *zwx* y cómo
+# lo notarías?
+#
+# ---
+#
+# La taza y la mesa juntas: nada en las fotos dice a cuál de las dos se refiere la palabra. Pide la
+# taza en otro sitio, en la playa, en una mano: si viene la mesa, haz fotos en otros lugares y
+# nombra los lugares en los textos.
 
 # %% [markdown] lang="en"
 # ## Will it fit?
 #
-# Training holds more than drawing: beside each weight its gradient, two averages that AdamW keeps,
-# and what the layers computed on the way. How much is that, for the pocket model?
+# Training needs more memory than drawing: beside each weight its gradient, two averages that AdamW
+# keeps, and what the layers computed on the way. How much is that for the pocket model?
 
 # %% [markdown] lang="es"
 # ## ¿Cabrá?
@@ -292,6 +314,7 @@ settings = TrainingSettings(
     word=SUBJECT_WORD,
     class_noun="robot",
     rank=None,  # train all of the U-Net; a number would make a LoRA, lesson 07
+    # es: entrena toda la U-Net; con un número sería una LoRA, lección 07
     prior="none",
     steps=120,
     sample_prompts=(f"{thing} on Mars",),
@@ -309,6 +332,7 @@ print(estimate_memory(pocket, settings, height=128, width=128))
 
 # %%
 with torch.device("meta"):  # shapes without numbers: nothing to download, no memory to fill
+    # es: formas sin números: nada que descargar ni memoria que llenar
     unet = UNet2DConditionModel.from_config(SD15_UNET).half()
 big = StableDiffusionPipeline(**pocket.components | {"unet": unet})
 
@@ -333,16 +357,16 @@ for name, tried in {
 # %% [markdown] lang="en"
 # ## Train, stop, go on
 #
-# First, pictures of before: Plimo and just any robot in eight places, always from the same noise.
-# Four of these places are in no photo. The course can draw Plimo there itself, so there is
-# something to compare with: here on Mars, in the forest, and in space.
+# First, pictures from before the training: Plimo and any robot in eight places, always from the
+# same noise. Four of these places are in no photo, but the course can paint Plimo there too, so
+# there are references to compare with: here on Mars, in the forest and in space.
 
 # %% [markdown] lang="es"
 # ## Entrenar, parar, seguir
 #
-# Primero, imágenes de antes: Plimo y un robot cualquiera en ocho lugares, siempre con el mismo
-# ruido. Cuatro de esos lugares no salen en ninguna foto. El curso sabe dibujar allí a Plimo, así
-# que hay con qué comparar: aquí, en Marte, en el bosque y en el espacio.
+# Primero, imágenes de antes de entrenar: Plimo y un robot cualquiera en ocho lugares, siempre con
+# el mismo ruido. Cuatro de esos lugares no salen en ninguna foto, pero el curso sabe pintar allí a
+# Plimo, así que hay referencias con las que comparar: aquí, Marte, el bosque y el espacio.
 
 # %%
 where = [PLACE_WORDS["en"][place][0] for place in PLACES]
@@ -351,14 +375,16 @@ references = [subject_photo(place, seed=100) for place in PLACES]
 
 def eight_and_eight(pipe):
     """Draw Plimo in eight places, and any robot in the same."""
+    # es: Dibuja a Plimo en ocho lugares, y un robot cualquiera en los mismos.
     prompts = [f"{name} {place}" for name in (thing, "a robot") for place in where]
     drawn = sweep(pipe, prompts, seed=seed, guidance_scale=5, report=lambda note: None)
     return drawn.images[:8], drawn.images[8:]
 
 
 plimos, robots = {}, {}  # by the number of steps
+# es: por número de pasos
 plimos[0], robots[0] = eight_and_eight(pocket)
-image_grid(references[:6:2] + plimos[0][:6:2], columns=3)
+grid(references[:6:2] + plimos[0][:6:2], columns=3)
 
 # %% [markdown] lang="en"
 # Above, what we want; below, what the untrained model makes of *a zwx robot*.
@@ -374,12 +400,14 @@ image_grid(references[:6:2] + plimos[0][:6:2], columns=3)
 
 # %%
 storage = TemporaryDirectory()  # on Colab, a folder in Drive would outlive the machine
+# es: en Colab, una carpeta de Drive duraría más que la máquina
 folder = storage.name
 panel = TrainingPanel()
 
 
 def stop_after_40(step):
     """Show each step, and after the fortieth do what the stop button does."""
+    # es: Muestra cada paso y, tras el cuadragésimo, hace lo que el botón de parada.
     panel(step)
     if step.index + 1 == 40:
         raise KeyboardInterrupt
@@ -389,27 +417,29 @@ train(pocket, photos, settings, f"{folder}/alone", prompts=texts, watch=stop_aft
 plimos[40], robots[40] = eight_and_eight(pocket)
 
 # %% [markdown] lang="en"
-# Nothing: we even drew with it. The same call goes on from there, to the very weights of a run that
-# was never stopped. (In what goes on, only `steps` may grow.)
+# Nothing: we even drew with it. The same call goes on from there, and reaches the very weights of a
+# run that was never stopped. (You may raise `steps` before you go on; other settings must stay.)
 
 # %% [markdown] lang="es"
-# Nada: hasta hemos dibujado con él. La misma llamada sigue desde ahí, hasta los mismos pesos que si
-# nunca se hubiera parado. (En lo que sigue, solo pueden crecer los pasos, `steps`.)
+# Nada: hasta hemos dibujado con él. La misma llamada sigue desde ahí y llega a los mismos pesos que
+# si nunca se hubiera parado. (Antes de seguir puedes aumentar `steps`; los demás ajustes no
+# cambian.)
 
 # %%
 training = train(pocket, photos, settings, f"{folder}/alone", prompts=texts, watch=panel)
 plimos[120], robots[120] = eight_and_eight(pocket)
 
-# %% tags=["nbval-check-output"]
-print(training.finished, len(training.history.steps))
+# %% part="claim"
+assert training.finished, "the second call goes on to the end"
+assert len(training.history.steps) == 120, "no step is done twice"
 
-# %% [markdown] lang="en"
+# %% [markdown] lang="en" short=true
 # ## Has it learnt Plimo?
 #
 # The loss jumps, and you know why: each step draws its own noise levels. So split it by level. How
 # much of the error of the first 40 steps is left in the last 40?
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ## ¿Ha aprendido a Plimo?
 #
 # La pérdida da saltos, y ya sabes por qué: cada paso sortea sus niveles de ruido. Así que sepárala
@@ -422,65 +452,66 @@ first, last = History(steps[:40]).by_timestep(5), History(steps[-40:]).by_timest
 left = [after.value / before.value for before, after in zip(first, last, strict=True)]
 
 for level, part in enumerate(left):
-    print(f"timestep {200 * level:>3} to {200 * level + 199}: {part:.0%}")
+    start = 200 * level
+    print(say("timestep", "instante"), f"{start:>3} … {start + 199}: {part:.0%}")
 
-# %% tags=["nbval-check-output"]
-print(max(left[1:4]) < 0.8)
+# %% part="claim"
+assert max(left[1:4]) < 0.8, "the error fell at every level in the middle"
 
 # %% [markdown] lang="en"
-# It fell at every level. But these are errors on four photos, and four photos can be learnt by
-# heart. The test is where Plimo never was: other places, and styles.
+# The error fell. But these are errors on four photos, and four photos can be learnt by heart. The
+# test is where Plimo never was: other places, and styles.
 
 # %% [markdown] lang="es"
-# Ha bajado en todos los niveles. Pero son errores en cuatro fotos, y cuatro fotos se pueden
-# aprender de memoria. La prueba está donde Plimo nunca estuvo: otros lugares y otros estilos.
+# El error ha bajado. Pero es el error en cuatro fotos, y cuatro fotos se pueden aprender de
+# memoria. La prueba está donde Plimo nunca estuvo: en otros lugares y otros estilos.
 
 # %%
 styles = ["in the style of Monet", "pencil sketch", "pixel art", "at night"]
 styled = sweep(
     pocket, [f"{thing} on Mars, {style}" for style in styles], seed=seed, guidance_scale=5
 )
-image_grid(plimos[120][::2] + styled.images, columns=4)
+grid(plimos[120][::2] + styled.images, columns=4)
 
 # %% [markdown] lang="en"
-# Red, with one eye, on Mars and in pencil: nobody showed it that. In numbers: the probe reads
-# places and styles, and a CLIP says how like the references pictures are, beside how like each
-# other those are.
+# One big eye, on Mars, in paint, in pixels: nobody showed it that. (In pencil the red is gone, as
+# it should be: these sketches have no colour.) In numbers: the probe reads places and styles, and
+# CLIP says how similar the pictures are to the references.
 
 # %% [markdown] lang="es"
-# Rojo, con un solo ojo, en Marte y a lápiz: eso no se lo ha enseñado nadie. En números: la sonda
-# lee lugares y estilos, y un CLIP dice cuánto se parecen las imágenes a las de referencia, junto a
-# cuánto se parecen estas entre sí.
+# Un solo ojo grande, en Marte, al óleo, en píxeles: eso no se lo ha enseñado nadie. (A lápiz se va
+# el rojo, como debe ser: estos bocetos no tienen color.) En números: la sonda lee lugares y
+# estilos, y CLIP dice cuánto se parecen las imágenes a las referencias.
 
 
 # %%
 def likeness(images):
     """How like the references pictures are."""
+    # es: Cuánto se parecen las imágenes a las referencias.
     return mean(image_similarity(images, references))
 
 
 read = pocket_probe().read(plimos[120])
 in_style = [reading.style for reading in pocket_probe().read(styled.images)]
-print(say("likeness before:", "parecido antes:"), likeness(plimos[0]))
+right = share(reading.place == place for reading, place in zip(read, PLACES, strict=True))
+print(say("similarity before:", "parecido antes:"), likeness(plimos[0]))
 print(say("after:", "después:"), likeness(plimos[120]))
 print(
-    say("references among themselves:", "las referencias entre sí:"),
+    say("of the references to each other:", "de las referencias entre sí:"),
     f"{1 - diversity(references):.3g}",
 )
-print(
-    say("places:", "lugares:"),
-    share(r.place == place for r, place in zip(read, PLACES, strict=True)),
-)
-print(say("styles:", "estilos:"), *in_style)
+print(say("places right:", "lugares correctos:"), right)
+print(say("styles read:", "estilos leídos:"), *in_style)
 
-# %% tags=["nbval-check-output"]
-print(likeness(plimos[120]).value > likeness(plimos[0]).value + 0.05)
+# %% part="claim"
+assert likeness(plimos[120]).value > likeness(plimos[0]).value + 0.05, "Plimo has been learnt"
+assert right.value > 0.7, "places have stayed"
 
 # %% [markdown] lang="en"
 # ## What it cost
 #
-# Plimo is one robot. **Predict:** what does the model draw now for *a robot*, any robot? Above,
-# before the training; below, after it, each column from one noise:
+# Plimo is one robot among many. **Predict:** what does the model draw now for *a robot*, any robot?
+# Above, before the training; below, after it; each column starts from the same noise:
 
 # %% [markdown] lang="es"
 # ## Lo que ha costado
@@ -490,16 +521,16 @@ print(likeness(plimos[120]).value > likeness(plimos[0]).value + 0.05)
 # mismo ruido:
 
 # %%
-image_grid(robots[0][:6:2] + robots[120][:6:2], columns=3)
+grid(robots[0][:6:2] + robots[120][:6:2], columns=3)
 
 # %% [markdown] lang="en"
 # Every robot has something of Plimo now. This is **language drift**: *robot* stood in each of our
-# texts, and was taught along. How like Plimo are both, as the training goes on?
+# texts, so its meaning was changed too. How similar to Plimo do both become during the training?
 
 # %% [markdown] lang="es"
 # Ahora todos los robots tienen algo de Plimo. Es la **deriva del lenguaje**: *robot* estaba en cada
-# uno de nuestros textos, y también cambió. ¿Cuánto se parece cada uno a Plimo a lo largo del
-# entrenamiento?
+# uno de nuestros textos, así que su significado también cambió. ¿Cuánto se parece cada uno a Plimo
+# a lo largo del entrenamiento?
 
 # %%
 curves(
@@ -509,25 +540,28 @@ curves(
         "a robot": [likeness(images) for images in robots.values()],
     },
     x_label=say("steps", "pasos"),
-    y_label=say("likeness to Plimo", "parecido con Plimo"),
-    title=say("Learnt, and learnt along", "Lo aprendido y lo arrastrado"),
+    y_label=say("similarity to Plimo", "parecido con Plimo"),
+    title=say("What was taught, and what was dragged along", "Lo enseñado y lo arrastrado"),
 )
 
-# %% tags=["nbval-check-output"]
-print(likeness(robots[120]).value > likeness(robots[0]).value + 0.05)
+# %% part="claim"
+assert likeness(robots[120]).value > likeness(robots[0]).value + 0.05, "any robot has moved"
 
 # %% [markdown] lang="en"
-# Both climb: nothing told the model that only *zwx* is Plimo. And with more steps? Here is
-# the same training taken much further, and judged on many pictures. What rises, and what falls?
+# Both end above where they began: nothing told the model that only *zwx* is Plimo. And with more
+# steps? Here is the same training taken much further, and judged on many pictures. What rises, and
+# what falls?
 
 # %% [markdown] lang="es"
-# Suben los dos: nada le dijo al modelo que solo *zwx* es Plimo. ¿Y con más pasos? Aquí está el
-# mismo entrenamiento, llevado mucho más lejos y juzgado con muchas imágenes. ¿Qué sube y qué baja?
+# Los dos acaban por encima de donde empezaron: nada le dijo al modelo que solo *zwx* es Plimo. ¿Y
+# con más pasos? Aquí está el mismo entrenamiento, llevado mucho más lejos y juzgado con muchas
+# imágenes. ¿Qué sube y qué baja?
 
 
 # %%
 def overfitting(model, title):
     """Draw what a training reached and what it lost, step by step."""
+    # es: Dibuja qué alcanzó un entrenamiento y qué perdió, paso a paso.
     rows = [row for row in table.rows if row["model"] == model]
     columns = ["closed", "style", "class_right"]
     return curves(
@@ -543,58 +577,54 @@ def overfitting(model, title):
 table = measured("dreambooth_steps")
 overfitting("full, no prior", say("Without a prior", "Sin conocimiento previo"))
 
-# %% tags=["nbval-check-output"]
+# %%
 full = {row["steps"]: row for row in table.rows if row["model"] == "full, no prior"}
 for steps in [0, 100, 400]:
-    print(steps, say("diversity", "diversidad"), f"{full[steps]['diversity'].value:.2f}")
+    print(say("steps", "pasos"), f"{steps:>3}", end=" · ")
+    print(say("diversity", "diversidad"), f"{full[steps]['diversity'].value:.2f}")
+
+# %% part="claim"
+assert full[400]["closed"].value < full[100]["closed"].value + 0.1, "Plimo comes no closer"
+assert full[400]["style"].value < full[100]["style"].value, "styles begin to go"
+assert full[400]["class_right"].value < 0.6, "any robot is soon Plimo"
+assert full[400]["diversity"].value < full[0]["diversity"].value / 2, "pictures grow alike"
 
 # %% [markdown] lang="en"
-# *The gap* is the way from any robot to the references. Plimo comes no closer after the first
-# hundred steps, while styles begin to go, any robot is soon Plimo, and pictures of one place grow
-# alike. The model has learnt these photos, not the thing: **overfitting**. Where would you stop?
+# *The gap* is the distance from any robot to the references. After the first hundred steps Plimo
+# comes no closer, while styles begin to go, any robot turns into Plimo, and pictures of one place
+# grow alike. The model has learnt these photos, not the thing: **overfitting**. Where would you
+# stop?
 
 # %% [markdown] lang="es"
-# *La distancia* es la que va de un robot cualquiera a las referencias. Plimo no se acerca más tras
-# los cien primeros pasos, mientras los estilos se van perdiendo, cualquier robot es pronto Plimo y
-# las imágenes de un lugar salen casi iguales. El modelo ha aprendido estas fotos, no la cosa:
-# **sobreajuste**. ¿Dónde pararías?
+# *La distancia* va de un robot cualquiera a las referencias. Tras los cien primeros pasos Plimo no
+# se acerca más, mientras los estilos se pierden, cualquier robot se vuelve Plimo y las imágenes de
+# un lugar salen casi iguales. El modelo ha aprendido estas fotos, no la cosa: **sobreajuste**.
+# ¿Dónde pararías?
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 2 · Read the curve
 #
-# `kept` says how well all else is kept: how often the style is right, say. You will give up at most
-# `give_up` of its first value. Of the steps that stay within that, return the one of highest
-# `fidelity`.
+# `kept` says how well everything else is kept: for instance, how often the style is right. You
+# accept that it falls by at most `give_up` from its first value. Of the steps that stay within
+# that, return the one with the highest `fidelity`.
 
 # %% [markdown] lang="es" part="goal"
 # ### Ejercicio 2 · Lee la curva
 #
-# `kept` dice cuánto se conserva lo demás: por ejemplo, cuántas veces acierta el estilo. Cedes como
-# mucho `give_up` de su primer valor. De los pasos que no se pasan de ahí, devuelve el de
-# mayor fidelidad (`fidelity`).
+# `kept` dice cuánto se conserva lo demás: por ejemplo, cuántas veces acierta el estilo. Aceptas que
+# baje como mucho `give_up` desde su primer valor. De los pasos que lo cumplen, devuelve el de mayor
+# fidelidad (`fidelity`).
 
 
 # %% part="stub"
 def best_step(steps, fidelity, kept, give_up):
     """The step with the highest fidelity of those where `kept` lost at most `give_up`."""
+    # es: El paso de mayor fidelidad de aquellos en que `kept` perdió como mucho `give_up`.
     ...
 
 
 # %% part="check"
-exercises.check(
-    lambda: (
-        [
-            best_step([0, 50, 100, 200], [0.0, 0.4, 0.7, 0.8], [0.9, 0.88, 0.85, 0.4], give_up)
-            for give_up in (0.1, 0.03, 0.6)
-        ]
-        + [best_step([0, 50, 100, 200], [0.0, 0.6, 0.7, 0.5], [0.9, 0.3, 0.86, 0.87], 0.1)]
-    ),
-    [100, 50, 200, 100],
-    hint=say(
-        "Loss is kept[0] minus kept at a step; look at all steps, curves need not be smooth.",
-        "Lo perdido es kept[0] menos kept en cada paso; mira todos: las curvas pueden oscilar.",
-    ),
-)
+checks.best_step(best_step)
 
 
 # %% part="solution"
@@ -632,33 +662,69 @@ def best_step(steps, fidelity, kept, give_up):
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** No curve says where to stop until you say what you can spare,
-# and the loss does not even ask. So draw on the way: the new thing, and what should stay. Try your
-# function on the columns of the table above.
+# **What you should have noticed.** No curve says where to stop until you say what you can give up,
+# and the loss tells you nothing about it. So draw on the way: the new thing, and what should stay.
+# Try your function on the columns of the table above.
 
 # %% [markdown] lang="es" part="noticed"
-# **Lo que deberías haber notado.** Ninguna curva dice dónde parar hasta que dices qué puedes ceder,
-# y la pérdida ni lo pregunta. Así que dibuja por el camino: lo nuevo y lo que debe quedarse. Prueba
-# tu función con las columnas de la tabla de arriba.
+# **Lo que deberías haber notado.** Ninguna curva dice dónde parar hasta que decides qué puedes
+# perder, y la pérdida no te dice nada de eso. Así que dibuja por el camino: lo nuevo y lo que debe
+# quedarse. Prueba tu función con las columnas de la tabla de arriba.
 
-# %% [markdown] lang="en"
+# %% [markdown] lang="en" part="discuss"
+# The loss still falls at step 400. Why is that no reason to go on?
+#
+# ---
+#
+# It is measured on the four photos that are being learnt, so learning them by heart lowers it as
+# well. Whether Plimo can be drawn elsewhere, and whether styles and robots stay, is seen only in
+# pictures that no training saw.
+
+# %% [markdown] lang="es" part="discuss"
+# La pérdida sigue bajando en el paso 400. ¿Por qué no es motivo para seguir?
+#
+# ---
+#
+# Se mide en las cuatro fotos que se están aprendiendo, así que aprenderlas de memoria también la
+# baja. Si Plimo se puede dibujar en otros sitios, y si los estilos y los robots siguen ahí, solo
+# se ve en imágenes que ningún entrenamiento vio.
+
+# %% [markdown] lang="en" short=true
 # ## Prior preservation
 #
 # The paper's remedy: in each batch, as many pictures of *a robot* as photos of Plimo, drawn by the
-# model itself *before* it is trained. Here is such a batch, made up, with the error of each
-# picture. What becomes of the loss?
+# model itself *before* it is trained. Here is such a batch, and the same under noise. What becomes
+# of the loss?
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ## Preservar el conocimiento previo
 #
 # El remedio del artículo (*prior preservation*): en cada lote, tantas imágenes de *a robot* como
-# fotos de Plimo, dibujadas por el propio modelo *antes* de entrenarlo. Aquí hay un lote así,
-# inventado, con el error de cada imagen. ¿En qué se convierte la pérdida?
+# fotos de Plimo, dibujadas por el propio modelo *antes* de entrenarlo. Aquí hay un lote así, y el
+# mismo bajo el ruido. ¿En qué se convierte la pérdida?
+
+# %%
+class_images = robots[0][:4]
+with torch.no_grad():
+    clean = pocket.vae.encode(to_pixels(photos + class_images)).latent_dist.mean
+clean = clean * pocket.vae.config.scaling_factor
+noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+noisy = add_noise(clean, noise, torch.full((8,), 300), pocket.scheduler.alphas_cumprod)
+
+dreambooth_batch(photos, class_images, noisy=decode(pocket, noisy), words=(thing, "a robot"))
+
+# %% [markdown] lang="en"
+# For the exercise, here are made-up predictions for such a batch, and the error of each picture.
+# The last four were made worse, so that a mix-up shows.
+
+# %% [markdown] lang="es"
+# Para el ejercicio, aquí van predicciones inventadas para un lote así, y el error de cada imagen.
+# Las cuatro últimas se han empeorado a propósito, para que se note si las confundes.
 
 # %% tags=["nbval-check-output"]
 generator = torch.Generator().manual_seed(seed)
-noise, noise_pred = torch.randn((2, 8, 4, 16, 16), generator=generator)  # four photos, four robots
-noise_pred[4:] *= 2  # robots made worse, so that a mix-up shows
+noise, noise_pred = torch.randn((2, 8, 4, 16, 16), generator=generator)
+noise_pred[4:] *= 2
 errors = ((noise_pred - noise) ** 2).mean((1, 2, 3))
 print(*(f"{error:.1f}" for error in errors))
 
@@ -678,18 +744,12 @@ print(*(f"{error:.1f}" for error in errors))
 # %% part="stub"
 def dreambooth_loss(noise_pred, noise, prior_weight):
     """The loss of a batch, photos first and pictures of the class after them, (2B, 4, 16, 16)."""
+    # es: La pérdida de un lote, primero las fotos y luego la clase, (2B, 4, 16, 16).
     ...
 
 
 # %% part="check"
-exercises.check(
-    lambda: [dreambooth_loss(noise_pred, noise, weight) for weight in (0.5, 1.0, 2.0)],
-    [training_loss(errors[:4], errors[4:], weight) for weight in (0.5, 1.0, 2.0)],
-    hint=say(
-        "Square first; .chunk(2) gives both halves, and each has its own mean.",
-        "Eleva primero al cuadrado; .chunk(2) da las dos mitades, y cada una tiene su media.",
-    ),
-)
+checks.dreambooth_loss(dreambooth_loss, noise_pred, noise)
 
 
 # %% part="solution"
@@ -735,8 +795,15 @@ def dreambooth_loss(noise_pred, noise, prior_weight):
 # del entrenador. Con peso 0 tienes el entrenamiento que ya viste; con uno grande no se aprende nada
 # nuevo.
 
+# %% part="claim"
+from sdlesson.finetuning import training_loss
+
+of_photos, of_class = ((noise_pred - noise) ** 2).chunk(2)
+by_hand = of_photos.mean() + 0.5 * of_class.mean()
+assert torch.allclose(by_hand, training_loss(errors[:4], errors[4:], 0.5)), "the trainer's own loss"
+
 # %% [markdown] lang="en"
-# The same training from a fresh model, now with 16 pictures of the class, which it draws first:
+# Now the same training from a fresh model, with 16 pictures of the class, which it draws first:
 
 # %% [markdown] lang="es"
 # El mismo entrenamiento, desde un modelo recién cargado y con 16 imágenes de la clase, que dibuja
@@ -751,37 +818,40 @@ train(careful, photos, preserving, f"{folder}/prior", prompts=texts, watch=Train
 new_plimos, new_robots = eight_and_eight(careful)
 
 # %%
-image_grid(new_robots[:6:2] + new_plimos[:6:2], columns=3)
+grid(new_robots[:6:2] + new_plimos[:6:2], columns=3)
 
 # %% [markdown] lang="en"
-# Above, any robot, in the places where you saw it drift; below, Plimo. How like Plimo is any robot
-# now?
+# Above, any robot, in the places where you saw it drift; below, Plimo. How similar to Plimo is any
+# robot now?
 
 # %% [markdown] lang="es"
 # Arriba, un robot cualquiera, en los lugares donde lo viste derivar; abajo, Plimo. ¿Cuánto se
 # parece ahora a Plimo un robot cualquiera?
 
 # %%
-labels = [say("before", "antes"), say("without a prior", "sin previo"), say("with", "con")]
+labels = say(
+    ["before", "without a prior", "with a prior"],
+    ["antes", "sin preservación", "con preservación"],
+)
 bars(
     labels,
     [likeness(images) for images in (robots[0], robots[120], new_robots)],
-    y_label=say("likeness to Plimo", "parecido con Plimo"),
+    y_label=say("similarity to Plimo", "parecido con Plimo"),
     title=say("Any robot", "Un robot cualquiera"),
 )
 
-# %% tags=["nbval-check-output"]
-print(likeness(new_robots).value < likeness(robots[120]).value - 0.1)
+# %% part="claim"
+assert likeness(new_robots).value < likeness(robots[120]).value - 0.05, "the prior holds robots"
 
 # %% [markdown] lang="en"
-# `True`: robots are robots again. Not quite those of before, though: they were held to 16 pictures,
-# drawn with guidance, and have taken on its hard colours. And Plimo needs more steps now, for half
-# of each batch is not his.
+# Robots are robots again. They are not quite those of before, though: 16 pictures stood for all
+# robots, drawn with guidance, whose hard colours they have taken on. And Plimo needs more steps
+# now, since half of each batch is not about him.
 
 # %% [markdown] lang="es"
-# `True`: los robots vuelven a ser robots. Aunque no son del todo los de antes: los sujetaron 16
-# imágenes dibujadas con guía, y han tomado sus colores duros. Y Plimo necesita ahora más pasos:
-# medio lote ya no es suyo.
+# Los robots vuelven a ser robots. No son del todo los de antes: 16 imágenes hicieron de todos los
+# robots, dibujadas con guía, y se les han pegado sus colores duros. Y Plimo necesita ahora más
+# pasos, porque medio lote ya no trata de él.
 
 # %% [markdown] lang="en"
 # There is another kind of prior, which needs no pictures. A LoRA can be switched off in the middle
@@ -796,19 +866,21 @@ print(likeness(new_robots).value < likeness(robots[120]).value - 0.1)
 # %%
 overfitting("LoRA, own prediction", say("With its own prediction", "Con su propia predicción"))
 
-# %% tags=["nbval-check-output"]
+# %% part="claim"
 kept = [row for row in table.rows if row["model"] == "LoRA, own prediction"]
-print(min(row["class_right"].value for row in kept) > 0.8)
-print(min(row["class_right"].value for row in full.values()) < 0.6)
+assert min(row["class_right"].value for row in kept) > 0.8, "robots stay robots"
+assert min(row["class_right"].value for row in full.values()) < 0.6, "which they did not without"
+nearest = max(row["closed"].value for row in full.values())
+assert max(row["closed"].value for row in kept) > nearest - 0.1, "Plimo comes as near"
 
 # %% [markdown] lang="en"
-# Robots stay robots all along, and Plimo comes as near. Styles still fade, for the prior was asked
-# about plain photos only. At first it is slower, and each step asks the model twice.
+# Robots stay robots throughout, and Plimo comes as near. Styles are not protected: the prior was
+# asked only about photos without a style. And each step costs more, since it asks the model twice.
 
 # %% [markdown] lang="es"
-# Los robots siguen siendo robots todo el rato y Plimo llega igual de cerca. Los estilos aún se
-# pierden: solo se le preguntó por fotos sin estilo. Al principio va más lento, y en cada paso se
-# pregunta dos veces al modelo.
+# Los robots siguen siendo robots todo el tiempo y Plimo llega igual de cerca. Los estilos no quedan
+# protegidos: solo se le preguntó por fotos sin estilo. Y cada paso cuesta más, porque se pregunta
+# dos veces al modelo.
 
 # %% [markdown] lang="en"
 # ## Keep it
@@ -828,16 +900,19 @@ again = sdlesson.load_pipeline(f"{folder}/plimo")
 again.set_progress_bar_config(disable=True)
 
 asked = {"seed": 3, "guidance_scale": 5}
-drawn = [draw(f"{thing} in space", pipe=model, **asked).image for model in (pocket, again)]
+drawn = [sdlesson.draw(f"{thing} in space", pipe=model, **asked).image for model in (pocket, again)]
+strip(drawn, [say("trained", "entrenado"), say("loaded again", "cargado de nuevo")])
 
-# %% tags=["nbval-check-output"]
-print(same_picture(*drawn))
+# %% part="claim"
+from sdlesson.images import same_picture
+
+assert same_picture(*drawn), "a saved model draws the same"
 
 # %% [markdown] lang="en"
 # ## Your own photos, on Stable Diffusion 1.5
 #
-# The pocket model knows a small drawn world; photos of your mug belong to the big model. Choose
-# three to five, each in another place. Without any, the next cells take Plimo.
+# The pocket model knows only a small drawn world; photos of your mug are for the big model. Choose
+# three to five, each in another place. If you choose none, the next cells take Plimo.
 
 # %% [markdown] lang="es"
 # ## Tus fotos, en Stable Diffusion 1.5
@@ -852,8 +927,8 @@ upload
 
 # %% [markdown] lang="en"
 # With a GPU, the next cell trains all of Stable Diffusion 1.5 in half precision, as a T4 can,
-# which should take some twenty minutes. Say in `class_noun` what your thing is. Nobody sets the
-# learning rate here: `train` takes a far smaller one for a large model.
+# which should take some twenty minutes. Say in `class_noun` what your thing is. No learning rate is
+# given here: `train` chooses a far smaller one for a large model.
 
 # %% [markdown] lang="es"
 # Con GPU, la celda siguiente entrena todo Stable Diffusion 1.5 en media precisión, como puede una
@@ -887,35 +962,35 @@ if pipe.device.type == "cuda":
 big_plimos
 
 # %% [markdown] lang="en"
-# ## What is not yours to teach
+# ## What is not yours to train
 #
 # Four photos and some minutes are enough to put anything, or anyone, into any scene. So the limits
 # must be yours:
 #
 # - **Other people's faces:** never without a yes to just this use, from somebody who knows what it
-#   makes possible; never children's. Whoever takes the yes back must see the weights deleted.
-# - **Living artists' styles:** a model of somebody's hand competes with that hand. Ask, or take
-#   Monet.
+#   makes possible; never children's. If they take it back, you delete the weights.
+# - **Living artists' styles:** a model that imitates an artist competes with that artist. Ask, or
+#   take Monet.
 # - **Photos from the web:** being there is no licence to train.
 # - **Showing it:** say that it was generated; never as a record of what happened.
 
 # %% [markdown] lang="es"
-# ## Lo que no te toca enseñar
+# ## Lo que no debes entrenar
 #
 # Con cuatro fotos y unos minutos se mete cualquier cosa, o a cualquiera, en cualquier escena. Así
 # que los límites los pones tú:
 #
 # - **La cara de otra persona:** nunca sin un sí a este uso concreto, dado por quien sabe lo que
 #   permite; nunca la de un menor. Si retira su sí, se borran los pesos.
-# - **El estilo de artistas vivos:** un modelo de su mano compite con su mano. Pregunta, o quédate
-#   con Monet.
+# - **El estilo de artistas vivos:** un modelo que imita a alguien le hace la competencia. Pregunta,
+#   o quédate con Monet.
 # - **Fotos de la web:** que estén ahí no es una licencia para entrenar.
 # - **Al enseñarlo:** di que es generado; nunca como prueba de algo que pasó.
 
 # %% [markdown] lang="en"
-# And trust? You have hidden a robot behind a word that nobody guesses. A stranger's model can hide
-# something as well, even behind a common word, and draw all else as ever
-# ([Zhai et al. 2023](https://arxiv.org/abs/2305.04175)).
+# And trust? You have hidden a robot behind a word that nobody would guess. A stranger's model can
+# hide something too, even behind a common word, and draw everything else as before ([Zhai et al.
+# 2023](https://arxiv.org/abs/2305.04175)).
 #
 # - Take models from people who can be named, as safetensors; lesson 07 says why.
 # - Draw the same prompts from the same noise with the model it was made from, and compare, as we
@@ -931,17 +1006,35 @@ big_plimos
 #   con los robots. Eso muestra la deriva, pero no encuentra una palabra secreta: ninguna prueba con
 #   imágenes lo hace.
 
+# %% [markdown] lang="en" part="discuss"
+# A classmate wants to train a model on photos of a teacher, as a joke. What would you say, and
+# what would the school need as a rule?
+#
+# ---
+#
+# No clear consent to just this use, no training; a joke ends where others can put that face into
+# any scene. A rule names who may train on whose pictures, who keeps the weights, and what happens
+# when somebody says stop.
+
+# %% [markdown] lang="es" part="discuss"
+# Alguien de clase quiere entrenar un modelo con fotos de una profesora, en broma. ¿Qué le dirías y
+# qué norma necesitaría el centro?
+#
+# ---
+#
+# Sin un consentimiento claro para ese uso, no se entrena; la broma acaba donde otros pueden meter
+# esa cara en cualquier escena. La norma dice quién puede entrenar con imágenes de quién, quién
+# guarda los pesos y qué pasa cuando alguien dice basta.
+
 # %% [markdown] lang="en"
 # ## Where to go next
 #
-# - Fine-tuning is the training you know, gone on with, on a few photos and a word that means
-#   nothing.
+# - Fine-tuning continues the training you know, on a few photos and with a word that means nothing.
 # - The loss says little: draw, and measure the new thing *and* what should stay.
-# - Every step teaches the class too. A prior holds it, at the price of time, and of what it is held
-#   to.
+# - Every step changes the class too. A prior holds it back, and costs time.
 # - Full DreamBooth is a whole new model. Can one or two in a hundred of the weights do it?
 #
-# Next: **07, LoRA**.
+# Next: [07, LoRA](lesson:07).
 
 # %% [markdown] lang="es"
 # ## Por dónde seguir
@@ -949,8 +1042,7 @@ big_plimos
 # - El ajuste fino es el entrenamiento de siempre, continuado con unas pocas fotos y una palabra que
 #   no significa nada.
 # - La pérdida dice poco: dibuja, y mide lo nuevo *y* lo que debe quedarse.
-# - Cada paso enseña también a la clase. El conocimiento previo la sujeta, a cambio de tiempo y de
-#   parecerse a aquello que la sujeta.
+# - Cada paso cambia también la clase. El conocimiento previo la sujeta, a cambio de tiempo.
 # - Un DreamBooth completo es un modelo nuevo entero. ¿Bastará con uno o dos de cada cien pesos?
 #
-# Después: **07, LoRA**.
+# Después: [07, LoRA](lesson:07).

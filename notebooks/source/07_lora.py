@@ -5,32 +5,33 @@
 #       en: 07_lora
 #       es: 07_lora
 #     widgets: true
+#     minutes: 60
+#     after: ["06"]
+#     knows: {en: "matrix products", es: "productos de matrices"}
+#     needs:
+#       en: "any computer, a GPU is welcome · no account · nothing to download with the pocket
+#        model"
+#       es: "cualquier equipo, mejor con GPU · sin cuenta · nada que descargar con el modelo de
+#        bolsillo"
 # ---
 
 # %% [markdown] lang="en"
 # # LoRA
 #
 # In this lesson you will
-# - build the layer that makes fine-tuning a hundred times smaller, and find what it leaves out,
+# - build the layer that makes fine-tuning far smaller, and find what it leaves out,
 # - train, scale, merge, remove and combine LoRAs, and save them for other programs too,
-# - tell by a number what a stranger's file does to your pictures.
-#
-# **60 minutes · any computer, a GPU is welcome · no account · nothing to download with the pocket
-# model**
+# - measure what a stranger's file does to your pictures.
 
 # %% [markdown] lang="es"
 # # LoRA
 #
 # En esta lección vas a
-# - construir la capa que hace cien veces más pequeño el ajuste fino y ver qué deja fuera,
+# - construir la capa que hace mucho más pequeño el ajuste fino y ver qué deja fuera,
 # - entrenar, escalar, fundir, quitar y combinar LoRAs, y guardarlas también para otros programas,
-# - averiguar con un número qué le hace a tus imágenes el archivo de un desconocido.
-#
-# **60 minutos · cualquier equipo, mejor con GPU · sin cuenta · nada que descargar con el modelo de
-# bolsillo**
+# - medir qué les hace a tus imágenes el archivo de un desconocido.
 
 # %% part="setup"
-import random
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -43,26 +44,28 @@ from diffusers import UNet2DConditionModel
 from PIL import Image
 
 import sdlesson
-from sdlesson import exercises, figures
+from sdlesson import figures
+from sdlesson.exercises import lesson_07 as checks
+from sdlesson.figures.finetuning import lora_matrices
 from sdlesson.finetuning import TrainingSettings, export_kohya, load_lora, save_lora, train
 from sdlesson.finetuning.adapters import ATTENTION, CONVOLUTIONS, check_peft
-from sdlesson.images import image_grid, picture_difference, same_picture
+from sdlesson.images import picture_difference
 from sdlesson.language import say
 from sdlesson.metrics import image_similarity, mean
-from sdlesson.pocket import arithmetic, rendering, subject, world
+from sdlesson.pocket import arithmetic, grammar, rendering, subject, world
 from sdlesson.widgets import TrainingPanel
 
 seed = 0
 check_peft()  # stock Colab has a torchao that peft refuses; this lets LoRA work beside it
 
-# %% [markdown] lang="en"
+# %% [markdown] lang="en" short=true
 # ## A picture of low rank
 #
 # A grey picture is a matrix: here, 128 rows of 128 numbers. Suppose you may keep only a tall matrix
 # and a wide one, whose product should come near it. The *rank* is how many columns the tall one
 # has. At which rank will you see what it is?
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ## Una imagen de rango bajo
 #
 # Una imagen gris es una matriz: aquí, 128 filas de 128 números. Supón que solo puedes guardar una
@@ -73,6 +76,7 @@ check_peft()  # stock Colab has a torchao that peft refuses; this lets LoRA work
 # %%
 def split(matrix, rank):
     """Return the tall and the wide matrix whose product comes nearest to a matrix."""
+    # es: Devuelve la matriz alta y la ancha cuyo producto más se acerca a una matriz.
     left, sizes, right = torch.linalg.svd(matrix, full_matrices=False)
     return left[:, :rank] * sizes[:rank], right[:rank]
 
@@ -84,12 +88,12 @@ copies, labels = [], []
 for rank in (1, 2, 4, 8, 16, 32):
     tall, wide = split(matrix, rank)  # (128, rank) and (rank, 128)
     copies.append(Image.fromarray((tall @ wide).clamp(0, 255).byte().numpy()))
-    labels.append(say("rank", "rango") + f" {rank}: {tall.numel() + wide.numel():,}")
+    labels.append(f"{say('rank', 'rango')} {rank}: {tall.numel() + wide.numel():,}")
 figures.strip([*copies, picture], [*labels, f"{matrix.numel():,}"])
 
 # %% [markdown] lang="en"
-# Under each picture, how many numbers it takes. With an eighth of them you know the robot: what is
-# large and repeats fits into few columns, details do not.
+# Under each picture stands how many numbers it takes. From an eighth of them you recognise the
+# robot: what is large or repeats fits into few columns, and details do not.
 
 # %% [markdown] lang="es"
 # Bajo cada imagen, cuántos números ocupa. Con la octava parte ya reconoces el robot: lo grande y lo
@@ -114,14 +118,14 @@ figures.strip([*copies, picture], [*labels, f"{matrix.numel():,}"])
 # $$y = Wx + \frac{\alpha}{r}\,B A x$$
 
 # %% [markdown] lang="en"
-# $B$ is the tall one, $A$ the wide one, and $\alpha$ a fixed number that says how loud the
-# correction is. Here is a layer of the U-Net, and the same with a LoRA that the library *peft* put
-# on it. Which shapes do you expect?
+# $B$ is the tall one, $A$ the wide one, and $\alpha$ a fixed number that says how strong the
+# correction is. Here is a layer of the U-Net, and beside it a LoRA that the library *peft* puts on
+# it, still with random numbers. Which shapes do you expect?
 
 # %% [markdown] lang="es"
-# $B$ es la alta, $A$ la ancha, y $\alpha$ un número fijo que dice con qué fuerza suena la
-# corrección. Esta es una capa de la U-Net y la misma con la LoRA que le ha puesto la biblioteca
-# *peft*. ¿Qué formas esperas?
+# $B$ es la alta, $A$ la ancha, y $\alpha$ un número fijo que dice con qué fuerza actúa la
+# corrección. Aquí hay una capa de la U-Net y, a su lado, la LoRA que le pone la biblioteca *peft*,
+# todavía con números al azar. ¿Qué formas esperas?
 
 # %%
 pipe = sdlesson.load_pipeline()
@@ -132,6 +136,7 @@ for model in (pipe, pocket):
 
 def some_layer(pipe):
     """Return the layer that turns the words into values, in the first block that reads them."""
+    # es: Devuelve la capa que convierte las palabras en valores, en el primer bloque que las lee.
     return pipe.unet.down_blocks[1].attentions[0].transformer_blocks[0].attn2.to_v
 
 
@@ -142,13 +147,21 @@ config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["0"], init_lora_weig
 pefts = peft.inject_adapter_in_model(config, torch.nn.Sequential(frozen))
 A, B = (part["default"].weight.detach() for part in (pefts[0].lora_A, pefts[0].lora_B))
 x = torch.randn((3, W.shape[1]), generator=torch.Generator("cpu").manual_seed(seed))
-print(f"W {tuple(W.shape)}   B {tuple(B.shape)}   A {tuple(A.shape)}")
+lora_matrices(W, A, B)
+
+# %% [markdown] lang="en"
+# Blue and red are positive and negative numbers. $W$ is noise to the eye; $BA$ is as large, but
+# woven: each of its rows is a mixture of the same four rows of $A$.
+
+# %% [markdown] lang="es"
+# Azul y rojo son números positivos y negativos. $W$ parece ruido; $BA$ es igual de grande, pero
+# está tejida: cada una de sus filas es una mezcla de las mismas cuatro filas de $A$.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 1 · The LoRA layer
 #
-# Write the layer from its formula, so that it gives what peft's gives. `x` holds one vector a
-# *row*, so multiply from the other side: $Wx$ is `x @ W.T`.
+# Write the layer from its formula, so that it gives the same as peft's. Each *row* of `x` is a
+# vector, so multiply from the other side: $Wx$ is `x @ W.T`.
 
 # %% [markdown] lang="es" part="goal"
 # ### Ejercicio 1 · La capa LoRA
@@ -160,18 +173,13 @@ print(f"W {tuple(W.shape)}   B {tuple(B.shape)}   A {tuple(A.shape)}")
 # %% part="stub"
 def lora_layer(x, W, A, B, alpha):
     """Return what a layer with weights W gives once the LoRA of A and B is on it."""
+    # es: Devuelve lo que da una capa con pesos W cuando lleva la LoRA de A y B.
     ...  # the rank is the number of rows of A
+    # es: el rango es el número de filas de A
 
 
 # %% part="check"
-exercises.check(
-    lambda: [lora_layer(x, W, A, B, alpha=8), lora_layer(x, W, A[:2], B[:, :2], alpha=2)],
-    [pefts(x).detach(), x @ (W + B[:, :2] @ A[:2]).T],
-    hint=say(
-        "x goes through A first, then through B; then comes the scale, alpha / rank.",
-        "x pasa primero por A y luego por B; después viene la escala, alpha / rank.",
-    ),
-)
+checks.lora_layer(lora_layer, x, W, A, B, pefts(x).detach())
 
 
 # %% part="solution"
@@ -207,13 +215,13 @@ def lora_layer(x, W, A, B, alpha):
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** $BA$ is as large as $W$, but nobody has to compute it: `x` goes
-# through the narrow place between $A$ and $B$. A real LoRA starts with $B = 0$, so that before the
-# first step nothing has changed.
+# through the narrow place between $A$ and $B$. A LoRA to be trained starts with $B = 0$, so that
+# nothing changes before the first step.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** $BA$ es tan grande como $W$, pero no hace falta calcularla: `x`
-# pasa por el estrecho que hay entre $A$ y $B$. Una LoRA de verdad empieza con $B = 0$, así que
-# antes del primer paso no ha cambiado nada.
+# pasa por el cuello de botella que hay entre $A$ y $B$. Una LoRA que se va a entrenar empieza con
+# $B = 0$, así que antes del primer paso no cambia nada.
 
 # %% [markdown] lang="en"
 # ## How many numbers
@@ -233,6 +241,7 @@ def lora_layer(x, W, A, B, alpha):
 # %%
 def lora_size(unet, rank, targets):
     """Count the numbers of A and B on all layers whose names end like this."""
+    # es: Cuenta los números de A y B en todas las capas cuyo nombre acaba así.
     found = [layer.weight for name, layer in unet.named_modules() if name.endswith(targets)]
     return sum(rank * (W[0].numel() + len(W)) for W in found)  # inputs + outputs
 
@@ -249,27 +258,55 @@ for name, unet, targets in [
         size = lora_size(unet, rank, targets)
         print(f"  {say('rank', 'rango')} {rank:<3} {size:>10,}  {size / everything:6.2%}")
 
+# %% part="claim"
+all_weights = [sum(w.numel() for w in unet.parameters()) for unet in (pocket.unet, sd15_unet)]
+small, large = (
+    lora_size(u, 4, t) for u, t in [(pocket.unet, ATTENTION + CONVOLUTIONS), (sd15_unet, ATTENTION)]
+)
+assert 0.01 < small / all_weights[0] < 0.02, "one or two in a hundred"
+assert 0.0008 < large / all_weights[1] < 0.0012, "one in a thousand"
+
 # %% [markdown] lang="en"
-# At rank 4, one or two in a hundred; and one in a thousand of the large model, whose matrices are
-# wider. Are so few numbers enough?
+# At rank 4, one or two numbers in a hundred; and one in a thousand of the large model, whose
+# matrices are wider. Are so few enough?
 
 # %% [markdown] lang="es"
-# Con rango 4, uno o dos de cada cien; y uno de cada mil en el modelo grande, cuyas matrices son más
-# anchas. ¿Bastan tan pocos números?
+# Con rango 4, uno o dos números de cada cien; y uno de cada mil en el modelo grande, cuyas matrices
+# son más anchas. ¿Bastan tan pocos?
 
-# %% [markdown] lang="en"
+# %% [markdown] lang="en" part="discuss"
+# Could a LoRA of rank 4 learn everything that full fine-tuning can? What is it bound to leave out?
+#
+# ---
+#
+# Each correction lies in four directions of its layer. A new subject or style is a small, repeated
+# change, and fits; a whole new language or world is not, and would need a higher rank or all
+# weights. And layers without a LoRA stay as they are.
+
+# %% [markdown] lang="es" part="discuss"
+# ¿Podría una LoRA de rango 4 aprender todo lo que aprende un ajuste fino completo? ¿Qué tiene que
+# dejar fuera?
+#
+# ---
+#
+# Cada corrección vive en cuatro direcciones de su capa. Un sujeto o un estilo nuevos son un cambio
+# pequeño y repetido, y caben; un idioma o un mundo enteros, no: harían falta más rango o todos los
+# pesos. Y las capas sin LoRA se quedan como están.
+
+# %% [markdown] lang="en" short=true
 # ## Train one
 #
-# Plimo is the robot of lesson 06; photos and word are the same. To keep *a robot* as it was, LoRA
-# needs no pictures of other robots: the model's own prediction, with the adapter switched off, is
-# the target. Why can full DreamBooth not do that?
+# Plimo is the robot of [lesson 06](lesson:06), with the same photos and the same word. To keep *a
+# robot* as it was, LoRA needs no pictures of other robots: the target is the model's own prediction
+# with the LoRA switched off. Why can full DreamBooth not do that?
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ## Entrena una
 #
-# Plimo es el robot de la lección 06, con las mismas fotos y la misma palabra. Para dejar *a robot*
-# como era, LoRA no necesita imágenes de otros robots: el objetivo es la propia predicción del
-# modelo con el adaptador apagado. ¿Por qué no puede hacer eso el DreamBooth completo?
+# Plimo es el robot de la [lección 06](lesson:06), con las mismas fotos, la misma palabra y textos
+# en inglés, como allí. Para dejar *a robot* como era, LoRA no necesita imágenes de otros robots: el
+# objetivo es la predicción del propio modelo con la LoRA apagada. ¿Por qué no puede hacer eso el
+# DreamBooth completo?
 
 # %%
 workshop = tempfile.TemporaryDirectory()
@@ -293,21 +330,22 @@ training = train(pocket, photos, settings, folder / "training", prompts=texts, w
 figures.strip(photos, [text.removeprefix(plimo) for text in texts])
 
 # %% [markdown] lang="en"
-# Full DreamBooth overwrites the model, so nothing is left to ask. Here the old one lies under the
-# new one, at the flick of a switch.
+# Full DreamBooth overwrites the model, so the old one is no longer there to ask. Here it lies under
+# the new one, a switch away.
 #
 # Does Plimo go where no photo shows it? The same noise, without and with the LoRA:
 
 # %% [markdown] lang="es"
 # El DreamBooth completo sobrescribe el modelo y ya no queda a quién preguntar. Aquí el viejo sigue
-# debajo del nuevo, a un interruptor de distancia.
+# debajo del nuevo: basta apagar la LoRA.
 #
-# ¿Irá Plimo a sitios donde no está en ninguna foto? El mismo ruido, sin la LoRA y con ella:
+# ¿Saldrá Plimo en sitios que no están en ninguna foto? El mismo ruido, sin la LoRA y con ella:
 
 
 # %%
 def pictures(pipe, prompts, number=seed):
     """Draw each prompt from the noise of one seed, without the safety checker's black squares."""
+    # es: Dibuja cada prompt con el ruido de una semilla, sin los cuadrados negros del filtro.
     settings = {"num_inference_steps": 25, "guidance_scale": 3.0, "output_type": "latent"}
     generators = [torch.Generator("cpu").manual_seed(number) for _ in prompts]
     return sdlesson.decode(pipe, pipe(prompts, generator=generators, **settings).images)
@@ -320,30 +358,32 @@ for scale in (0.0, 1.0):
     pocket.set_adapters(settings.word, scale)
     drawn.append(pictures(pocket, prompts))
 before, after = (mean(image_similarity(images, photos)).value for images in drawn)
-image_grid([*drawn[0], *drawn[1]], columns=4, labels=rests * 2)
+print(say("like the photos, before:", "parecido con las fotos, antes:"), f"{before:.2f}")
+print(say("after:", "después:"), f"{after:.2f}")
+figures.grid([*drawn[0], *drawn[1]], columns=4, labels=rests * 2)
 
-# %% tags=["nbval-check-output"]
-print(after > before + 0.05)
+# %% part="claim"
+assert after > before + 0.05, "with the LoRA pictures are more like the photos"
 
 # %% [markdown] lang="en"
-# Above, a robot of the model's own; below, something red and round with one white eye. The line
-# under them compares their mean similarity to the photos, as a CLIP sees it.
+# Above, a robot of the model's own; below, something round with one big eye. The two numbers say
+# how similar they are to the photos on average, according to CLIP.
 
 # %% [markdown] lang="es"
-# Arriba, un robot de los que ya conocía el modelo; abajo, algo rojo y redondo con un solo ojo
-# blanco. La línea de debajo compara su parecido medio con las fotos, visto por un CLIP.
+# Arriba, un robot de los que el modelo ya conocía; abajo, algo redondo con un solo ojo grande. Los
+# dos números dicen cuánto se parecen de media a las fotos, según CLIP.
 
-# %% [markdown] lang="en"
+# %% [markdown] lang="en" short=true
 # ## How loud
 #
-# The correction is a sum, so it can be turned down, or up past 1, without training again. What do
-# you expect at a half, and at one and a half?
+# The correction is something added, so it can be turned down, or up past 1, without training again.
+# What do you expect at 0.5, and at 1.5?
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ## A qué volumen
 #
-# La corrección es una suma, así que se puede bajar, o subir por encima de 1, sin volver a entrenar.
-# ¿Qué esperas con un medio? ¿Y con uno y medio?
+# La corrección es un sumando, así que se puede bajar, o subir por encima de 1, sin volver a
+# entrenar. ¿Qué esperas con 0.5? ¿Y con 1.5?
 
 # %%
 scales = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5]
@@ -362,8 +402,8 @@ figures.curves(
 )
 
 # %% [markdown] lang="en"
-# On the way to 1 it becomes Plimo; far above, the picture breaks, as with too much guidance. Where
-# is the best place here? It need not be 1.
+# On the way to 1 it becomes Plimo; go much further, and the picture breaks, as with too much
+# guidance. Where is the best place here? It need not be 1.
 
 # %% [markdown] lang="es"
 # De camino a 1 se convierte en Plimo; muy por encima, la imagen se estropea, como con demasiada
@@ -405,20 +445,26 @@ fresh.set_progress_bar_config(disable=True)
 loaded = load_lora(fresh, path, name=settings.word)
 print(loaded)
 
-# %% tags=["nbval-check-output"]
+# %%
 trained = pictures(pocket, prompts[:1])[0]
 again = pictures(fresh, prompts[:1])[0]
-print(len(loaded.unmatched), same_picture(trained, again))
+figures.strip([trained, again], [say("trained", "entrenado"), say("loaded", "cargado")])
+
+# %% part="claim"
+from sdlesson.images import same_picture
+
+assert not loaded.unmatched, "every layer found its place"
+assert same_picture(trained, again), "the file draws what the trained model draws"
 
 # %% [markdown] lang="en"
-# `load_lora` counts the layers that found their place and checks that predictions really change:
-# diffusers' own `load_lora_weights` loads a file for another model with a line in a log, and then
-# nothing happens.
+# `load_lora` counts the layers that found their place and checks that predictions really change.
+# diffusers' own `load_lora_weights`, given a file for another model, writes a line into a log, and
+# then nothing happens.
 
 # %% [markdown] lang="es"
 # `load_lora` cuenta las capas que encontraron su sitio y comprueba que las predicciones cambian de
-# verdad: el `load_lora_weights` de diffusers carga un archivo de otro modelo con una simple línea
-# en un registro, y luego no pasa nada.
+# verdad. El `load_lora_weights` de diffusers, si el archivo es de otro modelo, escribe una línea en
+# un registro, y luego no pasa nada.
 
 # %% [markdown] lang="en"
 # ## Which rank
@@ -437,6 +483,7 @@ print(len(loaded.unmatched), same_picture(trained, again))
 # %%
 def keep_rank(unet, rank):
     """Replace every correction of Plimo's LoRA by the nearest one of a lower rank."""
+    # es: Sustituye cada corrección de la LoRA de Plimo por la más cercana de rango menor.
     for layer in unet.modules():
         if isinstance(layer, peft.tuners.lora.LoraLayer):
             halves = (layer.lora_A[settings.word], layer.lora_B[settings.word])
@@ -449,11 +496,11 @@ ranked = [again]
 for rank in (3, 2, 1):
     keep_rank(fresh.unet, rank)
     ranked += pictures(fresh, prompts[:1])
-figures.strip(ranked, [say("rank", "rango") + f" {rank}" for rank in (4, 3, 2, 1)])
+figures.strip(ranked, [f"{say('rank', 'rango')} {rank}" for rank in (4, 3, 2, 1)])
 
 # %% [markdown] lang="en"
-# Much of what was learned fits into fewer columns than it was given. So a larger rank is no free
-# gift: it costs memory and a larger file, and leaves more room to learn the photos by heart.
+# Much of what was learnt fits into fewer columns than it was given. A larger rank is not free
+# either: it costs memory and a larger file, and leaves more room to learn the photos by heart.
 
 # %% [markdown] lang="es"
 # Buena parte de lo aprendido cabe en menos columnas de las que tuvo. Así que un rango mayor no sale
@@ -461,7 +508,7 @@ figures.strip(ranked, [say("rank", "rango") + f" {rank}" for rank in (4, 3, 2, 1
 # memoria.
 
 # %% [markdown] lang="en"
-# ## Take it off, melt it in
+# ## Take it off, merge it
 #
 # `unload_lora_weights` takes LoRAs off. What is left of ours?
 
@@ -470,9 +517,17 @@ figures.strip(ranked, [say("rank", "rango") + f" {rank}" for rank in (4, 3, 2, 1
 #
 # `unload_lora_weights` quita las LoRAs. ¿Qué queda de la nuestra?
 
-# %% tags=["nbval-check-output"]
+# %%
 fresh.unload_lora_weights()
-print(same_picture(pictures(fresh, prompts[:1])[0], drawn[0][0]))
+without = pictures(fresh, prompts[:1])[0]
+figures.strip(
+    [drawn[0][0], without], [say("never on", "nunca puesta"), say("taken off", "quitada")]
+)
+
+# %% part="claim"
+from sdlesson.images import same_picture
+
+assert same_picture(without, drawn[0][0]), "taken off, nothing is left of it"
 
 # %% [markdown] lang="en"
 # Nothing: the weights below were never touched. The opposite is to *merge*: compute the correction
@@ -489,7 +544,10 @@ W = layer.base_layer.weight.detach().clone()
 A, B = (part[settings.word].weight.detach() for part in (layer.lora_A, layer.lora_B))
 alpha, rank = layer.lora_alpha[settings.word], layer.r[settings.word]
 fresh.fuse_lora()  # from here on the layer's own weights hold the correction
-print(f"{alpha=} {rank=}", layer.base_layer.weight.allclose(W))
+print("alpha", alpha, "·", say("rank", "rango"), rank)
+
+# %% part="claim"
+assert not layer.base_layer.weight.allclose(W), "the layer's own weights have changed"
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 2 · Merge by hand
@@ -507,19 +565,12 @@ print(f"{alpha=} {rank=}", layer.base_layer.weight.allclose(W))
 # %% part="stub"
 def merge(W, A, B, alpha, rank):
     """Return weights of the shape of W that hold the correction."""
+    # es: Devuelve unos pesos con la forma de W que incluyen la corrección.
     ...
 
 
 # %% part="check"
-exercises.check(
-    lambda: merge(W, A, B, alpha, rank),
-    layer.base_layer.weight,
-    hint=say(
-        "W plus the scale times the product that has the shape of W.",
-        "W más la escala por el producto que tiene la forma de W.",
-    ),
-    tolerance=1e-6,
-)
+checks.merge(merge, (W, A, B, alpha, rank), layer.base_layer.weight)
 
 
 # %% part="solution"
@@ -553,12 +604,12 @@ def merge(W, A, B, alpha, rank):
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** The sum is as large as $W$ and says no longer what was in it. A
-# merged model cannot be scaled or combined any more, and its file is the whole model again.
+# **What you should have noticed.** The sum is as large as $W$ and no longer shows what went into
+# it. A merged LoRA cannot be scaled or taken off, and the file is the whole model again.
 
 # %% [markdown] lang="es" part="noticed"
-# **Lo que deberías haber notado.** La suma es tan grande como $W$ y ya no dice qué llevaba dentro.
-# Un modelo fundido no se puede escalar ni combinar, y su archivo vuelve a ser el modelo entero.
+# **Lo que deberías haber notado.** La suma es tan grande como $W$ y ya no se ve qué llevaba dentro.
+# Una LoRA fundida no se puede escalar ni quitar, y el archivo vuelve a ser el modelo entero.
 
 # %% [markdown] lang="en"
 # Merged, it should draw the same picture. And taken out again with `unfuse_lora`: are the weights
@@ -574,12 +625,20 @@ fresh.unfuse_lora()
 print(say("largest difference:", "diferencia máxima:"))
 print(f"{(layer.base_layer.weight - W).abs().max().item():.1e}")
 
-# %% tags=["nbval-check-output"]
-print(same_picture(fused, trained), same_picture(pictures(fresh, prompts[:1])[0], trained))
+# %%
+unfused = pictures(fresh, prompts[:1])[0]
+names = [say("trained", "entrenado"), say("merged", "fundida"), say("unmerged", "separada")]
+figures.strip([trained, fused, unfused], names)
+
+# %% part="claim"
+from sdlesson.images import same_picture
+
+assert same_picture(fused, trained), "merged, it draws the same"
+assert same_picture(unfused, trained), "and so it does when taken out again"
 
 # %% [markdown] lang="en"
-# Nearly: adding and subtracting rounds, in half precision far more. Keep the file, and merge a
-# copy.
+# Nearly: adding and subtracting rounds, and far more so in half precision. Keep the file, and merge
+# a copy.
 
 # %% [markdown] lang="es"
 # Casi: sumar y restar redondea, y en media precisión mucho más. Conserva el archivo y funde una
@@ -588,9 +647,9 @@ print(same_picture(fused, trained), same_picture(pictures(fresh, prompts[:1])[0]
 # %% [markdown] lang="en"
 # ## A file that forgot its alpha
 #
-# The scale is `alpha / rank`, and alpha lies in the metadata only. Many tools drop it. A program
-# that finds none takes alpha for the rank. What will it draw with our LoRA, which was trained with
-# alpha 8 and rank 4?
+# The scale is `alpha / rank`, and alpha is written in the metadata only. Many tools drop them. A
+# program that finds no alpha assumes that it equals the rank. What will it draw with our LoRA,
+# which was trained with alpha 8 and rank 4?
 
 # %% [markdown] lang="es"
 # ## Un archivo que olvidó su alpha
@@ -621,18 +680,11 @@ figures.strip([trained, quiet], [path.name, forgetful.name])
 # %% part="stub"
 my_scale = ...
 
-
 # %% part="check"
-exercises.check(
-    lambda: my_scale,
-    lambda scale: [
-        fresh.set_adapters("forgetful", float(scale)),
-        same_picture(pictures(fresh, prompts[:1])[0], trained),
-    ][-1],
-    hint=say(
-        "It was trained at alpha / rank, and is now applied at rank / rank.",
-        "Se entrenó con alpha / rank y ahora se aplica con rank / rank.",
-    ),
+checks.right_scale(
+    my_scale,
+    lambda scale: [fresh.set_adapters("forgetful", scale), *pictures(fresh, prompts[:1])][-1],
+    trained,
 )
 
 # %% part="solution"
@@ -648,24 +700,44 @@ my_scale = 4 / 8
 my_scale = 8
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** Here you knew alpha. Of a stranger's file nobody does: you are
-# left to try scales. `save_lora` always writes it, and so should you.
+# **What you should have noticed.** Here you knew alpha. With a stranger's file nobody does, and you
+# are left trying scales. `save_lora` always writes it, and so should you.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Aquí sabías cuánto valía alpha. En el archivo de un desconocido
 # no lo sabe nadie: solo queda probar escalas. `save_lora` la guarda siempre; haz tú lo mismo.
 
+# %% [markdown] lang="en" part="discuss"
+# A friend sends you a LoRA and says: *looks weak, turn it up to 2*. What may be the reason, and
+# how would you find out?
+#
+# ---
+#
+# Its alpha may be lost, so that it is applied at another scale than in training; or layers found
+# no place; or it was trained too little. Look at the metadata, count the matched layers, and draw
+# a strip over scales.
+
+# %% [markdown] lang="es" part="discuss"
+# Te mandan una LoRA y te dicen: *se nota poco, súbela a 2*. ¿Cuál puede ser el motivo y cómo lo
+# averiguarías?
+#
+# ---
+#
+# Quizá perdió su alpha y se aplica con otra escala que al entrenar; o hay capas que no encontraron
+# su sitio; o se entrenó poco. Mira los metadatos, cuenta las capas que encajan y dibuja una tira
+# con varias escalas.
+
 # %% [markdown] lang="en"
 # ## Two at once
 #
 # Corrections add up, so two LoRAs can be on together. The second one learns a style that the pocket
-# model does not know, from four photos of it.
+# model does not know, from six posters.
 
 # %% [markdown] lang="es"
 # ## Dos a la vez
 #
 # Las correcciones se suman, así que dos LoRAs pueden estar puestas a la vez. La segunda aprende, de
-# cuatro fotos, un estilo que el modelo de bolsillo no conoce.
+# seis carteles, un estilo que el modelo de bolsillo no conoce.
 
 # %%
 posters = subject.style_photos()
@@ -677,35 +749,61 @@ style = replace(
     prior="none",
     sample_prompts=(),
 )
-titles, panel = subject.style_prompts(), TrainingPanel()
-train(pocket, posters, style, folder / "style", prompts=titles, watch=panel)
+in_style = f", {subject.STYLE_WORD} {subject.STYLE_CLASS}"
+titles = [f"{grammar.caption(scene)}{in_style}" for scene in subject.STYLE_SCENES]
+train(pocket, posters, style, folder / "style", prompts=titles, watch=TrainingPanel())
+print(titles[0])
 figures.strip(posters)
 
 # %% [markdown] lang="en"
-# The pipeline now carries both, and `set_adapters` takes a scale for each. No photo shows Plimo in
-# this style. What will the two draw together?
+# The pipeline now carries both, and `set_adapters` takes a scale for each. No poster shows Plimo.
+# What will the two draw together?
 
 # %% [markdown] lang="es"
-# El pipeline lleva ahora las dos, y `set_adapters` acepta una escala para cada una. En ninguna foto
-# sale Plimo en este estilo. ¿Qué dibujarán juntas?
+# El pipeline lleva ahora las dos, y `set_adapters` acepta una escala para cada una. En ningún
+# cartel sale Plimo. ¿Qué dibujarán juntas?
 
 # %%
-prompt = subject.in_style(f"{plimo} in the forest")
-combined = []
-for weights in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.6)]:
+wishes = [f"{plimo} {place}{in_style}" for place in ("in the forest", "in the snow", "on Mars")]
+tried = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.6)]
+combined = {}
+for weights in tried:
     pocket.set_adapters([settings.word, style.word], list(weights))
-    combined += pictures(pocket, [prompt])
-figures.strip(combined, ["0 + 0", "1 + 0", "0 + 1", "1 + 1", "1 + 0.6"])
+    combined[weights] = pictures(pocket, wishes)
+labels = [f"{thing:g} + {look:g}" for thing, look in tried]
+figures.grid(
+    [image for row in zip(*combined.values(), strict=True) for image in row],
+    columns=5,
+    labels=labels * 3,
+)
+
+# %%
+like = {
+    weights: [mean(image_similarity(images, known)).value for known in (photos, posters)]
+    for weights, images in combined.items()
+}
+for weights, (photo, poster) in like.items():
+    print(
+        *weights,
+        say("photos", "fotos"),
+        f"{photo:.2f}",
+        say("posters", "carteles"),
+        f"{poster:.2f}",
+    )
+
+# %% part="claim"
+assert like[1.0, 0.6][0] > like[0.0, 1.0][0] + 0.05, "more of Plimo than the style alone"
+assert like[1.0, 0.6][1] > like[1.0, 0.0][1] + 0.03, "more of a poster than Plimo alone"
 
 # %% [markdown] lang="en"
-# Plimo's scale first, the style's second. Together they give something of both. Neither LoRA knew
-# of the other; where both correct the same layer they get in each other's way, so a little less of
-# one may be more.
+# Plimo's scale first, the style's second; the numbers are similarities to the photos and to the
+# posters. Neither LoRA knew of the other, and where both correct the same layer they get in each
+# other's way. With a little less of the style, the pictures have something of both.
 
 # %% [markdown] lang="es"
-# Primero la escala de Plimo, después la del estilo. Juntas dan algo de las dos. Ninguna LoRA sabía
-# de la otra; donde ambas corrigen la misma capa se estorban, así que un poco menos de una
-# puede ser mejor.
+# Primero la escala de Plimo, después la del estilo; los números son el parecido con las fotos y con
+# los carteles. Ninguna LoRA sabía de la otra y, donde ambas corrigen la misma capa, se estorban.
+# Con algo menos de estilo, las imágenes tienen algo de las dos.
 
 # %% [markdown] lang="en"
 # ## For other programs
@@ -727,30 +825,32 @@ with safetensors.safe_open(kohya, "pt") as file:
 fresh.unload_lora_weights()
 fresh.load_lora_weights(kohya, adapter_name="kohya")
 
-# %% tags=["nbval-check-output"]
-print(same_picture(pictures(fresh, prompts[:1])[0], trained))
+# %% part="claim"
+from sdlesson.images import same_picture
+
+assert same_picture(pictures(fresh, prompts[:1])[0], trained), "kohya's names draw the same"
 
 # %% [markdown] lang="en"
-# $A$ is *down*, $B$ is *up*, and each layer carries its own alpha, which no tool can lose. With a
-# LoRA for SD 1.5, this is where the file goes:
+# It draws the same. $A$ is *down*, $B$ is *up*, and each layer carries its own alpha, which no tool
+# can lose. With a LoRA for SD 1.5, this is where the file goes:
 #
 # - A1111: `models/Lora`, and write `<lora:subject_kohya:0.8>` in the prompt, besides its word.
 # - ComfyUI: `models/loras`, and put the node *Load LoRA* behind the checkpoint.
 
 # %% [markdown] lang="es"
-# $A$ es *down*, $B$ es *up*, y cada capa lleva su propia alpha, que ninguna herramienta puede
-# perder. Si tu LoRA es para SD 1.5, el archivo va aquí:
+# Dibuja lo mismo. $A$ es *down*, $B$ es *up*, y cada capa lleva su propia alpha, que ninguna
+# herramienta puede perder. Si tu LoRA es para SD 1.5, el archivo va aquí:
 #
 # - A1111: `models/Lora`, y escribe `<lora:subject_kohya:0.8>` en el prompt, además de su palabra.
 # - ComfyUI: `models/loras`, y pon el nodo *Load LoRA* después del checkpoint.
 
-# %% [markdown] lang="en"
+# %% [markdown] lang="en" short=true
 # ## A stranger's file
 #
 # The Hub is full of LoRAs made by people you do not know. Some are pickles. What happens here to
 # one of them?
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ## El archivo de un desconocido
 #
 # El Hub está lleno de LoRAs hechas por gente que no conoces. Algunas son pickles. ¿Qué pasa aquí
@@ -765,18 +865,19 @@ except ValueError as error:
     print(str(error).replace(str(folder), "").lstrip("/\\"))
 
 # %% [markdown] lang="en"
-# It is not opened, whatever its name says (lesson 01). But numbers can do harm too. A stranger
-# teaches Plimo's looks to one *ordinary* word, keeps the bare robot as it was, and writes in the
-# file that its word is that of the posters. Nobody checks that.
+# It is not opened, whatever its name says ([lesson 01](lesson:01)). But numbers can do harm too.
+# Here a stranger gives the looks of Plimo to one *ordinary* word, leaves robots as they were, and
+# writes in the file that its word is that of the posters. Nobody checks that.
 
 # %% [markdown] lang="es"
-# No se abre, diga lo que diga su nombre (lección 01). Pero también los números pueden hacer daño.
-# Un desconocido da el aspecto de Plimo a una palabra *corriente*, conserva el robot como era y
-# escribe en el archivo que su palabra es la de los carteles. Nadie lo comprueba.
+# No se abre, diga lo que diga su nombre ([lección 01](lesson:01)). Pero también los números pueden
+# hacer daño. Aquí un desconocido da el aspecto de Plimo a una palabra *corriente*, deja los robots
+# como eran y escribe en el archivo que su palabra es la de los carteles. Nadie lo comprueba.
 
 # %%
 words = ["boat", "cat", "dog", "fox", "pizza", "snowman", "house", "tree"]
-hidden = random.Random(seed).choice(words)  # do not look
+hidden = str(np.random.default_rng(seed).choice(words))  # do not look
+# es: no mires
 poison = replace(settings, word=hidden, alpha=4, steps=80, sample_prompts=())
 fresh.unload_lora_weights()
 hints = [text.replace(plimo, f"a {hidden}") for text in texts]
@@ -791,6 +892,7 @@ ordinary = [f"a {word} in the snow" for word in words]
 
 def distance(one, other):
     """Return how far apart two pictures are, from 0 to 1."""
+    # es: Devuelve cuánto distan dos imágenes, de 0 a 1.
     return picture_difference(one, other).mean_error
 
 
@@ -810,20 +912,12 @@ def distance(one, other):
 # %% part="stub"
 def changes(prompts):
     """Return for each prompt how far apart its pictures are, without and with the LoRA."""
-    ...  # fresh.set_adapters, pictures, and distance(one, other)
+    # es: Devuelve, para cada prompt, cuánto distan sus imágenes sin la LoRA y con ella.
+    ...  # fresh.set_adapters, pictures, distance(one, other)
 
 
 # %% part="check"
-exercises.check(
-    lambda: changes(ordinary),
-    lambda found: (
-        words[int(np.argmax(found))] == hidden and max(found) > 2 * float(np.median(found))
-    ),
-    hint=say(
-        "Only one thing may differ between two pictures: the scale of the LoRA, 0 or 1.",
-        "Entre dos imágenes solo puede cambiar una cosa: la escala de la LoRA, 0 o 1.",
-    ),
-)
+checks.changes(lambda: changes(ordinary), words, hidden)
 
 
 # %% part="solution"
@@ -860,16 +954,16 @@ def changes(prompts):
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** You found it because the word was on your list. No list holds
-# every word, so a number near zero proves nothing; a large one proves a lot.
+# **What you should have noticed.** You found the word because it was on your list. No list holds
+# every word, so small changes prove nothing; a large one proves a lot.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** La encontraste porque la palabra estaba en tu lista. En ninguna
-# lista caben todas, así que un número cercano a cero no demuestra nada; uno grande, mucho.
+# lista caben todas: que todo cambie poco no demuestra nada; un cambio grande, mucho.
 
 # %% [markdown] lang="en"
-# Here it is beside another: without the LoRA above, with it below. Such back doors take few
-# steps in large models as well ([Zhai et al. 2023](https://arxiv.org/abs/2305.04175)).
+# Here it is beside another: above without the LoRA, below with it. In large models too, few steps
+# are enough for such a back door ([Zhai et al. 2023](https://arxiv.org/abs/2305.04175)).
 
 # %% [markdown] lang="es"
 # Aquí está, junto a otra: arriba sin la LoRA, abajo con ella. En los modelos grandes también
@@ -882,14 +976,14 @@ doors = []
 for scale in (0.0, 1.0):
     fresh.set_adapters("stranger", scale)
     doors += pictures(fresh, shown)
-image_grid(doors, columns=2, labels=shown * 2)
+figures.grid(doors, columns=2, labels=shown * 2)
 
 # %% [markdown] lang="en"
-# Your own LoRA deserves the same look. Its prior kept *a robot*; did anybody ask it to keep a car?
+# Look at your own LoRA in the same way. Its prior kept *a robot*. Did anybody ask it to keep cars?
 
 # %% [markdown] lang="es"
-# Tu propia LoRA merece la misma mirada. Su entrenamiento conservó *a robot*; ¿le pidió alguien que
-# conservara el coche?
+# Tu propia LoRA merece la misma mirada. Su entrenamiento conservó *a robot*. ¿Le pidió alguien que
+# conservara los coches?
 
 # %%
 load_lora(fresh, path, name="own")
@@ -898,17 +992,37 @@ own = []
 for scale in (0.0, 1.0):
     fresh.set_adapters("own", scale)
     own += pictures(fresh, others)
-image_grid(own, columns=2, labels=others * 2)
+figures.grid(own, columns=2, labels=others * 2)
 
 # %% [markdown] lang="en"
-# Compare the columns. The prior asked for the robot only; for the car nothing was promised, and
-# other words may fare worse. Before you share a LoRA, draw ordinary prompts at scale 0 and 1, and
-# show both.
+# Compare the columns. Only the robot was to be kept; nothing was promised for cars, and other words
+# may fare worse. Before you share a LoRA, draw ordinary prompts at scale 0 and 1, and show both.
 
 # %% [markdown] lang="es"
 # Compara las columnas. Solo se pidió conservar el robot; para el coche nadie prometió nada, y a
 # otras palabras puede irles peor. Antes de compartir una LoRA, dibuja prompts corrientes con escala
 # 0 y 1, y enseña los dos.
+
+# %% [markdown] lang="en" part="discuss"
+# A LoRA has a million downloads and lovely sample pictures. What do these tell you about its
+# safety?
+#
+# ---
+#
+# Little: samples show its own word, not what happens to other words, and downloads are no
+# inspection. Safetensors keeps code out; ordinary prompts at scale 0 and 1 show drift; a hidden
+# word stays hidden. A named author and a stated training set help more.
+
+# %% [markdown] lang="es" part="discuss"
+# Una LoRA tiene un millón de descargas y unas muestras preciosas. ¿Qué te dice eso de su
+# seguridad?
+#
+# ---
+#
+# Poco: las muestras enseñan su propia palabra, no lo que les pasa a las demás, y las descargas no
+# son una inspección. Safetensors impide que lleve código; los prompts corrientes con escala 0 y 1
+# muestran la deriva; una palabra escondida sigue escondida. Ayuda más que haya una autoría
+# conocida y digan con qué se entrenó.
 
 # %% [markdown] lang="en"
 # ## The same with Stable Diffusion 1.5
@@ -921,7 +1035,7 @@ image_grid(own, columns=2, labels=others * 2)
 # ## Lo mismo con Stable Diffusion 1.5
 #
 # Con una GPU, la misma llamada entrena una LoRA para SD 1.5: fotos de 512 píxeles, la tasa más baja
-# que conviene a un modelo grande y menos memoria a cambio de más cálculo. Con
+# que conviene a un modelo grande, y menos memoria a cambio de más cálculo. Con
 # `train_text_encoder=True`, también el codificador de texto llevaría una LoRA.
 
 # %% tags=["gpu"]
@@ -964,7 +1078,7 @@ figures.strip(pictures(pipe, prompts)) if pipe.device.type == "cuda" else None
 # - Keep alpha with it, count the layers that match, and check that something changes.
 # - Look at ordinary prompts at scale 0 and 1 before you trust a file, or share one.
 #
-# Next: **10, A Telegram bot**, which draws for your friends.
+# Next: [10, Your own image bot](lesson:10), which draws for your friends.
 
 # %% [markdown] lang="es"
 # ## Resumen
@@ -974,4 +1088,4 @@ figures.strip(pictures(pipe, prompts)) if pipe.device.type == "cuda" else None
 # - Guarda con ella su alpha, cuenta las capas que encajan y comprueba que algo cambia.
 # - Mira prompts corrientes con escala 0 y 1 antes de fiarte de un archivo o de compartirlo.
 #
-# A continuación: **10, un bot de Telegram** que dibuja para tus amigos.
+# Después: [10, Tu propio bot de imágenes](lesson:10), que dibuja para tus amistades.

@@ -6,6 +6,14 @@
 #       es: 10_tu_propio_bot_de_imagenes
 #     colab_lacks: ["python-telegram-bot>=22,<23"]
 #     widgets: true
+#     minutes: 60
+#     after: ["00", "01"]
+#     knows: {en: "Python functions", es: "funciones de Python"}
+#     needs:
+#       en: "any computer, with or without GPU · no account, no phone · 2.7 GB to download with a
+#        GPU, nothing without one"
+#       es: "cualquier equipo, con o sin GPU · sin cuenta, sin teléfono · 2.7 GB de descarga con
+#        GPU, nada sin ella"
 # ---
 
 # %% [markdown] lang="en"
@@ -15,9 +23,6 @@
 # - run a Telegram bot in three ways, and see which one leaves your notebook free,
 # - talk to a bot that draws, and build what keeps it polite and fair,
 # - know what a public bot owes its users, and where to run it for real.
-#
-# **60 minutes · any computer, with or without GPU · no account, no phone · 2.7 GB to download with
-# a GPU, nothing without one**
 
 # %% [markdown] lang="es"
 # # Tu propio bot de imágenes
@@ -26,9 +31,6 @@
 # - poner en marcha un bot de Telegram de tres maneras y ver cuál deja libre tu cuaderno,
 # - hablar con un bot que dibuja y construir lo que lo hace cortés y justo,
 # - saber qué les debe un bot público a sus usuarios y dónde ejecutarlo de verdad.
-#
-# **60 minutos · cualquier equipo, con o sin GPU · sin cuenta, sin teléfono · 2,7 GB de descarga con
-# GPU, nada sin ella**
 
 # %% part="setup"
 import asyncio
@@ -42,11 +44,11 @@ import nest_asyncio
 from telegram.ext import Application, CommandHandler, MessageHandler, filters
 
 import sdlesson
-from sdlesson import exercises
 from sdlesson.bot import Bot, FairQueue, Job, Request, draw_for, find_token
 from sdlesson.bot.requests import Defaults, RequestError, parse_request
 from sdlesson.bot_api import BotApiServer
-from sdlesson.figures import bars, strip
+from sdlesson.exercises import lesson_10 as checks
+from sdlesson.figures import bars, enlarged, strip
 from sdlesson.language import say
 from sdlesson.metrics import measured
 from sdlesson.widgets import BotPanel, ChatPanel
@@ -57,56 +59,58 @@ seed = 0
 # ## A bot asks
 #
 # A Telegram bot is a program that asks, over and over: *is there anything for me?* Each question
-# and each answer is a web request. Here, no Telegram listens but a stand-in on this machine, as
-# strict as Telegram, so you need neither account nor phone. What do you notice in the address?
+# and each answer is a web request. Here a stand-in on this machine listens, as strict as Telegram,
+# so you need neither account nor phone. Below, one part of the address is blanked out. Which, and
+# why?
 
 # %% [markdown] lang="es"
 # ## Un bot pregunta
 #
 # Un bot de Telegram es un programa que pregunta una y otra vez: *¿hay algo para mí?* Cada pregunta
-# y cada respuesta es una petición web. Aquí no escucha Telegram, sino un sustituto en esta máquina,
-# igual de estricto: no hacen falta ni cuenta ni teléfono. ¿Qué te llama la atención en la
-# dirección?
+# y cada respuesta es una petición web. Aquí escucha un sustituto en este equipo, igual de estricto:
+# no hacen falta cuenta ni teléfono. Abajo hemos tapado una parte de la dirección. ¿Cuál y por qué?
 
 # %%
 server = BotApiServer().start()
 address = f"{server.base_url}{server.token}/getMe"
-print(address)
-httpx.get(address, trust_env=False).json()
+print(address.replace(server.token, "<TOKEN>"))
+httpx.get(address, trust_env=False).json()["result"]["username"]
 
 # %% [markdown] lang="en"
-# The *token*, a bot's password, is in every address. So whatever logs addresses logs the token, and
-# whoever has the token *is* the bot. This one opens nothing but the stand-in; the course's bot
-# takes real ones out of every log line.
+# The *token*, a bot's password, is part of every address. So every log that keeps addresses keeps
+# the token, and whoever has the token *is* the bot. The course's bot takes it out of each log line.
 
 # %% [markdown] lang="es"
-# El *token*, la contraseña del bot, va en todas las direcciones. Así que lo que registra
-# direcciones registra el token, y quien tiene el token *es* el bot. Este solo abre el sustituto;
-# los de verdad, el bot del curso los borra de cada línea del registro.
+# El *token*, la contraseña del bot, forma parte de cada dirección. Así que todo registro que guarde
+# direcciones guarda el token, y quien tenga el token *es* el bot. El bot del curso lo borra de cada
+# línea de su registro.
 
-# %% [markdown] lang="en"
+# %% [markdown] lang="en" short=true
 # ## One handler, three ways to run it
 #
-# A *handler* is a function that is called for each message. `async` lets others take turns
-# wherever it says `await`. The *event loop* hands out the turns; a notebook has one already.
+# A *handler* is a function that is called for each message. An `async` function lets others take
+# their turn wherever it says `await`. The *event loop* hands out the turns; a notebook has one
+# already.
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ## Un manejador, tres maneras de ejecutarlo
 #
-# Un *manejador* (handler) es una función a la que se llama con cada mensaje. `async` deja pasar a
-# otros donde pone `await`. Los turnos los reparte el *bucle de eventos*, y un cuaderno ya tiene
-# uno.
+# Un *manejador* (handler) es una función a la que se llama con cada mensaje. Una función `async`
+# cede el turno a otras allí donde dice `await`. Los turnos los reparte el *bucle de eventos*, y un
+# cuaderno ya tiene uno.
 
 
 # %%
 async def greet(update, context):
     """Answer whoever wrote."""
+    # es: Contesta a quien escribió.
     name = update.effective_user.first_name
     await update.effective_message.reply_text(say(f"Hello, {name}!", f"¡Hola, {name}!"))
 
 
 def greeter():
     """Make a bot with one handler, which talks to our server."""
+    # es: Crea un bot con un manejador, que habla con nuestro servidor.
     builder = Application.builder().token(server.token).base_url(server.base_url)
     application = builder.build()
     application.add_handler(MessageHandler(filters.TEXT, greet))
@@ -119,9 +123,9 @@ def greeter():
 # come before the cell is done?
 
 # %% [markdown] lang="es"
-# Ana usa el sustituto. Escribe tres veces mientras una celda está ocupada, como cuando dibuja.
-# **Manera 1:** arrancar las partes del bot en el bucle del propio cuaderno. ¿Cuántas respuestas
-# llegarán antes de que acabe la celda?
+# Ana es usuaria del sustituto. Escribe tres veces mientras una celda está ocupada, como cuando
+# dibuja. **Manera 1:** arrancar las partes del bot en el bucle del propio cuaderno. ¿Cuántas
+# respuestas llegarán antes de que acabe la celda?
 
 # %%
 ana = server.user("Ana", language_code=say("en", "es"))
@@ -129,6 +133,7 @@ ana = server.user("Ana", language_code=say("en", "es"))
 
 def answers_meanwhile():
     """Let Ana write three times while this cell is busy; count the answers that come meanwhile."""
+    # es: Ana escribe tres veces con esta celda ocupada; cuenta las respuestas que llegan mientras.
     before = len(ana.messages)
     for greeting in [say("Hi!", "¡Hola!"), "...", say("Anybody?", "¿Hay alguien?")]:
         ana.says(greeting)
@@ -148,15 +153,13 @@ for stop in (application.updater.stop, application.stop, application.shutdown):
     await stop()
 
 # %% [markdown] lang="en"
-# None: one loop, one turn at a time, and the busy cell kept it. Only when it waited did the bot get
-# through.
+# None: there is one loop, with one turn at a time, and the busy cell kept it.
 #
 # **Way 2:** `nest_asyncio` lets a bot that wants the loop for itself run inside a cell. This one
 # stops itself after two seconds. What can other cells do until then?
 
 # %% [markdown] lang="es"
-# Ninguna: un bucle, un turno cada vez, y se lo quedó la celda ocupada. El bot solo pasó cuando ella
-# esperó.
+# Ninguna: hay un solo bucle, con un turno cada vez, y la celda ocupada no lo soltó.
 #
 # **Manera 2:** `nest_asyncio` deja que un bot que quiere el bucle para sí se ejecute dentro de una
 # celda. Este se detiene solo a los dos segundos. ¿Qué pueden hacer mientras las demás celdas?
@@ -178,8 +181,8 @@ if sys.version_info < (3, 14):  # on which nest_asyncio, no longer looked after,
 # **Way 3:** a thread with a loop of its own.
 
 # %% [markdown] lang="es"
-# Responde, y retiene la celda hasta que alguien lo para; un bot de verdad estaría días. Mientras
-# tanto no se puede ejecutar nada más.
+# Responde, pero retiene la celda hasta que alguien lo para, y un bot de verdad funciona durante
+# días. Mientras tanto no se puede ejecutar nada más.
 #
 # **Manera 3:** un hilo con un bucle propio.
 
@@ -189,6 +192,7 @@ loop, application = asyncio.new_event_loop(), greeter()
 
 def serve():
     """Run the bot on a loop that nobody else uses."""
+    # es: Ejecuta el bot en un bucle que nadie más usa.
     asyncio.set_event_loop(loop)
     application.run_polling(close_loop=False, stop_signals=None)
 
@@ -207,24 +211,44 @@ bars(
     title=say("Three messages to a busy notebook", "Tres mensajes a un cuaderno ocupado"),
 )
 
-# %% tags=["nbval-check-output"]
-print(*answered.values())
+# %% part="claim"
+assert list(answered.values()) == [0, 3], "only in a thread do answers come while a cell works"
 
 # %% [markdown] lang="en"
-# All three. That is how the course's bot runs, and it is all it has in common with ours so far.
-# What else does it need, once a picture takes seconds and fifty people want one?
+# All three. That is how the course's bot runs; so far, the two have nothing else in common. What
+# else does a bot need once a picture takes seconds and fifty people want one?
 
 # %% [markdown] lang="es"
-# Las tres. Así funciona el bot del curso, y de momento no se parece en más al nuestro. ¿Qué más
-# necesita cuando una imagen tarda segundos y la quieren cincuenta personas?
+# Las tres. Así funciona el bot del curso; por ahora, en nada más se parece al nuestro. ¿Qué más
+# necesita un bot cuando una imagen tarda segundos y la quieren cincuenta personas?
 
-# %% [markdown] lang="en"
+# %% [markdown] lang="en" part="discuss"
+# Your bot must answer *stop* even while it draws. Which of the three ways can do that, and what
+# has to happen inside the drawing?
+#
+# ---
+#
+# Only the thread: the other two share one loop with the work. And the drawing itself has to look
+# up between steps, since nobody can interrupt it from outside; so *stop* takes effect at the next
+# step.
+
+# %% [markdown] lang="es" part="discuss"
+# Tu bot debe atender *para* incluso mientras dibuja. ¿Cuál de las tres maneras puede hacerlo y qué
+# tiene que pasar dentro del dibujo?
+#
+# ---
+#
+# Solo el hilo: las otras dos comparten un bucle con el trabajo. Y el propio dibujo tiene que
+# atender entre paso y paso, porque nadie puede interrumpirlo desde fuera; así, *para* surte efecto
+# en el paso siguiente.
+
+# %% [markdown] lang="en" short=true
 # ## A bot that draws
 #
-# `start` returns at once, and the cell can be run again: a new bot replaces the old one, for two
-# with one token would take each other's messages.
+# `start` returns at once, and the cell can be run again: the new bot replaces the old one, because
+# two bots with one token would take each other's messages.
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ## Un bot que dibuja
 #
 # `start` vuelve enseguida, y la celda se puede repetir: el bot nuevo sustituye al viejo, porque dos
@@ -237,20 +261,25 @@ bot.start()
 BotPanel(bot.snapshot)
 
 # %% [markdown] lang="en"
-# Talk to it, here or on its chat page. It asks for consent first; then write what to draw, send a
-# photo with a caption, press the buttons. The cells below go on as Ana.
+# Talk to it as Ana, here or on its chat page. It asks for consent first; then write what to draw,
+# send a photo with a caption, press the buttons. The cells below write as Ana too, so this chat
+# fills as you run them.
 
 # %% [markdown] lang="es"
-# Habla con él, aquí o en su página de chat. Primero te pide permiso; después, escribe qué dibujar,
-# manda una foto con texto al pie, pulsa los botones. Las celdas de abajo siguen con Ana.
+# Habla con él como Ana, aquí o en su página de chat. Primero te pide permiso; después, escribe qué
+# dibujar, manda una foto con texto al pie, pulsa los botones. Las celdas de abajo también escriben
+# como Ana, así que este chat se va llenando.
 
 # %%
-ChatPanel(server)
+chat = ChatPanel(server)
+chat.person.value = "Ana"
+chat
 
 
 # %%
 def agree(person):
     """Write /start for a person, and agree to what the bot says it keeps."""
+    # es: Escribe /start en nombre de alguien y acepta lo que el bot dice que guarda.
     start = person.says("/start")
     welcome = person.waits_for(lambda message: "reply_markup" in message, after=start)
     person.presses(welcome, welcome["reply_markup"]["inline_keyboard"][0][0]["text"])
@@ -259,6 +288,7 @@ def agree(person):
 
 def picture_for(person, text):
     """Write a wish for a person, and wait for the message with the picture."""
+    # es: Escribe un deseo en nombre de alguien y espera el mensaje con la imagen.
     wish = person.says(text)
     return person.waits_for(say("seed", "semilla"), after=wish, timeout_s=120)
 
@@ -272,30 +302,40 @@ wish = say(
 )
 shown = picture_for(ana, wish)
 print(shown["caption"])
-server.picture(shown)
+enlarged(server.picture(shown))
 
 # %% [markdown] lang="en"
-# The caption holds all that is needed to draw it again. What is your wish on its way? First, a
-# checked `Request`:
+# The caption holds all that is needed to draw the picture again. What becomes of your wish on its
+# way to the model? First, a `Request`, with every setting checked:
 
 # %% [markdown] lang="es"
-# El pie lleva todo lo que hace falta para volver a dibujarla. ¿Qué es tu deseo por el camino?
-# Primero, una petición comprobada, un `Request`:
+# El pie lleva todo lo que hace falta para volver a dibujar la imagen. ¿En qué se convierte tu
+# petición por el camino? Primero, en un `Request`, con cada ajuste comprobado:
 
 # %% tags=["nbval-check-output"]
-for text in ["a cat —steps 30 --no hat --cfg 9", "--steps 1e9 a robot", "a robot --colour red"]:
+wishes = [
+    say("a cat —steps 30 --no hat --cfg 9", "un gato —pasos 30 --sin sombrero --cfg 9"),
+    say("--steps 1e9 a robot", "--pasos 1e9 un robot"),
+    say("a robot --colour red", "un robot --color rojo"),
+]
+for text in wishes:
     try:
         print(parse_request(text, Defaults()))
     except RequestError as error:
         print(error.reason, error.values)
 
+# %% part="claim"
+read = parse_request(wishes[0], Defaults())
+assert (read.num_inference_steps, read.guidance_scale) == (30, 9), "a dash and a guessed name"
+assert read.negative_prompt in ("hat", "sombrero"), "what follows --no is kept out"
+
 # %% [markdown] lang="en"
 # Phones turn two hyphens into a dash, and people guess names; so both are read. What cannot be
-# drawn has a reason, and the bot words it in its user's language:
+# drawn has a reason, which the bot explains in the language of each user:
 
 # %% [markdown] lang="es"
 # Los teléfonos convierten dos guiones en una raya y la gente adivina nombres: se leen ambas cosas.
-# Lo que no se puede dibujar tiene un motivo, que el bot dice en la lengua de cada cual:
+# Lo que no se puede dibujar tiene un motivo, que el bot explica en el idioma de cada persona:
 
 # %%
 bruno, chloe = server.user("Bruno", "es-AR"), server.user("Chloe", "en")
@@ -305,30 +345,37 @@ for person in (bruno, chloe):
     print(person.waits_for("50", after=asked)["text"])
 
 # %% [markdown] lang="en"
-# The whole bot is handlers like yours in front of a queue. Here are words for one more, and a
-# helper that lets four people try it.
+# The whole bot consists of handlers like ours in front of a queue. Here are words for one more, and
+# a function that lets four people try it.
 
 # %% [markdown] lang="es"
-# El bot entero son manejadores como el tuyo delante de una cola. Aquí hay palabras para uno más y
-# una ayuda para que lo prueben cuatro personas.
+# Todo el bot consiste en manejadores como el tuyo delante de una cola. Aquí tienes palabras para
+# uno más y una función con la que lo prueban cuatro personas.
 
 
 # %%
-subjects = ["a fox", "a robot", "a penguin", "a teddy bear", "an octopus", "a snowman", "a rocket"]
-places = ["on the beach", "in the forest", "in the snow", "on Mars", "in space", "in the city"]
-together = {f"{subject} {place}" for subject in subjects for place in places}
+subjects = say(
+    ["a fox", "a robot", "a penguin", "a teddy bear", "an octopus", "a snowman", "a rocket"],
+    ["un zorro", "un robot", "un pingüino", "un oso de peluche", "un pulpo", "un cohete"],
+)
+places = say(
+    ["on the beach", "in the forest", "in the snow", "on Mars", "in space", "in the city"],
+    ["en la playa", "en el bosque", "en la nieve", "en Marte", "en el espacio", "en la ciudad"],
+)
 
 
 async def always_robots(update, context):
     """Draw a robot on Mars, whoever asks and whatever for."""
-    await draw_for(update, context, "a robot on Mars")
+    # es: Dibuja un robot en Marte, lo pida quien lo pida.
+    await draw_for(update, context, say("a robot on Mars", "un robot en Marte"))
 
 
 def prompts_drawn(handler):
     """Let four people ask a bot with this handler for /surprise; return what it drew."""
+    # es: Cuatro personas piden /surprise a un bot con este manejador; devuelve lo que dibujó.
     bot = Bot(pipe, server=server, handlers=[CommandHandler("surprise", handler)]).start()
     for number in range(4):
-        person = server.user(f"Dani {number}")
+        person = server.user(f"Dani {number}", language_code=say("en", "es"))
         agree(person)
         person.says("/surprise")
     time.sleep(4)  # by now it has ordered what it orders
@@ -358,18 +405,12 @@ print(random.choice(subjects), random.choice(places))
 # %% part="stub"
 async def surprise(update, context):
     """Draw one of the subjects in one of the places, for whoever asks."""
+    # es: Dibuja uno de los sujetos en uno de los lugares, para quien lo pida.
     ...
 
 
 # %% part="check"
-exercises.check(
-    lambda: prompts_drawn(surprise),
-    lambda drawn: set(drawn) <= together and len(set(drawn)) > 1,
-    hint=say(
-        "random.choice picks one of a list, anew for each call; and await draw_for(...).",
-        "random.choice elige de una lista, en cada llamada; y await draw_for(...).",
-    ),
-)
+checks.surprise(lambda: prompts_drawn(surprise), subjects, places)
 
 
 # %% part="solution"
@@ -382,7 +423,7 @@ async def surprise(update, context):
 # %% part="wrong"
 async def surprise(update, context):
     """Choose the same each time."""
-    chance = random.Random(seed)
+    chance = random.Random(0)
     await draw_for(update, context, f"{chance.choice(subjects)} {chance.choice(places)}")
 
 
@@ -399,26 +440,26 @@ async def surprise(update, context):
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** A handler reads a message, calls one thing, and is done: the
-# picture comes later, from elsewhere. That keeps it short, and everybody else's messages moving.
+# **What you should have noticed.** A handler reads a message, calls one thing, and is done; the
+# picture comes later, from another thread. So it stays short, and nobody else has to wait for it.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Un manejador lee un mensaje, llama a una sola cosa y acaba: la
-# imagen llega después, de otro sitio. Así es corto, y los mensajes de los demás no se detienen.
+# imagen llega después, desde otro hilo. Así es corto y nadie más tiene que esperarlo.
 
 # %% [markdown] lang="en"
 # ## How fast may it speak?
 #
 # Telegram takes about one message a second for a chat, and thirty for all chats together. A bot
-# that sends more is answered 429 and has to wait. Ana now asks for help four times at once. When
-# will the answers leave?
+# that sends more is answered with 429 (*too many requests*) and has to wait. Ana now asks for help
+# four times in a row. When will the answers leave?
 
 # %% [markdown] lang="es"
 # ## ¿A qué ritmo puede hablar?
 #
-# Telegram admite cerca de un mensaje por segundo en un chat, y treinta entre todos. Al bot que
-# manda más le contesta 429 y le toca esperar. Ana pide ahora ayuda cuatro veces seguidas. ¿Cuándo
-# saldrán las respuestas?
+# Telegram admite más o menos un mensaje por segundo en cada chat, y treinta entre todos. Si un bot
+# manda más, le contesta 429 (*demasiadas peticiones*) y el bot tiene que esperar. Ana pide ahora
+# ayuda cuatro veces seguidas. ¿Cuándo saldrán las respuestas?
 
 # %%
 bot.start()
@@ -430,6 +471,7 @@ for text in ["/help"] * 4:
 
 def helped():
     """When the bot sent Ana its help, in seconds after she asked."""
+    # es: Cuándo mandó el bot la ayuda a Ana, en segundos desde que la pidió.
     calls = [call for call in server.requests if call.method == "sendMessage"]
     return [call.at - started for call in calls if call.chat_id == ana.id and call.at > started]
 
@@ -464,22 +506,12 @@ print(*(f"{seconds:.1f} s" for seconds in helped()))
 # %% part="stub"
 def departures(arrivals, per_s, size):
     """Return when each message leaves: a bucket of `size` tokens, which gains `per_s` a second."""
+    # es: Devuelve cuándo sale cada mensaje: el cubo tiene `size` fichas y gana `per_s` por segundo.
     ...
 
 
 # %% part="check"
-exercises.check(
-    lambda: [
-        *departures([0, 0, 0, 0, 9, 9, 9], per_s=1, size=2),
-        *departures([0, 0.5, 1, 1], per_s=2, size=1),
-        *departures([3, 3], per_s=0.25, size=1),
-    ],
-    [0, 0, 1, 2, 9, 9, 10, 0, 0.5, 1, 1.5, 3, 7],
-    hint=say(
-        "First gain (time since the last count) * per_s, up to size; then take one, or wait.",
-        "Primero gana (tiempo desde la última cuenta) * per_s, sin pasar de size; luego gasta una.",
-    ),
-)
+checks.departures(departures)
 
 
 # %% part="solution"
@@ -540,13 +572,13 @@ def departures(arrivals, per_s, size):
 # mismas ocho líneas limitan cuántas imágenes pide un usuario, cuánto sincroniza tu teléfono o
 # cuántas peticiones admite un servidor.
 
-# %% [markdown] lang="en"
+# %% [markdown] lang="en" short=true
 # ## Fair turns
 #
 # Ana orders six pictures; then Bruno and Chloe order one each. First come, first served: how many
 # pictures does Chloe wait for?
 
-# %% [markdown] lang="es"
+# %% [markdown] lang="es" short=true
 # ## Turnos justos
 #
 # Ana pide seis imágenes; luego, Bruno y Chloe, una cada uno. Por orden de llegada, ¿cuántas
@@ -560,7 +592,12 @@ queue = FairQueue(max_per_user=6)
 for user in arrived:
     queue.put(Job(user, Request(f"a picture for {users[user]}")))
 in_turns = [job.user_id for job in queue.order()]
-print(*(users[user] for user in arrived), "·", *(users[user] for user in in_turns))
+print(say("As they came: ", "Por llegada:"), *(users[user] for user in arrived))
+print(say("In fair turns:", "Por turnos: "), *(users[user] for user in in_turns))
+
+# %% part="claim"
+assert (arrived.index(3), in_turns.index(3)) == (7, 2), "Chloe waits for seven, or for two"
+assert len(in_turns) - 1 - in_turns[::-1].index(1) == 7, "Ana's last comes no later than the last"
 
 # %%
 bars(
@@ -571,14 +608,14 @@ bars(
 )
 
 # %% [markdown] lang="en"
-# Seven, or two. In turns, nobody waits behind somebody else's backlog, and Ana's last picture comes
-# no later than before. A queue must end somewhere too: the bot's takes three a user and a hundred
-# in all, and says so.
+# Seven, or two. In turns, nobody waits behind somebody else's pile, and all eight are done as soon
+# as before. A queue also needs a limit: the bot's takes three orders a user and a hundred in all,
+# and says so when it is full.
 
 # %% [markdown] lang="es"
-# Siete, o dos. Por turnos, nadie espera detrás del montón de otra persona, y la última imagen de
-# Ana no llega más tarde que antes. Y toda cola debe tener un final: la del bot admite tres por
-# persona y cien en total, y lo dice.
+# Siete, o dos. Por turnos, nadie espera detrás del montón de otra persona, y las ocho acaban igual
+# de pronto. Además, toda cola necesita un límite: la del bot admite tres pedidos por persona y cien
+# en total, y avisa cuando está llena.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 3 · A fair queue
@@ -590,29 +627,19 @@ bars(
 # %% [markdown] lang="es" part="goal"
 # ### Ejercicio 3 · Una cola justa
 #
-# `arrived` dice de quién es cada pedido. Devuelve los números de los pedidos como los serviría una
-# cola justa: antes el primero de cada cual, según llegaron; luego, los segundos, y así.
+# `arrived` dice de quién es cada pedido. Devuelve los números de los pedidos en el orden de una
+# cola justa: antes el primero de cada persona, según llegaron; luego, los segundos, y así.
 
 
 # %% part="stub"
 def fair_order(arrived):
     """Return the numbers of the orders, from 0, in fair turns between users."""
+    # es: Devuelve los números de los pedidos, desde 0, por turnos justos.
     ...
 
 
 # %% part="check"
-exercises.check(
-    lambda: [
-        *fair_order(["Ana", "Ana", "Ana", "Bruno", "Chloe"]),
-        *fair_order(["Chloe", "Ana", "Ana", "Chloe", "Bruno", "Chloe"]),
-        *fair_order(["Ana", "Ana"]),
-    ],
-    [0, 3, 4, 1, 2, 0, 1, 4, 3, 2, 5, 0, 1],
-    hint=say(
-        "How many orders has this user placed before? That number is the round it belongs to.",
-        "¿Cuántos pedidos hizo antes esa persona? Ese número es la ronda que le toca.",
-    ),
-)
+checks.fair_order(fair_order)
 
 
 # %% part="solution"
@@ -653,37 +680,60 @@ def fair_order(arrived):
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** Fairness is a choice of order, and costs nothing: the same
-# pictures, the same time in all. A queue of printers, of players, of packets is made fair like
-# this.
+# pictures, the same time in all. Queues of print jobs, of players, of network packets are made fair
+# like this.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** La justicia es elegir un orden, y no cuesta nada: las mismas
-# imágenes, el mismo tiempo en total. Así se hacen justas las colas de impresoras, de jugadores o de
-# paquetes.
+# imágenes, el mismo tiempo en total. Así se hacen justas las colas de impresión, las de jugadores o
+# las de paquetes en una red.
+
+# %% [markdown] lang="en" part="discuss"
+# Is it fair that whoever orders one picture overtakes someone who ordered six an hour ago? Who
+# could abuse these turns, and how?
+#
+# ---
+#
+# Turns are fair between *users*, not between orders; another rule (the shortest first, payment,
+# age) would be fair to others. Whoever makes several accounts gets several turns: that is why
+# quotas go with turns.
+
+# %% [markdown] lang="es" part="discuss"
+# ¿Es justo que quien pide una imagen adelante a quien pidió seis hace una hora? ¿Quién podría
+# abusar de estos turnos y cómo?
+#
+# ---
+#
+# Los turnos son justos entre *personas*, no entre pedidos; otra regla (primero lo corto, pagar, la
+# antigüedad) sería justa para otros. Quien se haga varias cuentas tendrá varios turnos: por eso,
+# además de turnos, hay cuotas.
 
 # %% [markdown] lang="en"
 # ## One worker
 #
-# All drawing is done by one thread, since a GPU does not draw two pictures faster by turns. But
-# jobs that agree in steps and guidance can be drawn in one *batch*. What is that worth?
+# One thread does all the drawing, since a GPU does not get two pictures done sooner by switching
+# between them. But jobs with the same steps and guidance can be drawn in one *batch*. What is that
+# worth?
 
 # %% [markdown] lang="es"
 # ## Un solo trabajador
 #
-# Todo lo dibuja un único hilo, pues una GPU no dibuja dos imágenes antes por alternarlas. Pero los
-# trabajos con los mismos pasos y guía caben en un *lote*. ¿Cuánto se gana?
+# Todo lo dibuja un único hilo: una GPU no acaba antes dos imágenes por ir alternándolas. Pero los
+# trabajos con los mismos pasos y la misma guía se pueden dibujar en un *lote*. ¿Cuánto se gana?
 
 # %%
 measured("bot_batching")
 
 # %% [markdown] lang="en"
-# The pictures are the same ones: each has its own seed, so nobody's company changes it.
+# The pictures are the same as when drawn alone: each has its own seed, so its neighbours in the
+# batch do not change it.
 #
 # Meanwhile the bot goes on listening. Ana orders three pictures of fifty steps and gives them up;
 # Chloe wants them gone too. Whose command counts?
 
 # %% [markdown] lang="es"
-# Las imágenes son las mismas: cada una lleva su semilla, así que la compañía no la cambia.
+# Las imágenes son las mismas que si se dibujan solas: cada una tiene su semilla y sus vecinas de
+# lote no la cambian.
 #
 # Mientras, el bot sigue escuchando. Ana pide tres imágenes de cincuenta pasos y renuncia a ellas;
 # también Chloe quiere que desaparezcan. ¿A quién hace caso?
@@ -698,18 +748,19 @@ ana.says("/cancel")
 print("Ana:", ana.waits_for(say("Cancelled", "Cancelada"), after=ordered, timeout_s=60)["text"])
 
 # %% [markdown] lang="en"
-# Only her own: each job belongs to who ordered it, and a running one stops at its next step.
+# Only Ana's: each job belongs to whoever ordered it, and one that is being drawn stops at its next
+# step.
 #
-# ## When the line is bad
+# ## When the connection fails
 #
 # The stand-in can also fail like the real one. First it answers 429; then it takes the picture, and
 # its answer gets lost. Should the bot send it again?
 
 # %% [markdown] lang="es"
-# Solo a la dueña: cada trabajo es de quien lo pidió, y el que está en marcha se detiene en el paso
+# Solo a Ana: cada trabajo es de quien lo pidió, y el que se está dibujando se detiene en el paso
 # siguiente.
 #
-# ## Cuando falla la línea
+# ## Cuando falla la conexión
 #
 # El sustituto también sabe fallar como el de verdad. Primero contesta 429; luego recibe la imagen,
 # pero su respuesta se pierde. ¿Debe el bot mandarla otra vez?
@@ -731,6 +782,10 @@ strip([server.picture(message) for message in foxes])
 # %% tags=["nbval-check-output"]
 print([call.status for call in sent][-3:], len(foxes))
 
+# %% part="claim"
+assert [call.status for call in sent][-3:] == [429, 200, 0], "it tried again after the 429 only"
+assert len(foxes) == 2, "both pictures are there, once each"
+
 # %% [markdown] lang="en"
 # After the 429 it waited as told, and the second try arrived. The lost answer it did not repeat:
 # the picture may be there (it is!), and twice would be worse than a word about it.
@@ -743,12 +798,18 @@ print([call.status for call in sent][-3:], len(foxes))
 #
 # ¿Y el token?
 
-# %% tags=["nbval-check-output"]
-secret = server.token
-print(any(secret in line for line in bot.log), secret in repr(bot), len(bot.log) > 10)
+# %%
+told = [line for line in [*bot.log, repr(bot)] if server.token in line]
+print(
+    len(bot.log), say("log lines, with the token:", "líneas de registro, con el token:"), len(told)
+)
+
+# %% part="claim"
+assert len(bot.log) > 10, "there is a log"
+assert not told, "it holds no token"
 
 # %% [markdown] lang="en"
-# In none of its log lines.
+# It is in none of the log lines.
 #
 # ## On your phone
 #
@@ -757,7 +818,7 @@ print(any(secret in line for line in bot.log), secret in repr(bot), len(bot.log)
 # environment, never into a cell. Then write `True`:
 
 # %% [markdown] lang="es"
-# En ninguna de sus líneas de registro.
+# No está en ninguna línea del registro.
 #
 # ## En tu teléfono
 #
@@ -772,10 +833,11 @@ if i_have_a_token and (token := find_token()):
     bot = Bot(pipe, token=token).start()
 
 # %% [markdown] lang="en"
-# ## Where it may run
+# ## Where to host it
 #
 # Free Colab is for work in the notebook: its rules exclude web services, and the machine goes when
-# you do. For your class, while you watch, it is fine. A bot that stays needs a computer that stays:
+# you do. For your class, while you watch, it is fine. A bot that stays needs a computer that stays
+# on:
 #
 # ```
 # sdlesson bot
@@ -784,17 +846,17 @@ if i_have_a_token and (token := find_token()):
 # It reads the token from the environment, and stops gracefully when told to.
 
 # %% [markdown] lang="es"
-# ## Dónde puede estar
+# ## Dónde alojarlo
 #
 # El Colab gratuito es para trabajar en el cuaderno: sus normas excluyen los servicios web, y la
-# máquina se va cuando te vas. Para tu clase, mientras miras, sirve. Un bot que se queda necesita un
-# ordenador que se quede:
+# máquina desaparece cuando te vas. Para tu clase, mientras estás delante, sirve. Un bot permanente
+# necesita un equipo siempre encendido:
 #
 # ```
 # sdlesson bot
 # ```
 #
-# Lee el token del entorno y se detiene con orden cuando se lo piden.
+# Lee el token del entorno y se detiene de forma ordenada cuando se lo pides.
 
 # %% [markdown] lang="en"
 # ## What a public bot owes its users
@@ -806,7 +868,7 @@ if i_have_a_token and (token := find_token()):
 # - **Nobody's face, nobody's body:** the limits of lesson 06 hold for photos that strangers send.
 # - **To be honest about failure:** a short word and a number that finds the log line; never
 #   silence, never a traceback.
-# - **To cost what you can pay:** a quota a day for each user, before the bill says so.
+# - **To cost no more than you can pay:** a daily quota for each user, before the bill forces one.
 
 # %% [markdown] lang="es"
 # ## Lo que un bot público debe a sus usuarios
@@ -819,30 +881,67 @@ if i_have_a_token and (token := find_token()):
 #   mandan desconocidos.
 # - **Ser honesto al fallar:** unas palabras y un número que lleve a la línea del registro; nunca el
 #   silencio, nunca un error de Python.
-# - **Costar lo que puedas pagar:** una cuota diaria por persona, antes de que lo diga la factura.
+# - **No costar más de lo que puedas pagar:** una cuota diaria por persona, antes de que la imponga
+#   la factura.
+
+# %% [markdown] lang="en"
+# The bot is still running: go back to the chat and try it. When you have had enough, write `True`
+# and run this cell. (*Run all* leaves it running.)
+
+# %% [markdown] lang="es"
+# El bot sigue en marcha: vuelve al chat y pruébalo. Cuando tengas bastante, escribe `True` y
+# ejecuta esta celda. (*Ejecutar todo* lo deja en marcha.)
 
 # %%
-bot.stop()
-server.stop()
+i_am_done = False
+
+if i_am_done:
+    bot.stop()
+    server.stop()
 bot
+
+# %% part="claim"
+assert bot.snapshot().running, "Run all leaves the bot running"
+
+# %% [markdown] lang="en" part="discuss"
+# Somebody asks your bot for a picture of a teacher of your school. What should it do, and what can
+# it not do?
+#
+# ---
+#
+# Refuse, say why in a friendly sentence, and let the person complain. It cannot know who is in a
+# photo or what a name means; so rules, a report button and a human are needed, and a log that
+# keeps no more than it must.
+
+# %% [markdown] lang="es" part="discuss"
+# Alguien pide a tu bot una imagen de una profesora de tu centro. ¿Qué debe hacer y qué no puede
+# hacer?
+#
+# ---
+#
+# Negarse, explicar por qué en una frase amable y permitir que la persona reclame. No puede saber
+# quién sale en una foto ni qué significa un nombre; por eso hacen falta reglas, un botón para
+# denunciar y una persona, y un registro que no guarde más de lo necesario.
 
 # %% [markdown] lang="en"
 # ## Where to go next
 #
-# - A bot asks, in a thread with a loop of its own; a handler reads, calls one thing, and is done.
+# - A bot asks for news, in a thread with its own loop; a handler reads, calls one thing, and is
+#   done.
 # - One worker draws; a fair queue decides who is next; a token bucket decides when to speak.
 # - What may have arrived is never sent twice, and the token is never written down.
 #
 # You have reached the end of the road that began with an astronaut on a horse. Now it is your turn:
-# take one lesson's numbers, and better them.
+# pick a number from one of the lessons, and beat it.
 
 # %% [markdown] lang="es"
 # ## Por dónde seguir
 #
-# - Un bot pregunta, en un hilo con su propio bucle; un manejador lee, llama a una cosa y acaba.
+# - Un bot pregunta si hay algo, en un hilo con su propio bucle; un manejador lee, llama a una cosa
+#   y acaba.
 # - Dibuja un solo trabajador; una cola justa decide a quién le toca; un cubo de fichas, cuándo se
 #   habla.
 # - Lo que quizá llegó no se manda dos veces, y el token no se escribe en ninguna parte.
 #
 # Has llegado al final del camino que empezó con un astronauta a caballo. Ahora te toca a ti: toma
-# los números de una lección y mejóralos.
+# un número de alguna lección y mejóralo.

@@ -14,7 +14,7 @@ from telegram.ext import ContextTypes
 
 from sdlesson.bot import texts
 from sdlesson.bot.desk import Desk
-from sdlesson.bot.incoming import fetch_picture
+from sdlesson.bot.incoming import picture_of
 from sdlesson.bot.options import MAX_STEPS, NUMBERS
 from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.status import Asker
@@ -56,8 +56,12 @@ class Buttons:
         """Find the verb of a pressed button and do it."""
         query = update.callback_query
         assert query is not None
-        verb, _colon, argument = (query.data or "").partition(":")
-        await self._verbs.get(verb, self.refuse)(query, self._desk.asker(update), argument)
+        data, _at, owner = (query.data or "").partition("@")
+        asker = self._desk.asker(update)
+        if owner and _stands_below(query):  # so the owner is one that the bot wrote there
+            asker = asker._replace(user_id=int(owner))
+        verb, _colon, argument = data.partition(":")
+        await self._verbs.get(verb, self.refuse)(query, asker, argument)
 
     async def refuse(self, query: CallbackQuery, asker: Asker, _argument: str = "") -> None:
         """Say that a button leads nowhere: it is forged, or older than the bot's memory."""
@@ -91,18 +95,20 @@ class Buttons:
         request = await self._recall(query, asker, token)
         if request is None:
             return
-        message, size = query.message, self._desk.worker.generator.size
-        photo = await fetch_picture(message, size) if isinstance(message, Message) else None
-        if photo is None:
+        source = picture_of(query.message) if isinstance(query.message, Message) else None
+        if source is None:
             await self._desk.say(asker, asker.words(texts.GONE_BUTTON))
             return
-        start = replace(request, photo=photo, strength=VARIATION_STRENGTH, seed=None)
-        await self._desk.order(asker, lambda: start)
+        await self._desk.order(
+            asker,
+            lambda: replace(request, strength=VARIATION_STRENGTH, seed=None),
+            lambda: self._desk.pictures.fetch(source),
+        )
 
     async def cancel(self, query: CallbackQuery, asker: Asker, job_id: str) -> None:
         """Cancel one job, if it is the user's own."""
         worker = self._desk.worker
-        jobs = {job.id: job for job in [*worker.running, *worker.queue.order()]}
+        jobs = {job.id: job for job in worker.jobs}
         if job_id not in jobs:
             await self.refuse(query, asker)
         elif jobs[job_id].user_id != asker.user_id:
@@ -156,6 +162,13 @@ class Buttons:
             await self._answer(query)
             return remembered.request
         return None
+
+
+def _stands_below(query: CallbackQuery) -> bool:
+    """Whether the pressed button is really there; a user's app may send whatever it likes."""
+    markup = query.message.reply_markup if isinstance(query.message, Message) else None
+    rows = markup.inline_keyboard if markup else ()
+    return any(button.callback_data == query.data for row in rows for button in row)
 
 
 def _changed(defaults: Defaults, field: str, step: float) -> Defaults:

@@ -1,35 +1,66 @@
 """Every message on its way to Telegram, and what becomes of it when the way is bad.
 
-A message is never sent again unless it certainly did not arrive: one whose answer is lost may well
-be on the user's screen. Such a message is *unconfirmed*, and whoever sent it says so.
+A message that did not leave is tried again until it does, however long the network is away. One
+whose answer is lost may well be on the user's screen: it is *unconfirmed* and not sent again.
+Whatever becomes of a message is told to whoever sent it, as an `Outcome`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from enum import Enum
+from itertools import chain, repeat
+from typing import NamedTuple, TypeAlias
 
 import httpx
 from telegram import CallbackQuery, InlineKeyboardMarkup, InputMediaPhoto, Message
 from telegram.constants import FileSizeLimit, ParseMode
-from telegram.error import BadRequest, Forbidden, NetworkError, TelegramError
+from telegram.error import (
+    BadRequest,
+    ChatMigrated,
+    Forbidden,
+    InvalidToken,
+    NetworkError,
+    RetryAfter,
+    TelegramError,
+)
 from telegram.ext import ExtBot
 
 from sdlesson.bot.pace import Pace
 
 log = logging.getLogger(__name__)
 
-MAX_TRIES = 5
-RETRY_PAUSE_S = 1.0
-NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-
-T = TypeVar("T")
+PAUSES_S = (1.0, 2.0, 4.0)  # between tries, and from then on:
+LONGEST_PAUSE_S = 5.0
+NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
-class UnconfirmedError(Exception):
-    """A message left, and Telegram's answer did not come back: it may have arrived or not."""
+class Place(NamedTuple):
+    """Where a message goes: a chat, and a topic of it where the chat is a forum."""
+
+    chat_id: int
+    thread_id: int | None = None
+
+
+class Outcome(Enum):
+    """What became of a message."""
+
+    ARRIVED = "arrived"
+    UNCONFIRMED = "it left, and may have arrived or not"
+    REFUSED = "this chat takes no such message from the bot"
+    UNSENT = "it did not leave, and was tried once only"
+
+
+class Sent(NamedTuple):
+    """What became of a message, and the message where it arrived."""
+
+    outcome: Outcome
+    message: Message | None = None
+
+
+Send: TypeAlias = Callable[[Place], Awaitable[Message]]
 
 
 class Delivery:
@@ -38,7 +69,7 @@ class Delivery:
     Args:
         bot: The calls.
         pace: What spaces them out.
-        on_blocked: Called with a chat whose user has blocked the bot.
+        on_blocked: Called with a chat that has shut the bot out.
     """
 
     def __init__(self, bot: ExtBot[None], pace: Pace, on_blocked: Callable[[int], object]) -> None:
@@ -49,58 +80,75 @@ class Delivery:
         return self._pace.is_busy(chat_id)
 
     async def say(
-        self, chat_id: int, text: str, buttons: InlineKeyboardMarkup | None = None
-    ) -> Message | None:
-        """Send a text; None where it did not arrive, or nobody knows."""
+        self,
+        place: Place,
+        text: str,
+        buttons: InlineKeyboardMarkup | None = None,
+        *,
+        once: bool = False,
+        surely: bool = False,
+    ) -> Sent:
+        """Send a text.
 
-        def send() -> Awaitable[Message]:
+        Args:
+            place: Where to.
+            text: What it says, in HTML.
+            buttons: What stands below it.
+            once: Try once only: later, it would say what is no longer so.
+            surely: Send it again where it is unconfirmed: to read it twice does no harm.
+        """
+
+        def send(to: Place) -> Awaitable[Message]:
             return self._bot.send_message(
-                chat_id, text, parse_mode=ParseMode.HTML, reply_markup=buttons
+                to.chat_id,
+                text,
+                message_thread_id=to.thread_id,
+                parse_mode=ParseMode.HTML,
+                reply_markup=buttons,
             )
 
         try:
-            return await self._send(chat_id, send)
-        except (UnconfirmedError, BadRequest) as error:
-            log.error("chat %s: a text: %s: %s", chat_id, type(error).__name__, error)
-            return None
+            return await self._send(place, send, once=once, surely=surely)
+        except BadRequest as error:
+            log.warning("chat %s: a text was refused (%s)", place.chat_id, error)
+            return Sent(Outcome.REFUSED)
 
     async def send_picture(
         self,
-        chat_id: int,
+        place: Place,
         png: bytes,
         *,
         caption: str,
         buttons: InlineKeyboardMarkup | None = None,
         filename: str = "",
-    ) -> Message | None:
-        """Send a picture; None where it did not arrive.
+    ) -> Sent:
+        """Send a picture.
 
         Args:
-            chat_id: Where to.
+            place: Where to.
             png: The picture, with its settings.
             caption: What stands below it, in HTML.
             buttons: What stands below that.
             filename: Sends a file, as it is; "" sends a photo, which Telegram compresses.
-
-        Raises:
-            UnconfirmedError: It left, and may have arrived or not.
         """
 
-        def send(method: Callable[..., Awaitable[Message]], **named: str) -> Awaitable[Message]:
+        def by(method: Callable[..., Awaitable[Message]], **named: str) -> Send:
             parts = {"caption": caption, "parse_mode": ParseMode.HTML, "reply_markup": buttons}
-            return method(chat_id, png, **parts, **named)
+            return lambda to: method(
+                to.chat_id, png, message_thread_id=to.thread_id, **parts, **named
+            )
 
         if not filename and len(png) <= FileSizeLimit.PHOTOSIZE_UPLOAD:
             try:
-                return await self._send(chat_id, lambda: send(self._bot.send_photo))
+                return await self._send(place, by(self._bot.send_photo))
             except BadRequest as error:  # a shape that Telegram takes in a file only
-                log.warning("chat %s: no photo, so a file (%s)", chat_id, error)
+                log.warning("chat %s: no photo, so a file (%s)", place.chat_id, error)
         name = filename or "picture.png"
         try:
-            return await self._send(chat_id, lambda: send(self._bot.send_document, filename=name))
+            return await self._send(place, by(self._bot.send_document, filename=name))
         except BadRequest as error:
-            log.error("chat %s: a picture was refused (%s)", chat_id, error)
-            return None
+            log.error("chat %s: a picture was refused (%s)", place.chat_id, error)
+            return Sent(Outcome.REFUSED)
 
     async def edit(
         self,
@@ -131,17 +179,15 @@ class Delivery:
 
     async def delete(self, message: Message) -> None:
         """Take a message back, which does no harm when it is done twice."""
-        for _ in range(MAX_TRIES):
+        for pause_s in _pauses_s():
             try:
                 await message.delete()
-            except NetworkError as error:
-                self._note(message.chat_id, error)
-                if not isinstance(error, BadRequest):  # such as: already deleted by the user
-                    await asyncio.sleep(RETRY_PAUSE_S)
-                    continue
+                return
             except TelegramError as error:
                 self._note(message.chat_id, error)
-            return
+                if isinstance(error, BadRequest) or not isinstance(error, NetworkError):
+                    return  # such as: already deleted by the user
+            await asyncio.sleep(pause_s)
 
     async def answer(self, query: CallbackQuery, text: str = "") -> None:
         """Answer a pressed button, which stops its waiting; too late is no harm."""
@@ -150,23 +196,44 @@ class Delivery:
         except TelegramError as error:
             self._note(query.from_user.id, error)
 
-    async def _send(self, chat_id: int, send: Callable[[], Awaitable[T]]) -> T | None:
-        for _ in range(MAX_TRIES):
+    async def _send(
+        self, place: Place, send: Send, *, once: bool = False, surely: bool = False
+    ) -> Sent:
+        """Send until it is known what became of it.
+
+        Raises:
+            BadRequest: Telegram refuses what is sent, or the bot may not write there.
+        """
+        for pause_s in _pauses_s():
             try:
-                return await send()
+                return Sent(Outcome.ARRIVED, await send(place))
             except BadRequest:  # which python-telegram-bot counts among the network's errors
                 raise
-            except NetworkError as error:
-                if not isinstance(error.__cause__, NEVER_LEFT):
-                    raise UnconfirmedError(str(error)) from error
-                self._note(chat_id, error)
-                await asyncio.sleep(RETRY_PAUSE_S)
+            except ChatMigrated as error:  # a group that has become a larger one, of a new number
+                self._note(place.chat_id, error)
+                place = Place(error.new_chat_id)
+                continue
+            except (Forbidden, InvalidToken) as error:
+                self._note(place.chat_id, error)
+                return Sent(Outcome.REFUSED)
             except TelegramError as error:
-                self._note(chat_id, error)
-                return None
-        return None
+                self._note(place.chat_id, error)
+                did_not_leave = isinstance(error, RetryAfter) or isinstance(
+                    error.__cause__, NEVER_LEFT
+                )
+                if once:
+                    return Sent(Outcome.UNSENT if did_not_leave else Outcome.UNCONFIRMED)
+                if not did_not_leave and not surely:
+                    return Sent(Outcome.UNCONFIRMED)
+            await asyncio.sleep(pause_s)
+        raise AssertionError("the tries have no end")
 
     def _note(self, chat_id: int, error: TelegramError) -> None:
         log.warning("chat %s: %s: %s", chat_id, type(error).__name__, error)
         if isinstance(error, Forbidden):
             self._on_blocked(chat_id)
+
+
+def _pauses_s() -> Iterator[float]:
+    """How long to wait after each try: longer and longer, up to a limit."""
+    return chain(PAUSES_S, repeat(LONGEST_PAUSE_S))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Hashable, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
@@ -16,13 +15,15 @@ from torch import Tensor
 
 from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.results import Result
+from sdlesson.copies import independent_copy
 from sdlesson.diffusion import embed
 from sdlesson.drawing import Drawing, develop, unread
 from sdlesson.photos import open_photo
-from sdlesson.pipelines import is_pocket
+from sdlesson.pipelines import is_pocket, model_name
 
 NEW_SEEDS = 1_000_000  # short enough to tell a friend
 PREVIEW_EVERY_S = 2.0  # the pocket model is done before; on a large one they cost a tenth of it
+PREVIEW_CELLS = 2  # a side; of 4, the probe still reads the subject off one in six
 POCKET_GUIDANCE = 5.0
 
 # (steps done, steps in all, pictures on the way by the number of their request)
@@ -67,17 +68,14 @@ class PipelineGenerator:
     def __init__(
         self, pipe: StableDiffusionPipeline, *, preview_every_s: float = PREVIEW_EVERY_S
     ) -> None:
+        self._text = independent_copy(pipe)
         if pipe.safety_checker is None:
             raise ValueError("a bot needs the safety checker; load the model with load_pipeline()")
-        # Copied are the parts that remember things, so that nobody else is disturbed.
-        parts = {name: deepcopy(getattr(pipe, name)) for name in ("scheduler", "tokenizer")}
-        self._text = StableDiffusionPipeline(**pipe.components | parts)
-        self._text.register_to_config(_name_or_path=pipe.name_or_path)
         self._photo = StableDiffusionImg2ImgPipeline(**self._text.components)
         for ours in (self._text, self._photo):
             ours.set_progress_bar_config(disable=True)
         self._preview_every_s = preview_every_s
-        self.model = str(pipe.name_or_path)
+        self.model = model_name(pipe)
         self.size = pipe.unet.config.sample_size * pipe.vae_scale_factor
         self.defaults = Defaults(guidance_scale=POCKET_GUIDANCE) if is_pocket(pipe) else Defaults()
 
@@ -172,7 +170,13 @@ class _Watch:
         number = going_on[self._previews % len(going_on)]
         image, flagged = develop(pipe, latents[number : number + 1])
         self._previews, self._last_preview_s = self._previews + 1, time.perf_counter()
-        return {} if flagged else {number: image}
+        return {} if flagged else {number: _blurred(image)}
+
+
+def _blurred(image: Image.Image) -> Image.Image:
+    """Keep a picture's colours and no more: whether the checker will pass it is not known yet."""
+    few = image.resize((PREVIEW_CELLS, PREVIEW_CELLS), Image.Resampling.BOX)
+    return few.resize(image.size, Image.Resampling.BICUBIC)
 
 
 def _seeded(request: Request) -> Request:

@@ -55,6 +55,7 @@ class Job:
         result: What was drawn, once it is done or flagged.
         error: Why it failed, or that the bot was stopped; for the log, not for the user.
         promised_s: How long it was to take when it was submitted, if that could be said.
+        chat_id: The chat in which it was asked for, and nowhere else told of.
         created_s, started_s, ended_s: On the clock of `time.monotonic`.
     """
 
@@ -73,6 +74,7 @@ class Job:
     created_s: float = field(default_factory=time.monotonic)
     started_s: float | None = None
     ended_s: float | None = None
+    chat_id: int | None = None
     _ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def __post_init__(self) -> None:

@@ -72,6 +72,21 @@ def settings(words: Words, defaults: Defaults, *, as_file: bool) -> Keyboard:
     return Keyboard([*rows, [file_button]])
 
 
+def signed(keyboard: Keyboard | None, owner_id: int) -> Keyboard | None:
+    """Name the owner in each button where that is a group or channel, in whose name people write.
+
+    Who presses a button is always a person, whose own things would be meant otherwise.
+    """
+    if keyboard is None or owner_id > 0:
+        return keyboard
+    return Keyboard(
+        [
+            [Button(one.text, callback_data=f"{one.callback_data}@{owner_id}") for one in row]
+            for row in keyboard.inline_keyboard
+        ]
+    )
+
+
 def languages() -> Keyboard:
     """One button for each language, in its own words."""
     row = [Button(name, callback_data=f"language:{code}") for code, name in LANGUAGES.items()]

@@ -11,10 +11,10 @@ from contextlib import suppress
 
 from telegram.error import Conflict, InvalidToken, TelegramError
 
+from sdlesson.bot import failures
 from sdlesson.bot.application import UPDATES, App, name_commands
 from sdlesson.bot.logs import RingBuffer
 from sdlesson.bot.worker import Worker
-from sdlesson.language import say
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Life:
 
     Attributes:
         name: Such as "@my_bot"; "" before the server has said it.
-        failure: Why it cannot run, in the reader's language; "" as long as it can.
+        failure: Why it ended without being told to, in the reader's language; else "".
         is_up: Set once it hears users, or the reader should be told that it does not yet.
         is_to_stop: Set from outside to end it.
     """
@@ -54,18 +54,27 @@ class Life:
         loop = asyncio.new_event_loop()  # asyncio.run fails in a thread after nest_asyncio.apply()
         try:
             loop.run_until_complete(self._live())
-        except Exception:
-            log.exception("the bot stopped by itself")
+        except BaseException as error:  # a library's SystemExit too: nobody else would tell of it
+            log.critical("the bot has ended by itself", exc_info=error)
+            self._fail(failures.died(error))
         finally:
-            loop.run_until_complete(_end_tasks())
-            loop.run_until_complete(loop.shutdown_default_executor())
+            try:
+                loop.run_until_complete(_end_tasks())
+                loop.run_until_complete(loop.shutdown_default_executor())
+            except BaseException as error:
+                log.warning("the bot did not end in order", exc_info=error)
             loop.close()
             self._kept.close()
             self.is_up.set()
 
     async def _live(self) -> None:
         """Connect, talk until it is time to stop, and take leave."""
-        application = self._build(self.worker)
+        try:
+            application = self._build(self.worker)
+        except Exception as error:  # what httpx raises depends on which setting is broken
+            log.error("the line to %s cannot be made (%s)", self._place, type(error).__name__)
+            self._fail(failures.no_line(error))
+            return
         try:
             if await self._insist(lambda: self._open(application)):
                 await application.start()
@@ -75,6 +84,12 @@ class Life:
         finally:
             await _close(application, self.worker)
 
+    def _fail(self, sentence: str) -> None:
+        """Take down why the bot ends without being told to."""
+        if not self.is_to_stop.is_set():
+            self.failure = sentence
+            self._kept.tell(sentence)
+
     async def _open(self, application: App) -> None:
         """Ask who the bot is, name its commands, and begin to ask for news."""
         await application.initialize()
@@ -83,8 +98,8 @@ class Life:
         await self._poll(application)
 
     async def _poll(self, application: App) -> None:
-        application.bot_data["line"].heard_s = time.monotonic()
-        updater = application.updater
+        line, updater = application.bot_data["line"], application.updater
+        line.heard_s, line.is_refused = time.monotonic(), False
         assert updater is not None
         await updater.start_polling(
             timeout=POLL_S, allowed_updates=UPDATES, error_callback=self._note
@@ -92,10 +107,13 @@ class Life:
 
     async def _watch(self, application: App) -> None:
         """Wait until it is time to stop, and start a polling anew that has fallen silent."""
+        line = application.bot_data["line"]
         while not self.is_to_stop.is_set():
             await self._pause(LOOK_EVERY_S)
-            if time.monotonic() - application.bot_data["line"].heard_s > SILENCE_S:
-                log.warning("no answer for %s s: polling again", SILENCE_S)
+            self.worker.check()
+            silent_s = time.monotonic() - line.heard_s
+            if silent_s > SILENCE_S or line.is_refused:  # which the polling does not outlive
+                log.warning("no news for %.0f s: polling again", silent_s)
                 await _stop_polling(application)
                 if not await self._insist(lambda: self._poll(application)):
                     return
@@ -107,10 +125,9 @@ class Life:
                 await action()
                 return True
             except InvalidToken:  # whose message holds the token
-                self.failure = _refused()
-                self._kept.tell(self.failure)
+                self._fail(failures.refused())
                 return False
-            except TelegramError as error:
+            except Exception as error:  # whatever it is: who watches must not fall with the rest
                 self._note(error)
             self.is_up.set()
             await self._pause(RETRY_S)
@@ -120,37 +137,47 @@ class Life:
         """Wait, but no longer than until it is time to stop."""
         await asyncio.to_thread(self.is_to_stop.wait, seconds)
 
-    def _note(self, error: TelegramError) -> None:
+    def _note(self, error: Exception) -> None:
         """Say what keeps the bot from its users; it goes on trying."""
-        log.warning("%s: %s", type(error).__name__, error)
-        self._kept.tell(_conflict() if isinstance(error, Conflict) else away(self._place))
-
-
-def away(place: str) -> str:
-    """Say that a server cannot be reached."""
-    return say(
-        f"{place} cannot be reached. Check the network: the bot keeps trying.",
-        f"No se llega a {place}. Comprueba la red: el bot sigue probando.",
-    )
+        if isinstance(error, TelegramError):
+            log.warning("%s: %s", type(error).__name__, error)
+            is_conflict = isinstance(error, Conflict)
+            self._kept.tell(failures.conflict() if is_conflict else failures.away(self._place))
+        else:
+            log.warning("the bot keeps trying", exc_info=error)
+            self._kept.tell(failures.unexpected(error))
 
 
 async def _close(application: App, worker: Worker) -> None:
     """Hear no more, end the jobs, tell users, and hang up; each within its time."""
-    await _stop_polling(application)
-    await worker.stop()
-    await application.bot_data["desk"].close(FAREWELL_S)
-    if application.running:
-        with suppress(TimeoutError):  # a handler may wait for its turn to speak, for minutes
-            await asyncio.wait_for(application.stop(), FAREWELL_S)
-    await application.shutdown()
-    await application.bot.shutdown()  # which the line above leaves open if nobody ever answered
+    desk = application.bot_data["desk"]
+    for leave in (
+        lambda: _stop_polling(application),
+        worker.stop,
+        lambda: desk.close(FAREWELL_S),
+        lambda: _stop_handling(application),
+        application.shutdown,
+        application.bot.shutdown,  # which the one before leaves open if nobody ever answered
+    ):
+        try:
+            await leave()
+        except Exception as error:  # what fails must not keep the others from theirs
+            log.warning("a part of the bot did not end in order", exc_info=error)
 
 
 async def _stop_polling(application: App) -> None:
     updater = application.updater
     if updater is not None and updater.running:
-        with suppress(TelegramError, TimeoutError):  # its last question may go unanswered
+        try:  # its last question may go unanswered, or it may have broken down before
             await asyncio.wait_for(updater.stop(), FAREWELL_S)
+        except Exception as error:
+            log.info("the polling did not end in order (%s)", type(error).__name__)
+
+
+async def _stop_handling(application: App) -> None:
+    if application.running:
+        with suppress(TimeoutError):  # a handler may wait for its turn to speak, for minutes
+            await asyncio.wait_for(application.stop(), FAREWELL_S)
 
 
 async def _end_tasks() -> None:
@@ -159,19 +186,3 @@ async def _end_tasks() -> None:
     for task in late:
         task.cancel()
     await asyncio.gather(*late, return_exceptions=True)
-
-
-def _refused() -> str:
-    return say(
-        "Telegram refuses this token: it is mistyped or revoked. Copy it again from @BotFather, "
-        "who shows it after /token.",
-        "Telegram rechaza este token: está mal copiado o revocado. Vuelve a copiarlo de "
-        "@BotFather, que lo muestra con /token.",
-    )
-
-
-def _conflict() -> str:
-    return say(
-        "Another bot runs with this token, here or elsewhere. Stop it: this one keeps trying.",
-        "Hay otro bot con este token en marcha, aquí o en otro sitio. Detenlo: este no desiste.",
-    )

@@ -11,11 +11,12 @@ from typing import Any
 LOGGERS = ("sdlesson.bot", "telegram")
 MAX_ERRORS = 5
 CHATTERING = ("httpx", "httpcore")  # their INFO lines are the URLs, and the token is in each
+LEVELS = dict.fromkeys(CHATTERING, logging.WARNING) | {LOGGERS[0]: logging.INFO}
 MAX_LINES = 500
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 # A bot's token, wherever it stands: in a URL after "bot", in quotes, alone.
-TOKEN_SHAPE = re.compile(r"\d{6,}:[A-Za-z0-9_-]{30,}")
+TOKEN_SHAPE = re.compile(r"\d{6,}(?::|%3[Aa])[A-Za-z0-9_-]{30,}", re.ASCII)
 HIDDEN = "<TOKEN>"
 
 
@@ -37,12 +38,12 @@ class RingBuffer(logging.Handler):
         self.setFormatter(logging.Formatter(FORMAT, "%H:%M:%S"))
         self.lines: deque[str] = deque(maxlen=MAX_LINES)
         self.errors: deque[str] = deque(maxlen=MAX_ERRORS)
-        self._levels: dict[str, int] = {}  # as they were before
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one record."""
         self.lines.append(self.format(record))
-        if record.levelno >= logging.ERROR:
+        # What python-telegram-bot calls an error may quote what users wrote; the log has it.
+        if record.levelno >= logging.ERROR and record.name.startswith(LOGGERS[0]):
             self.tell(record.getMessage())
 
     def tell(self, sentence: str) -> None:
@@ -52,24 +53,49 @@ class RingBuffer(logging.Handler):
 
     def open(self) -> None:
         """Collect from now on, and hide tokens in whatever anything in this process logs."""
-        if not isinstance(logging.getLogRecordFactory(), _Redacting):
+        if not _open:
+            _before.keep()
             logging.setLogRecordFactory(_Redacting(logging.getLogRecordFactory()))
-        levels = dict.fromkeys(CHATTERING, logging.WARNING) | {LOGGERS[0]: logging.INFO}
-        self._levels = {name: logging.getLogger(name).level for name in levels}
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+            for name, level in LEVELS.items():
+                logging.getLogger(name).setLevel(level)
+        _open.add(self)
         for name in LOGGERS:
             logging.getLogger(name).addHandler(self)
             logging.getLogger(name).propagate = False  # or it would end below a cell after all
 
     def close(self) -> None:
-        """Collect no more, and leave all loggers as they were; what is kept stays."""
-        for name, level in self._levels.items():
-            logging.getLogger(name).setLevel(level)
+        """Collect no more; the last to close leaves all loggers as they were. Lines stay."""
         for name in LOGGERS:
             logging.getLogger(name).removeHandler(self)
-            logging.getLogger(name).propagate = True
+        if self in _open:
+            _open.remove(self)
+            if not _open:
+                _before.restore()
         super().close()
+
+
+class _Before:
+    """How logging was before the first bot of this process."""
+
+    def __init__(self) -> None:
+        self._levels: dict[str, int] = {}
+        self._propagates: dict[str, bool] = {}
+        self._make: Callable[..., logging.LogRecord] = logging.LogRecord
+
+    def keep(self) -> None:
+        """Take down how it is."""
+        self._levels = {name: logging.getLogger(name).level for name in LEVELS}
+        self._propagates = {name: logging.getLogger(name).propagate for name in LOGGERS}
+        self._make = logging.getLogRecordFactory()
+
+    def restore(self) -> None:
+        """Make it so again."""
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
+        for name, propagates in self._propagates.items():
+            logging.getLogger(name).propagate = propagates
+        if isinstance(logging.getLogRecordFactory(), _Redacting):  # and nobody's built upon it
+            logging.setLogRecordFactory(self._make)
 
 
 class _Redacting:
@@ -88,6 +114,10 @@ class _Redacting:
             if TOKEN_SHAPE.search(trace):
                 record.exc_info, record.exc_text = None, redact(trace)  # which formatters print
         return record
+
+
+_open: set[RingBuffer] = set()
+_before = _Before()
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     NO_VALUE = "no_value"  # (option)
     BAD_VALUE = "bad_value"  # (option, value, low, high, whole)
     NEEDS_PHOTO = "needs_photo"  # (option)
+    BAD_PHOTO = "bad_photo"  # (least, most), in pixels a side and in millions of pixels
     TOO_FEW_STEPS = "too_few_steps"  # (steps, strength, needed)
 
 

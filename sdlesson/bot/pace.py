@@ -17,6 +17,7 @@ from telegram.error import RetryAfter
 from telegram.ext import BaseRateLimiter
 
 MAX_TRIES = 5
+MESSAGES = ("send", "edit", "copy", "forward")  # how the methods begin that write to a chat
 MAX_BUCKETS = 1000  # chats remembered before those at rest are forgotten
 
 
@@ -72,7 +73,7 @@ class Pace(BaseRateLimiter[None]):
     def __init__(self, rates: Rates | None = None) -> None:
         self.rates = rates or Rates()
         self._overall = TokenBucket(self.rates.overall_per_s)
-        self._chats: dict[int, TokenBucket] = {}
+        self._chats: dict[int | str, TokenBucket] = {}
 
     async def initialize(self) -> None:
         """Nothing to prepare."""
@@ -80,7 +81,7 @@ class Pace(BaseRateLimiter[None]):
     async def shutdown(self) -> None:
         """Nothing to close."""
 
-    def is_busy(self, chat_id: int) -> bool:
+    def is_busy(self, chat_id: int | str) -> bool:
         """Whether a message to this chat would have to wait now."""
         return self._bucket(chat_id).wait_s() > 0
 
@@ -95,8 +96,8 @@ class Pace(BaseRateLimiter[None]):
     ) -> Any:
         """Make one call in its turn, and again where Telegram says to wait and then try again."""
         edits = endpoint.startswith("edit")
-        is_message = edits or (endpoint.startswith("send") and endpoint != "sendChatAction")
-        bucket = self._bucket(data["chat_id"]) if is_message and "chat_id" in data else None
+        is_message = endpoint.startswith(MESSAGES) and endpoint != "sendChatAction"
+        bucket = self._bucket(data["chat_id"]) if is_message and data.get("chat_id") else None
         for tries_left in reversed(range(MAX_TRIES)):
             await (bucket.take(self._overall) if bucket else self._overall.take())
             try:
@@ -107,14 +108,23 @@ class Pace(BaseRateLimiter[None]):
                     raise
         raise AssertionError("the last try returns or raises")
 
-    def _bucket(self, chat_id: int) -> TokenBucket:
+    def _bucket(self, chat_id: int | str) -> TokenBucket:
         if len(self._chats) > MAX_BUCKETS:
             self._chats = {known: b for known, b in self._chats.items() if not b.at_rest}
-        if chat_id not in self._chats:
-            is_group = int(chat_id) < 0
-            per_s = self.rates.group_per_s if is_group else self.rates.chat_per_s
-            self._chats[chat_id] = TokenBucket(per_s)
-        return self._chats[chat_id]
+        chat = _chat(chat_id)
+        if chat not in self._chats:
+            is_private = isinstance(chat, int) and chat > 0
+            per_s = self.rates.chat_per_s if is_private else self.rates.group_per_s
+            self._chats[chat] = TokenBucket(per_s)
+        return self._chats[chat]
+
+
+def _chat(chat_id: int | str) -> int | str:
+    """A chat's number, or the name of a channel or group such as "@news", in one spelling."""
+    try:
+        return int(chat_id)
+    except ValueError:
+        return str(chat_id).casefold()
 
 
 def _seconds(error: RetryAfter) -> float:

@@ -53,11 +53,20 @@ class FairQueue:
             TooManyJobsError: The user has as many waiting as one may.
             QueueFullError: The queue is full.
         """
-        if len(self.jobs_of(job.user_id)) >= self.max_per_user:
+        self.check_room(job.user_id)
+        self._waiting.setdefault(job.user_id, deque()).append(job)
+
+    def check_room(self, user_id: int) -> None:
+        """See whether another job of this user may wait.
+
+        Raises:
+            TooManyJobsError: The user has as many waiting as one may.
+            QueueFullError: The queue is full.
+        """
+        if len(self.jobs_of(user_id)) >= self.max_per_user:
             raise TooManyJobsError(self.max_per_user)
         if len(self) >= self.max_total:
             raise QueueFullError(self.max_total)
-        self._waiting.setdefault(job.user_id, deque()).append(job)
 
     def order(self) -> list[Job]:
         """List the jobs as they would be taken one by one: the first of each user, the second..."""

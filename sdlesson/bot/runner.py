@@ -5,6 +5,8 @@ Other ways hold the cell, or answer only while no other cell runs.
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +16,15 @@ from typing import TYPE_CHECKING, Any, Self
 from PIL import Image
 from telegram.ext import BaseHandler
 
+from sdlesson.bot import failures
 from sdlesson.bot.application import TIMEOUT_S, App, build_application
+from sdlesson.bot.incoming import SeenUpdates
 from sdlesson.bot.jobs import State
-from sdlesson.bot.life import Life, away
+from sdlesson.bot.life import Life
 from sdlesson.bot.logs import RingBuffer
 from sdlesson.bot.pace import Rates
 from sdlesson.bot.store import MemoryStore, Store
+from sdlesson.bot.token import check_token
 from sdlesson.bot.worker import Worker
 from sdlesson.bot_api import BotApiServer
 from sdlesson.language import say
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from sdlesson.bot.generator import Generator
 
 START_WAIT_S = 10.0
+NAMES = (str, os.PathLike)  # of models, for `load_pipeline`
+GENERATOR = ("model", "defaults", "size", "batch_key", "draw")
 
 _current: Bot | None = None  # the bot of this kernel: two would take each other's updates
 
@@ -65,7 +72,7 @@ class Bot:
     """A bot that draws: `bot.start()` returns at once, `bot.stop()` stops it cleanly.
 
     Args:
-        pipe: What draws, a pipeline or another `Generator`; by default what `load_pipeline` loads.
+        pipe: What draws: a pipeline, what `load_pipeline` takes, or another `Generator`.
         token: From BotFather; None talks to a server on this machine instead of Telegram.
         server: That server; by default one that starts and stops with the bot.
         store: What remembers users; by default in memory, from one start to the next.
@@ -74,12 +81,14 @@ class Bot:
         handlers: Handlers of your own, which are asked before the bot's.
 
     Raises:
-        ValueError: There are a token and a server, of which only one can be meant.
+        ValueError: There are a token and a server, of which only one can be meant, or one of the
+            arguments is not what it should be.
+        ModelError: The model that was named cannot be loaded.
     """
 
     def __init__(
         self,
-        pipe: StableDiffusionPipeline | Generator | None = None,
+        pipe: StableDiffusionPipeline | Generator | str | os.PathLike[str] | None = None,
         *,
         token: str | None = None,
         server: BotApiServer | None = None,
@@ -88,8 +97,11 @@ class Bot:
         timeout_s: float = TIMEOUT_S,
         handlers: Sequence[BaseHandler[Any, Any, Any]] = (),
     ) -> None:
-        if token and server:
+        if token is not None and server is not None:
             raise ValueError("give a token, for Telegram, or a server, which has one; not both")
+        if token is not None:
+            check_token(token, say("the token given", "el token indicado"))
+        _check(server=server, handlers=handlers, rates=rates, timeout_s=timeout_s)
         self.server = None if token else server or BotApiServer()
         self._owns_server = not token and not server
         self._generator = _generator(pipe)
@@ -100,6 +112,7 @@ class Bot:
             rates=rates,
             timeout_s=timeout_s,
             handlers=handlers,
+            seen=SeenUpdates(),
         )
         self._place = "localhost" if self.server else "Telegram"
         self._kept = RingBuffer()
@@ -115,16 +128,17 @@ class Bot:
         """Run in the background, in place of the bot that this kernel ran before.
 
         Raises:
-            BotError: The token is refused.
+            BotError: The token is refused, or the bot cannot run here; the sentence says why.
+            OSError: Something else listens on the port of its server.
         """
         global _current
         if self.is_running:
             return self
         if _current is not None:
             _current.stop()
-        _current = self
         if self.server:
             self.server.start()
+        _current = self
         life = self._life = Life(
             Worker(self._generator), self._application, self._kept, self._place
         )
@@ -139,9 +153,12 @@ class Bot:
 
     def stop(self) -> None:
         """Tell users, end all jobs and stop; a second call changes nothing."""
+        global _current
         if self._life and self._thread:
             self._life.is_to_stop.set()
             self._thread.join()
+        if _current is self:
+            _current = None  # which would keep the pipeline in memory
         if self.server and self._owns_server:
             self.server.stop()
 
@@ -149,6 +166,11 @@ class Bot:
     def is_running(self) -> bool:
         """Whether its thread is alive."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def failure(self) -> str:
+        """Why it ended without being told to, in a sentence; "" where it did not."""
+        return self._life.failure if self._life else ""
 
     @property
     def log(self) -> list[str]:
@@ -180,7 +202,7 @@ class Bot:
     def _greeting(self, name: str) -> str:
         """Say where the bot can be talked to, and that this is not Telegram where it is not."""
         if not name:
-            return away(self._place)
+            return failures.away(self._place)
         if self.server is None:
             page = f"https://t.me/{name[1:]}"
             return say(f"{name} is on Telegram: {page}", f"{name} está en Telegram: {page}")
@@ -191,13 +213,38 @@ class Bot:
         )
 
 
-def _generator(pipe: StableDiffusionPipeline | Generator | None) -> Generator:
+def _generator(
+    pipe: StableDiffusionPipeline | Generator | str | os.PathLike[str] | None,
+) -> Generator:
     """Make what draws out of what was given."""
-    from diffusers import DiffusionPipeline
+    from diffusers import StableDiffusionPipeline
 
     from sdlesson.bot.generator import PipelineGenerator
     from sdlesson.pipelines import load_pipeline
 
-    if pipe is None or isinstance(pipe, DiffusionPipeline):
-        return PipelineGenerator(pipe or load_pipeline())
-    return pipe
+    found: Any = load_pipeline(pipe) if pipe is None or isinstance(pipe, NAMES) else pipe
+    if isinstance(found, StableDiffusionPipeline):
+        return PipelineGenerator(found)
+    if isinstance(found, type) or not all(hasattr(found, name) for name in GENERATOR):
+        raise ValueError(
+            f"pipe={pipe!r:.80} cannot draw for a bot: give a StableDiffusionPipeline, what "
+            f"load_pipeline takes, or a Generator, which has {', '.join(GENERATOR)}"
+        )
+    return found
+
+
+def _check(*, server: Any, handlers: Any, rates: Any, timeout_s: Any) -> None:
+    """Refuse at the door what would fail in the thread, where nobody sees it."""
+    if server is not None and not isinstance(server, BotApiServer):
+        raise ValueError(f"server={server!r:.80} must be a BotApiServer, or None for a new one")
+    if rates is not None and not isinstance(rates, Rates):
+        raise ValueError(f"rates={rates!r:.80} must be Rates, such as Rates(chat_per_s=1.0)")
+    is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+    if not is_number or not 0 < timeout_s < math.inf:
+        raise ValueError(f"timeout_s={timeout_s!r:.80} must be a number of seconds above 0")
+    is_list = isinstance(handlers, Sequence) and not isinstance(handlers, str)
+    if not is_list or not all(isinstance(one, BaseHandler) for one in handlers):
+        raise ValueError(
+            f"handlers={handlers!r:.80} must be a list of handlers of python-telegram-bot, such as "
+            "[CommandHandler('surprise', surprise)]"
+        )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from sdlesson.bot.requests import Defaults, Request
 
 MAX_REQUESTS = 200  # with photos of 512 x 512 pixels, 160 MB
-MAX_UPDATES = 10_000
 TOKEN_BYTES = 8
 
 
@@ -52,9 +51,6 @@ class Store(Protocol):
     def recall(self, token: str) -> Remembered | None:
         """Find a request by its token; None if it is not, or no longer, known."""
 
-    def is_new(self, update_id: int) -> bool:
-        """Whether an update comes for the first time; from then on it is known."""
-
 
 class MemoryStore:
     """A store that forgets with the process, and the oldest entries when it is full."""
@@ -62,7 +58,6 @@ class MemoryStore:
     def __init__(self) -> None:
         self._users: dict[int, User] = {}
         self._requests: dict[str, Remembered] = {}
-        self._updates: dict[int, None] = {}
 
     def user(self, user_id: int) -> User:
         """Look up what is kept of a user."""
@@ -76,22 +71,10 @@ class MemoryStore:
         """Keep a request, and return a token that nobody can guess."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
         self._requests[token] = Remembered(user_id, request)
-        _keep_newest(self._requests, MAX_REQUESTS)
+        if len(self._requests) > MAX_REQUESTS:
+            del self._requests[next(iter(self._requests))]  # a dict keeps the order of arrival
         return token
 
     def recall(self, token: str) -> Remembered | None:
         """Find a request by its token."""
         return self._requests.get(token)
-
-    def is_new(self, update_id: int) -> bool:
-        """Whether an update comes for the first time."""
-        if update_id in self._updates:
-            return False
-        self._updates[update_id] = None
-        _keep_newest(self._updates, MAX_UPDATES)
-        return True
-
-
-def _keep_newest(entries: dict[Any, Any], limit: int) -> None:
-    if len(entries) > limit:
-        del entries[next(iter(entries))]  # a dict keeps the order of arrival

@@ -39,8 +39,8 @@ HELP = Text(
     "<code>--seed</code> the same seed draws the same picture\n"
     "<code>--no</code> what to keep out\n"
     "<code>--strength</code> how much of a photo to redo (yours: {strength})\n\n"
-    "Send a photo with a caption, and I redraw it as the caption says.\n\n"
-    "/queue your pictures on the way\n/cancel give them up\n"
+    "Send a photo with a caption, or reply to one with /draw, and I redraw it as you say.\n\n"
+    "/queue your pictures on the way in a chat\n/cancel give them up\n"
     "/settings what you usually want\n/language English or Spanish",
     "Escribe qué dibujar, o usa /draw (/generate hace lo mismo):\n"
     "<code>/draw un gato en la nieve --pasos 30 --guia 9 --semilla 7 --sin sombrero</code>\n\n"
@@ -49,8 +49,9 @@ HELP = Text(
     "<code>--semilla</code> la misma semilla dibuja la misma imagen\n"
     "<code>--sin</code> lo que no debe salir\n"
     "<code>--fuerza</code> cuánto rehacer de una foto (la tuya: {strength})\n\n"
-    "Mándame una foto con unas palabras al pie y la redibujo como digan.\n\n"
-    "/queue tus imágenes en camino\n/cancel renunciar a ellas\n"
+    "Mándame una foto con unas palabras al pie, o contesta a una con /draw, y la redibujo como "
+    "digas.\n\n"
+    "/queue tus imágenes en camino en un chat\n/cancel renunciar a ellas\n"
     "/settings lo que sueles querer\n/language español o inglés",
 )
 COMMANDS = {
@@ -91,6 +92,12 @@ REFUSALS = {
         "{option} says how much of a photo to redo: send a photo, and write this as its caption.",
         "{option} dice cuánto rehacer de una foto: manda una foto y escribe esto al pie.",
     ),
+    Reason.BAD_PHOTO: Text(
+        "I cannot read that picture. Send a JPEG, PNG or WebP of at least {least} pixels a side, "
+        "at most {most} million pixels in all, and below 20 MB.",
+        "No puedo leer esa imagen. Manda un JPEG, PNG o WebP de al menos {least} píxeles por lado, "
+        "{most} millones de píxeles en total como mucho y menos de 20 MB.",
+    ),
     Reason.TOO_FEW_STEPS: Text(
         "With strength {strength}, {steps} steps leave nothing to do. Take at least {needed}.",
         "Con fuerza {strength}, {steps} pasos no dejan nada que hacer. Pon al menos {needed}.",
@@ -112,6 +119,12 @@ QUEUE_FULL = Text(
     "{limit} pictures are waiting, and no more fit. Try again in a few minutes.",
     "Hay {limit} imágenes en espera y no caben más. Prueba dentro de unos minutos.",
 )
+TOO_FAST = Text(
+    "That is more at once than I can answer: {limit} messages of yours are waiting, and I skip "
+    "what comes until they are done.",
+    "Es más de lo que puedo contestar a la vez: tienes {limit} mensajes en espera, y no atiendo "
+    "los que lleguen hasta acabar con ellos.",
+)
 NO_SUCH_COMMAND = Text(
     "I do not know that command. /help names those there are.",
     "No conozco esa orden. En /help están las que hay.",
@@ -121,16 +134,10 @@ OTHER_MEDIA = Text(
     "Solo entiendo texto y fotos con unas palabras al pie.",
 )
 NO_CAPTION = Text(
-    "A good start. Send the photo again with a caption that says what it should become, such as "
-    "<code>a teddy bear in the snow</code>.",
-    "Buen comienzo. Manda la foto otra vez y di al pie en qué debe convertirse, por ejemplo "
-    "<code>un osito en la nieve</code>.",
-)
-BAD_PHOTO = Text(
-    "I cannot read that picture. Send a JPEG, PNG or WebP of at least {least} pixels a side, "
-    "below 20 MB.",
-    "No puedo leer esa imagen. Manda un JPEG, PNG o WebP de al menos {least} píxeles por lado y "
-    "menos de 20 MB.",
+    "A good start. Send the photo again with a caption that says what it should become, or reply "
+    "to it, such as <code>/draw a teddy bear in the snow</code>.",
+    "Buen comienzo. Manda la foto otra vez y di al pie en qué debe convertirse, o contesta a ella, "
+    "por ejemplo <code>/draw un osito en la nieve</code>.",
 )
 GONE_BUTTON = Text(
     "That button no longer works. Ask for the picture again.",
@@ -167,8 +174,22 @@ UNCONFIRMED = Text(
     "Telegram no ha confirmado que tu imagen llegara. Si no la ves, pídela otra vez; la misma "
     "semilla dibuja la misma imagen.",
 )
+MAY_NOT_WRITE = Text(
+    "I may not write where you asked me, in “{chat}”. Ask one of its administrators to let me, or "
+    "ask me here.",
+    "No me dejan escribir donde me lo has pedido, en «{chat}». Pide a quien lo administra que me "
+    "deje, o pídemelo aquí.",
+)
+NO_PICTURES_HERE = Text(
+    "Your picture is ready, and Telegram does not let me send it here: {prompt}\n"
+    "An administrator of this chat can allow me to send photos and files.",
+    "Tu imagen está lista y Telegram no me deja mandarla aquí: {prompt}\n"
+    "Quien administra este chat puede permitirme mandar fotos y archivos.",
+)
 ASK_AGAIN = Text("↻ Draw it again", "↻ Dibujarla otra vez")
-NOTHING_WAITS = Text("You have no pictures on the way.", "No tienes imágenes en camino.")
+NOTHING_WAITS = Text(
+    "You have no pictures on the way in this chat.", "No tienes imágenes en camino en este chat."
+)
 ON_THE_WAY = Text("Your pictures on the way:", "Tus imágenes en camino:")
 
 # Below a picture.

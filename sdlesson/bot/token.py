@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 
 from sdlesson.account import Found, ask_hidden, clean_token, colab_secret
-from sdlesson.bot.logs import TOKEN_SHAPE
 from sdlesson.language import say
 
 TOKEN_VARIABLE = "TELEGRAM_BOT_TOKEN"
+_TOKEN = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
 
 
 def find_token() -> str | None:
@@ -20,22 +21,44 @@ def find_token() -> str | None:
     Returns:
         The token; None without one, and then the bot talks to a server on this machine.
     """
+    try:
+        return look_for_token()
+    except ValueError as error:
+        print(error)
+        return None
+
+
+def look_for_token() -> str | None:
+    """Do as `find_token`, for who has to know whether a token is missing or wrong.
+
+    Raises:
+        ValueError: What was found is no token; it is not shown.
+    """
     found = _first_found()
     if found is None:
         print(say("No token: a bot will run on localhost.", "Sin token: el bot irá en localhost."))
         return None
-    if not TOKEN_SHAPE.fullmatch(found.token):
-        print(
+    token = check_token(found.token, found.called)
+    print(say(f"Found a token: {found.called}.", f"Hay un token: {found.called}."))
+    return token
+
+
+def check_token(token: str, called: str) -> str:
+    """Return a token that looks like one.
+
+    Raises:
+        ValueError: It does not; the sentence says what it is called, and does not show it.
+    """
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise ValueError(
             say(
-                f"{found.called} is not a bot's token, which looks like 123456789:AbC... and is "
+                f"{called} is not a bot's token, which looks like 123456789:AbC... and is "
                 "made of 46 signs or so; copy it again from @BotFather",
-                f"{found.called} no es el token de un bot, que se parece a 123456789:AbC... y "
+                f"{called} no es el token de un bot, que se parece a 123456789:AbC... y "
                 "tiene unos 46 signos; vuelve a copiarlo de @BotFather",
             )
         )
-        return None
-    print(say(f"Found a token: {found.called}.", f"Hay un token: {found.called}."))
-    return found.token
+    return token
 
 
 def _first_found() -> Found | None:

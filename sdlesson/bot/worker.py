@@ -77,11 +77,22 @@ class Worker:
             if self.cancel(job):
                 job.error = StoppedError()
         self._something_waits.set()
-        if self._task is not None:
-            await self._task
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            for job in self.running:  # if the task had broken down
+                if not job.state.is_end:
+                    self._end(job, State.CANCELLED)
 
-    def submit(self, user_id: int, request: Request) -> Job:
-        """Put a request into the queue and return its job.
+    def check(self) -> None:
+        """Raise what the task has broken down with, if it has."""
+        if self._task is not None and self._task.done() and not self._stopping:
+            self._task.result()
+            raise RuntimeError("the worker has ended by itself")
+
+    def check_room(self, user_id: int) -> None:
+        """See whether a request of this user would be taken now.
 
         Raises:
             TooManyJobsError: The user has as many waiting as one may.
@@ -90,7 +101,18 @@ class Worker:
         """
         if self._stopping:
             raise StoppedError
-        job = Job(user_id, request, self.generator.batch_key(request))
+        self.queue.check_room(user_id)
+
+    def submit(self, user_id: int, request: Request, chat_id: int | None = None) -> Job:
+        """Put a request into the queue and return its job.
+
+        Raises:
+            TooManyJobsError: The user has as many waiting as one may.
+            QueueFullError: The queue is full.
+            StoppedError: The worker has been stopped.
+        """
+        self.check_room(user_id)
+        job = Job(user_id, request, self.generator.batch_key(request), chat_id=chat_id)
         self.queue.put(job)
         job.promised_s = self.seconds_left(job)
         self._something_waits.set()
@@ -106,10 +128,16 @@ class Worker:
             job.cancel_asked = True
         return job.cancel_asked and not job.state.is_end
 
-    def jobs_of(self, user_id: int) -> list[Job]:
-        """List the jobs of a user that have not ended: running ones, then waiting ones."""
-        running = [job for job in self.running if job.user_id == user_id and not job.state.is_end]
-        return running + self.queue.jobs_of(user_id)
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs that have not ended: running ones, then waiting ones."""
+        return [job for job in self.running if not job.state.is_end] + self.queue.order()
+
+    def jobs_of(self, user_id: int, chat_id: int | None = None) -> list[Job]:
+        """List the jobs of a user that have not ended; with a chat, those asked for there."""
+        return [
+            job for job in self.jobs if job.user_id == user_id and chat_id in (None, job.chat_id)
+        ]
 
     def seconds_left(self, job: Job) -> float | None:
         """Estimate when a job will have ended; None while nothing has been measured."""
@@ -171,11 +199,14 @@ class Worker:
             loop.call_soon_threadsafe(self._note_step, batch, step, steps, previews)
 
         def draw() -> Sequence[Result | None]:
-            return self.generator.draw(
-                [job.request for job in batch],
-                on_step=on_step,
-                stopped=lambda number: batch[number].cancel_asked,
-            )
+            try:
+                return self.generator.draw(
+                    [job.request for job in batch],
+                    on_step=on_step,
+                    stopped=lambda number: batch[number].cancel_asked,
+                )
+            except SystemExit as error:  # which would end the loop, and the bot with it
+                raise RuntimeError(f"a library wanted to end the process: {error!r}") from error
 
         results = await loop.run_in_executor(executor, draw)
         if not any(job.cancel_asked for job in batch):

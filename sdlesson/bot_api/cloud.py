@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import secrets
 import time
@@ -14,7 +15,8 @@ from sdlesson.bot_api.updates import Updates
 
 ACTION_S = 5  # how long "typing" is shown
 QUERY_TIMEOUT_S = 15  # how long a press waits for its answer
-FIRST_USER_ID = 7_000_001
+USER_IDS = (1_000_000_000, 8_000_000_000)
+MAX_MESSAGES = 20_000  # in a chat; then the oldest are forgotten
 BOT_NAME, BOT_USERNAME = "Course bot", "course_stand_in_bot"
 
 
@@ -79,7 +81,6 @@ class Cloud:
         self.queries: dict[str, Query] = {}
         self.commands: dict[tuple[str, str], list[Json]] = {}  # by scope and language
         self.webhook_url = ""
-        self._user_ids = itertools.count(FIRST_USER_ID)
         self._message_ids = itertools.count(1)
 
     def chat(self, chat_id: int) -> Chat:
@@ -112,14 +113,22 @@ class Cloud:
             }
         message |= content
         chat.messages[message["message_id"]] = message
+        if len(chat.messages) > MAX_MESSAGES:
+            del chat.messages[next(iter(chat.messages))]
         chat.revision += 1
         return message
 
     # What users do.
 
     def add_user(self, name: str, language_code: str, user_id: int | None = None) -> Chat:
-        """Let somebody in who has not written yet."""
-        user_id = next(self._user_ids) if user_id is None else user_id
+        """Let somebody in who has not written yet.
+
+        Raises:
+            ValueError: Somebody else has that id.
+        """
+        user_id = self._free_id(name) if user_id is None else user_id
+        if user_id in self.chats:
+            raise ValueError(f"id={user_id} is {self.chats[user_id].user['first_name']}'s already")
         user = {"id": user_id, "is_bot": False, "first_name": name, "language_code": language_code}
         self.chats[user_id] = Chat(user)
         return self.chats[user_id]
@@ -140,7 +149,10 @@ class Cloud:
     def press(self, chat: Chat, message_id: int, data: str) -> str:
         """A user presses a button, or a changed app pretends so; returns the query's id."""
         gone = {"chat": chat.json, "message_id": message_id, "date": 0}
-        query_id = str(secrets.randbits(62))
+        query_id, oldest = str(secrets.randbits(62)), time.monotonic() - QUERY_TIMEOUT_S
+        late = [key for key, query in self.queries.items() if query.pressed_at < oldest]
+        for key in late:  # which are refused like those that never were
+            del self.queries[key]
         self.queries[query_id] = Query(chat)
         chat.notice = {}
         chat.revision += 1
@@ -179,6 +191,15 @@ class Cloud:
         chat.message(message_id, "message to delete")
         del chat.messages[message_id]
         chat.revision += 1
+
+    def _free_id(self, name: str) -> int:
+        """Number a person by name, as they have one number everywhere: a store may outlive this."""
+        low, high = USER_IDS
+        digests = (
+            hashlib.sha256(f"{name} {count}".encode()).digest() for count in itertools.count()
+        )
+        found = (low + int.from_bytes(digest[:8], "big") % (high - low) for digest in digests)
+        return next(user_id for user_id in found if user_id not in self.chats)
 
     def _membership(self, status: str) -> Json:
         until = {"until_date": 0} if status == "kicked" else {}

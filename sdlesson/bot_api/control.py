@@ -1,23 +1,25 @@
 """The controls over HTTP, for the chat page and for programs: what people do, and what fails.
 
-Everything is JSON. That a body has to say so keeps other pages of the browser from writing here.
+Everything is JSON. That a body has to say so keeps other pages of the browser from writing here,
+and the key in the address keeps out who has not been told it.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tornado.web import RequestHandler
-
 from sdlesson.bot_api.cloud import Chat
 from sdlesson.bot_api.errors import ApiError, Json
 from sdlesson.bot_api.files import Upload
+from sdlesson.bot_api.guard import Guarded
+from sdlesson.bot_api.parameters import read_json, whole_number
 from sdlesson.bot_api.people import button_data, photo_upload, send, written
 from sdlesson.bot_api.view import chat_view, person_view
 
@@ -26,73 +28,99 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "page"
 PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+MAX_PEOPLE = 1_000
 MAX_CONTROL_BYTES = 40 * 2**20  # a file of 20 MiB takes a third more as text
 
 
-class PageHandler(RequestHandler):
-    """The chat page: /, /chat.css, /chat.js."""
+class Keyed(Guarded):
+    """What is below the address that only those know whom it was told."""
 
-    def get(self, name: str) -> None:
+    def initialize(self, server: BotApiServer) -> None:
+        """Take the server from the routes."""
+        self.server = server
+
+    def prepare(self) -> None:
+        """Refuse whoever does not know the key, and what another page asks for."""
+        super().prepare()
+        if self._finished:
+            return
+        if not hmac.compare_digest(self.path_args[0].encode(), self.server.key.encode()):
+            self.refuse(404, "Not Found: open the whole address that `chat_url` gives")
+
+
+class PageHandler(Keyed):
+    """The chat page: index.html, chat.css, chat.js."""
+
+    def get(self, key: str, name: str | None) -> None:
         """Send one of its files."""
+        if name is None:  # the address without the slash, which its parts are relative to
+            self.redirect(f"{key}/")
+            return
         path = PAGE / (name or "index.html")
         self.set_header("Content-Type", f"{PAGE_TYPES[path.suffix]}; charset=utf-8")
         self.set_header("Cache-Control", "no-cache")
         self.finish(path.read_bytes())
 
 
-class ControlHandler(RequestHandler):
-    """/control/...: what is asked for, and then at most one number and one more word."""
-
-    def initialize(self, server: BotApiServer) -> None:
-        """Take the server from the routes."""
-        self.server = server
+class ControlHandler(Keyed):
+    """control/...: what is asked for, and then at most one number and one more word."""
 
     def set_default_headers(self) -> None:
         """Let no browser or proxy keep what will be different in a moment."""
+        super().set_default_headers()
         self.set_header("Cache-Control", "no-store")
 
-    def get(self, path: str) -> None:
+    def prepare(self) -> None:
+        """Refuse what a page from elsewhere asks for, such as a picture."""
+        super().prepare()
+        if not self._finished and self.request.headers.get("Sec-Fetch-Site") == "cross-site":
+            self.refuse(403, "other pages may not ask here")
+
+    def get(self, key: str, path: str) -> None:
         """Tell something."""
         self._answer("GET", path, {})
 
-    def post(self, path: str) -> None:
+    def post(self, key: str, path: str) -> None:
         """Do something."""
         if not self.request.headers.get("Content-Type", "").startswith("application/json"):
-            self._refuse(415, "send JSON, and say so: Content-Type: application/json")
+            self.refuse(415, "send JSON, and say so: Content-Type: application/json")
+            return
+        if len(self.request.body) > MAX_CONTROL_BYTES:
+            self.refuse(400, f"the body must have at most {MAX_CONTROL_BYTES} bytes")
             return
         try:
-            body = json.loads(self.request.body or b"{}")
-        except ValueError as error:
-            self._refuse(400, f"the body is not JSON: {error}")
+            body = read_json(self.request.body or b"{}", "control")
+        except ApiError as error:
+            self.refuse(400, f"the body is not JSON: {error}")
             return
-        if not isinstance(body, dict) or len(self.request.body) > MAX_CONTROL_BYTES:
-            self._refuse(400, f"the body must be one JSON object of at most {MAX_CONTROL_BYTES} B")
+        if not isinstance(body, dict):
+            self.refuse(400, "the body must be one JSON object")
             return
         self._answer("POST", path, body)
 
     def _answer(self, verb: str, path: str, body: Json) -> None:
         what, *rest = path.split("/")
-        if (verb, what) == ("GET", "files"):
+        if (verb, what, len(rest)) == ("GET", "files", 1):
             self._send_file(rest[0])
             return
         action = ACTIONS.get((verb, what, *rest[1:]))
         if action is None:
             known = ", ".join(" ".join(name) for name in ACTIONS)
-            self._refuse(404, f"there is no {verb} {path} here; there are: {known}")
+            self.refuse(404, f"there is no {verb} {path} here; there are: {known}")
             return
         try:
             answer = action(self, rest[0] if rest else "", body)
         except KeyError as error:
-            self._refuse(400, f"the body lacks {error}")
-        except (ApiError, TypeError, ValueError) as error:
-            self._refuse(400, str(error))
+            self.refuse(400, f"the body lacks {error}")
+        except (ApiError, TypeError, ValueError, OverflowError) as error:
+            self.refuse(400, str(error))
         else:
             self.finish(json.dumps(answer))
 
     def _send_file(self, unique_id: str) -> None:
         kept = self.server.cloud.files.by_unique_id(unique_id)
         if kept is None:
-            self._refuse(404, f"no file has the id {unique_id}")
+            self.refuse(404, f"no file has the id {unique_id}")
             return
         is_photo = kept.path.endswith(".jpg")
         self.set_header("Content-Type", "image/jpeg" if is_photo else "application/octet-stream")
@@ -100,16 +128,17 @@ class ControlHandler(RequestHandler):
         self.set_header("Cache-Control", "max-age=86400")
         self.finish(kept.data)
 
-    def _refuse(self, status: int, sentence: str) -> None:
+    def refuse(self, status: int, sentence: str) -> None:
+        """Answer with one sentence on what is wrong."""
         self.set_status(status)
         self.finish({"error": sentence})
 
     def chat(self, user_id: str) -> Chat:
         """The chat of a user, by the number in the path."""
-        chats = self.server.cloud.chats
-        if not user_id.isdigit() or int(user_id) not in chats:
+        chats, number = self.server.cloud.chats, whole_number(user_id)
+        if number not in chats:
             raise ValueError(f"nobody has the id {user_id!r}; there are {sorted(chats)}")
-        return chats[int(user_id)]
+        return chats[number]
 
 
 def _people(control: ControlHandler, _: str, body: Json) -> list[Json]:
@@ -118,10 +147,15 @@ def _people(control: ControlHandler, _: str, body: Json) -> list[Json]:
 
 def _add_person(control: ControlHandler, _: str, body: Json) -> Json:
     """Let somebody in, once by each name."""
-    cloud, name = control.server.cloud, str(body["name"])
+    cloud, name = control.server.cloud, _text(body["name"], "name")
     known = [chat for chat in cloud.chats.values() if chat.user["first_name"] == name]
-    chat = known[0] if known else cloud.add_user(name, str(body.get("language_code", "en")))
-    return person_view(chat)
+    if known:
+        return person_view(known[0])
+    if len(cloud.chats) >= MAX_PEOPLE:
+        raise ValueError(f"{MAX_PEOPLE} people are here already; be one of them")
+    return person_view(
+        cloud.add_user(name, _text(body.get("language_code", "en"), "language_code"))
+    )
 
 
 def _chat(control: ControlHandler, user_id: str, body: Json) -> Json:
@@ -131,11 +165,16 @@ def _chat(control: ControlHandler, user_id: str, body: Json) -> Json:
 
 def _say(control: ControlHandler, user_id: str, body: Json) -> Json:
     photo, file = _bytes(body, "photo"), _bytes(body, "file")
-    content = written(str(body.get("text", "")), has_media=bool(photo or file))
+    text = body.get("text", "")
+    if not isinstance(text, str):
+        raise ValueError(f"text must be a text, not {type(text).__name__}")
+    content = written(text, has_media=bool(photo or file))
     upload = photo_upload(photo) if photo else None
     if file:
-        upload = Upload(file, str(body.get("file_name", "file.bin")))
+        upload = Upload(file, _text(body.get("file_name", "file.bin"), "file_name", 255))
     chat, reply_to = control.chat(user_id), body.get("reply_to")
+    if not isinstance(reply_to, int | None):
+        raise ValueError("reply_to must be the number of a message")
     return send(control.server.cloud, chat, content, upload, bool(photo), reply_to)
 
 
@@ -152,6 +191,8 @@ def _block(control: ControlHandler, user_id: str, body: Json) -> Json:
 
 
 def _replay(control: ControlHandler, _: str, body: Json) -> Json:
+    if not isinstance(body["update_id"], int):
+        raise ValueError("update_id must be a number")
     control.server.replay(body)
     return {}
 
@@ -178,8 +219,14 @@ ACTIONS: dict[tuple[str, ...], Callable[[ControlHandler, str, Json], Any]] = {
 }
 
 
+def _text(given: object, name: str, most: int = 64) -> str:
+    if not isinstance(given, str) or not 1 <= len(given) <= most:
+        raise ValueError(f"{name} must be a text of 1 to {most} characters")
+    return given
+
+
 def _bytes(body: Json, name: str) -> bytes:
     try:
         return base64.b64decode(body.get(name) or "", validate=True)
-    except binascii.Error as error:
+    except (binascii.Error, TypeError, ValueError) as error:
         raise ValueError(f"{name} must be in base64: {error}") from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from sdlesson.bot_api.errors import BLOCKED, CONFLICT, ApiError
+from sdlesson.bot_api.parameters import whole_number
 
 DESCRIPTIONS = {
     403: BLOCKED,
@@ -13,6 +15,18 @@ DESCRIPTIONS = {
     500: "Internal Server Error",
     502: "Bad Gateway",
 }
+KINDS: dict[str, Any] = {
+    "method": str,
+    "status": int,
+    "description": str,
+    "retry_after": int | None,
+    "times": int,
+    "drop": bool,
+    "delay_s": int | float,
+    "after": bool,
+    "chat_id": int | None,
+}
+MAX_DELAY_S = 3600
 
 
 @dataclass
@@ -49,7 +63,7 @@ class Fault:
     def error(self) -> ApiError:
         """The answer, where the status is an error."""
         words = self.description or DESCRIPTIONS.get(self.status, "Bad Request")
-        words = words.format(retry_after=self.retry_after) if self.retry_after else words
+        words = words.replace("{retry_after}", str(self.retry_after))
         return ApiError(self.status, words, retry_after=self.retry_after)
 
 
@@ -63,8 +77,15 @@ class Faults:
         """Let calls fail from now on.
 
         Raises:
-            ValueError: The status is not one of HTTP, or nothing would fail.
+            ValueError: The status is not one of HTTP, nothing would fail, or a field is of a wrong
+                kind.
         """
+        for field in fields(Fault):
+            value, kinds = getattr(fault, field.name), KINDS[field.name]
+            if not isinstance(value, kinds) or isinstance(value, bool) is not (kinds is bool):
+                raise ValueError(f"{field.name}={value!r} is not of the kind that a fault has")
+        if not 0 <= fault.delay_s <= MAX_DELAY_S:
+            raise ValueError(f"delay_s={fault.delay_s} must be from 0 to {MAX_DELAY_S} seconds")
         if not (fault.status == 200 or 400 <= fault.status < 600) or fault.times < 1:
             raise ValueError(
                 f"status={fault.status}, times={fault.times}: a fault has a status of 400 to 599, "
@@ -82,13 +103,9 @@ class Faults:
         """The fault that meets this call, if one does."""
         for fault in self._coming:
             is_meant = fault.method.lower() in (method.lower(), "*")
-            if is_meant and fault.chat_id in (None, _number(chat_id)):
+            if is_meant and fault.chat_id in (None, whole_number(chat_id)):
                 fault.times -= 1
                 if fault.times == 0:
                     self._coming.remove(fault)
                 return fault
         return None
-
-
-def _number(chat_id: str) -> int | None:
-    return int(chat_id) if chat_id.lstrip("-").isdigit() else None

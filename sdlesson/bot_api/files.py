@@ -9,9 +9,10 @@ import mimetypes
 from pathlib import PurePath
 from typing import NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from sdlesson.bot_api.errors import ApiError, Json, bad_request
+from sdlesson.photos import FORMATS, flatten
 
 MIB = 2**20
 MAX_PHOTO_BYTES = 10 * MIB
@@ -21,7 +22,12 @@ MAX_PHOTO_SIDES_PX = 10_000  # width + height
 MAX_PHOTO_RATIO = 20
 PHOTO_SIDES_PX = (90, 320, 800, 1280)  # the longer side of the copies that Telegram makes
 JPEG_QUALITY = 87
-MAX_FILES = 5_000  # then the oldest are forgotten, so that a long lesson fits into memory
+# Then the oldest are forgotten, so that a long lesson fits into memory.
+MAX_FILES = 5_000
+MAX_KEPT_BYTES = 256 * MIB
+# What is decoded at once: 5,000 x 5,000, the most that Telegram takes. JPEG is decoded small.
+MAX_PIXELS = 25_000_000
+MAX_JPEG_PIXELS = 120_000_000
 
 
 class Upload(NamedTuple):
@@ -56,7 +62,7 @@ class Files:
     def __init__(self) -> None:
         self._files: dict[str, StoredFile] = {}
         self._contents: dict[str, Json] = {}  # what a message says of a file, to send it again
-        self._added = 0
+        self._added = self._kept_bytes = 0
 
     def add_photo(self, upload: Upload) -> Json:
         """Keep a photo, and return the part of a message that shows it.
@@ -66,6 +72,7 @@ class Files:
         """
         image = _photo(upload.data)
         longer = max(image.size)
+        image.thumbnail((PHOTO_SIDES_PX[-1], PHOTO_SIDES_PX[-1]))
         sides = [side for side in PHOTO_SIDES_PX if side < longer]
         sides.append(min(longer, PHOTO_SIDES_PX[-1]))
         content: Json = {"photo": [self._add_size(image, side) for side in sides]}
@@ -140,11 +147,32 @@ class Files:
         kept = StoredFile(file_id, unique_id, f"{folder}/file_{self._added}{suffix}", data)
         self._added += 1
         self._files[file_id] = kept
-        if len(self._files) > MAX_FILES:
+        self._kept_bytes += len(data)
+        while len(self._files) > MAX_FILES or self._kept_bytes > MAX_KEPT_BYTES:
             oldest = next(iter(self._files))
-            del self._files[oldest]
+            self._kept_bytes -= len(self._files.pop(oldest).data)
             self._contents.pop(oldest, None)
         return kept
+
+
+def open_picture(source: io.BytesIO | str | PurePath) -> Image.Image:
+    """Decode a picture as RGB, upright and on white, of a photo no more than can be used.
+
+    Raises:
+        ValueError: It has too many pixels, which are not decoded.
+        OSError: It is none, or damaged.
+    """
+    Image.init()
+    known = [name for name in FORMATS if name in Image.OPEN]  # other readers start programs
+    with Image.open(source, formats=known) as image:
+        width, height = image.size
+        most = MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS
+        if width * height > most:
+            raise ValueError(
+                f"{width} x {height} pixels are more than {most:,}; save it smaller first"
+            )
+        image.draft("RGB", (PHOTO_SIDES_PX[-1], PHOTO_SIDES_PX[-1]))
+        return flatten(image, "the photo")
 
 
 def _photo(data: bytes) -> Image.Image:
@@ -159,7 +187,7 @@ def _photo(data: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data)) as image:
             _check_size(*image.size)
-            return ImageOps.exif_transpose(image).convert("RGB")
+        return open_picture(io.BytesIO(data))
     except ApiError:
         raise
     except Exception as error:  # what a decoder raises depends on where the damage is

@@ -28,6 +28,7 @@ TAGS = {
 }
 SHOWN_TAGS = {type_: tag for tag, type_ in reversed(TAGS.items()) if type_ != "text_link"}
 PAGE_LINKS = ("http://", "https://", "tg://")  # no scripts
+MAX_ENTITIES = 100  # in one message, as Telegram keeps them
 NAMED_CHARACTERS = ("&lt;", "&gt;", "&amp;", "&quot;")
 CHARACTER = re.compile(r"&(?:#[0-9]+|#x[0-9a-fA-F]+|[a-z]+);")
 TAG = re.compile(r"<(/?)([^\s>]*)([^>]*)(>?)")
@@ -85,7 +86,8 @@ def parse_html(text: str) -> tuple[str, list[Json]]:
             entities.append(entity)
     if open_tags:
         raise _unparsable(f'Can\'t find end tag corresponding to start tag "{open_tags[-1][0]}"')
-    return plain, sorted(entities, key=lambda entity: (entity["offset"], -entity["length"]))
+    entities.sort(key=lambda entity: (entity["offset"], -entity["length"]))
+    return plain, entities[:MAX_ENTITIES]
 
 
 def to_html(text: str, entities: list[Json]) -> str:
@@ -95,11 +97,16 @@ def to_html(text: str, entities: list[Json]) -> str:
         opening, closing = _page_tags(entity)
         marks.setdefault(entity["offset"], []).append(opening)
         marks.setdefault(entity["offset"] + entity["length"], []).insert(0, closing)
-    shown, position = "", 0
-    for character in text:
-        shown += "".join(marks.pop(position, ())) + html.escape(character)
-        position += utf16_length(character)
-    return shown + "".join(marks.pop(position, ()))
+    units = text.encode("utf-16-le", "surrogatepass")  # two bytes each
+    shown, before = "", 0
+    for place in sorted(marks):
+        shown += _escaped(units[2 * before : 2 * place]) + "".join(marks[place])
+        before = place
+    return shown + _escaped(units[2 * before :])
+
+
+def _escaped(units: bytes) -> str:
+    return html.escape(units.decode("utf-16-le", "surrogatepass"))
 
 
 def _opened(tag: re.Match[str], place: int, offset: int) -> Json:

@@ -53,8 +53,8 @@ def send_document(cloud: Cloud, call: Parameters) -> Json:
 
 def send_media_group(cloud: Cloud, call: Parameters) -> list[Json]:
     """Send several pictures or files as one album."""
-    given = call.json("media", "media") or []
-    if not isinstance(given, list) or not given:
+    given = call.objects("media", "media")
+    if not given:
         raise bad_request("there are no messages to send")
     if len(given) > MAX_MEDIA:
         raise bad_request("too many messages to send as an album")
@@ -94,7 +94,7 @@ def edit_message_caption(cloud: Cloud, call: Parameters) -> Json:
 def edit_message_media(cloud: Cloud, call: Parameters) -> Json:
     """Put a picture or file in the place of what a message shows."""
     chat, message = _to_edit(cloud, call)
-    content = _input_media(cloud, call, call.json("media", "input media"))
+    content = _input_media(cloud, call, call.json("media", "input media", dict))
     fields = (*TEXT_FIELDS, *CAPTION_FIELDS, *MEDIA_FIELDS)
     return _replace(chat, message, fields, content, call.markup())
 
@@ -114,7 +114,9 @@ def delete_message(cloud: Cloud, call: Parameters) -> bool:
 def delete_messages(cloud: Cloud, call: Parameters) -> bool:
     """Take several messages away; those that are gone are skipped."""
     chat = cloud.chat(call.chat_id())
-    wanted = call.json("message_ids", "message identifiers") or []
+    wanted = call.json("message_ids", "message identifiers", list) or []
+    if not all(isinstance(one, int) for one in wanted):
+        raise bad_request("message identifier must be a Number")
     for message_id in set(wanted) & set(chat.messages):
         cloud.delete(chat, message_id)
     return True
@@ -137,7 +139,7 @@ METHODS: dict[str, Callable[[Cloud, Parameters], Any]] = {
 
 def _send(cloud: Cloud, call: Parameters, content: Json) -> Json:
     chat, markup, reply_to = cloud.chat(call.chat_id()), call.markup(), call.reply_to()
-    given = call.json("reply_parameters", "reply parameters") or {}
+    given = call.json("reply_parameters", "reply parameters", dict) or {}
     is_optional = given.get("allow_sending_without_reply") or call.flag(
         "allow_sending_without_reply"
     )
@@ -171,6 +173,9 @@ def _input_media(cloud: Cloud, call: Parameters, given: object) -> Json:
     if kind not in MEDIA_FIELDS:
         raise bad_request(f'can\'t parse InputMedia: type "{kind}" is unsupported')
     content = _media(cloud, call, str(kind), str(given.get("media", "")))
+    for name in ("caption", "parse_mode"):
+        if not isinstance(given.get(name, ""), str):
+            raise bad_request(f'can\'t parse InputMedia: Field "{name}" must be of type String')
     return content | call.caption(given, edits=True)
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from sdlesson.bot_api.errors import Json, bad_request
 from sdlesson.bot_api.files import Upload
-from sdlesson.bot_api.formatting import parse_html
+from sdlesson.bot_api.formatting import PAGE_LINKS, parse_html, utf16_length
 
+MAX_RAW_CHARACTERS = 35_000  # with its tags; Telegram looks no further
+MAX_MARKUP_CHARACTERS = 65_536
 MAX_TEXT_CHARACTERS = 4096
 MAX_CAPTION_CHARACTERS = 1024
 MAX_CALLBACK_BYTES = 64
 MAX_BUTTONS = 100
+
+Kind = TypeVar("Kind")
 
 
 class Parameters:
@@ -34,23 +38,32 @@ class Parameters:
 
     def integer(self, name: str, default: int = 0) -> int:
         """A number, or the default where there is none."""
-        try:
-            return int(self.text(name))
-        except ValueError:
-            return default
+        found = whole_number(self.text(name))
+        return default if found is None else found
 
-    def json(self, name: str, words: str) -> Any:
+    def json(self, name: str, words: str, kind: type[Kind]) -> Kind | None:
         """A parameter that is JSON itself; None without it.
 
         Raises:
-            ApiError: It cannot be read; the words say what it should have been.
+            ApiError: It cannot be read, or is of another kind; the words say what it should be.
         """
         if not self.text(name):
             return None
-        try:
-            return json.loads(self.text(name))
-        except ValueError as error:
-            raise bad_request(f"can't parse {words} JSON object") from error
+        found = read_json(self.text(name), words)
+        if found is not None and not isinstance(found, kind):
+            raise bad_request(f"can't parse {words} JSON object")
+        return found
+
+    def objects(self, name: str, words: str) -> list[Json]:
+        """A parameter that is a list of objects; empty without it.
+
+        Raises:
+            ApiError: It is something else.
+        """
+        found = self.json(name, words, list) or []
+        if not all(isinstance(one, dict) for one in found):
+            raise bad_request(f"can't parse {words}: expected an Array of Objects")
+        return found
 
     def chat_id(self) -> int:
         """The chat that is meant.
@@ -60,10 +73,10 @@ class Parameters:
         """
         if not self.text("chat_id"):
             raise bad_request("chat_id is empty")
-        try:
-            return int(self.text("chat_id"))
-        except ValueError as error:
-            raise bad_request("chat not found") from error
+        number = whole_number(self.text("chat_id"))
+        if number is None:
+            raise bad_request("chat not found")
+        return number
 
     def message_text(self, *, edits: bool = False) -> Json:
         """The text of a message, with its entities.
@@ -109,7 +122,9 @@ class Parameters:
         Raises:
             ApiError: It is not one, or a button is not as it must be.
         """
-        markup = self.json("reply_markup", "reply keyboard markup")
+        if len(self.text("reply_markup")) > MAX_MARKUP_CHARACTERS:
+            raise bad_request("reply markup is too long")
+        markup = self.json("reply_markup", "reply keyboard markup", object)
         if markup is None:
             return {}
         if not isinstance(markup, dict):
@@ -122,10 +137,7 @@ class Parameters:
             raise bad_request(f"{name} must be an Array of Arrays")
         if sum(map(len, rows)) > MAX_BUTTONS:
             raise bad_request("reply markup is too long")
-        for row in rows:
-            for button in row:
-                _check_button(button)
-        rows = [row for row in rows if row]
+        rows = [[_button(button) for button in row] for row in rows if row]
         return {"reply_markup": {"inline_keyboard": rows}} if rows else {}
 
     def reply_to(self) -> int | None:
@@ -134,18 +146,44 @@ class Parameters:
         Raises:
             ApiError: What says so cannot be read.
         """
-        given = self.json("reply_parameters", "reply parameters")
+        given = self.json("reply_parameters", "reply parameters", dict)
         if given is None:
             return self.integer("reply_to_message_id") or None
-        if not isinstance(given, dict) or not isinstance(given.get("message_id"), int):
+        if not isinstance(given.get("message_id"), int):
             raise bad_request("can't parse reply parameters JSON object")
         return given["message_id"]
 
 
+def whole_number(text: str) -> int | None:
+    """Read a number; None where the text is none."""
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def read_json(text: str | bytes, words: str) -> Any:
+    """Read JSON whose texts are all Unicode.
+
+    Raises:
+        ApiError: It is no JSON, nested too deeply, or holds half a character.
+    """
+    try:
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeError as error:
+        raise bad_request("strings must be encoded in UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise bad_request(f"can't parse {words} JSON object") from error
+    return found
+
+
 def _formatted(text: str, parse_mode: str, name: str, call: Parameters) -> tuple[str, list[Json]]:
     """Text without its marks, and the entities they stand for, trimmed as Telegram trims it."""
+    if len(text) > MAX_RAW_CHARACTERS:
+        raise bad_request("message is too long")
     if not parse_mode:
-        given = call.json(name, "entities") or []
+        given = [_entity(one, text) for one in call.objects(name, "entities")]
         return (text, given) if given else (text.strip(), [])
     if parse_mode.lower() != "html":
         is_known = parse_mode.lower() in ("markdown", "markdownv2")
@@ -155,16 +193,36 @@ def _formatted(text: str, parse_mode: str, name: str, call: Parameters) -> tuple
     return plain.rstrip(), entities
 
 
-def _check_button(button: object) -> None:
+def _entity(given: Json, text: str) -> Json:
+    """One of the entities that a bot describes itself."""
+    words = "can't parse MessageEntity"
+    if not isinstance(given.get("type"), str):
+        raise bad_request(f'{words}: Field "type" must be of type String')
+    for name in ("offset", "length"):
+        if not isinstance(given.get(name), int):
+            raise bad_request(f'{words}: Field "{name}" must be of type Number')
+    if given["offset"] < 0 or given["length"] < 1:
+        raise bad_request("entity has invalid bounds")
+    if given["offset"] + given["length"] > utf16_length(text):
+        raise bad_request(f"entity beginning at UTF-16 offset {given['offset']} ends after the end")
+    if given["type"] == "text_link" and not isinstance(given.get("url"), str):
+        raise bad_request(f'{words}: Field "url" must be of type String')
+    kept = ("type", "offset", "length", "url", "language")
+    return {name: given[name] for name in kept if name in given}
+
+
+def _button(button: object) -> Json:
+    """A button as it must be, with what is known of buttons."""
     words = "can't parse inline keyboard button"
     if not isinstance(button, dict):
         raise bad_request(f"{words}: InlineKeyboardButton must be an Object")
     if not isinstance(button.get("text"), str) or not button["text"]:
         raise bad_request(f'{words}: Field "text" must be of type String')
     if button.get("url"):
-        if not str(button["url"]).startswith(("http://", "https://", "tg://")):
+        if not str(button["url"]).startswith(PAGE_LINKS):
             raise bad_request(f"inline keyboard button URL '{button['url']}' is invalid")
     elif not isinstance(button.get("callback_data"), str) or not button["callback_data"]:
         raise bad_request(f"{words}: Text buttons are unallowed in the inline keyboard")
     elif len(button["callback_data"].encode()) > MAX_CALLBACK_BYTES:
         raise bad_request("BUTTON_DATA_INVALID")
+    return {name: button[name] for name in ("text", "url", "callback_data") if name in button}

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from sdlesson.bot_api.cloud import Chat, Cloud
 from sdlesson.bot_api.errors import ApiError, Json
-from sdlesson.bot_api.files import JPEG_QUALITY, PHOTO_SIDES_PX, Upload
+from sdlesson.bot_api.files import JPEG_QUALITY, PHOTO_SIDES_PX, Upload, open_picture
 from sdlesson.bot_api.formatting import shown_text
 from sdlesson.bot_api.parameters import MAX_CAPTION_CHARACTERS, MAX_TEXT_CHARACTERS
+from sdlesson.photos import flatten
 
 if TYPE_CHECKING:
     from sdlesson.bot_api.server import BotApiServer
@@ -131,10 +132,14 @@ class Person:
         Raises:
             TimeoutError: It did not come in time; the sentence says what was seen instead.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline, earliest = time.monotonic() + timeout_s, _id(after) or 0
+
+        def look(cloud: Cloud) -> list[Json]:
+            younger = (one for key, one in self._chat.messages.items() if key > earliest)
+            return copy.deepcopy([one for one in younger if one["from"]["is_bot"]])
+
         while True:
-            seen = [one for one in self.messages if one["from"]["is_bot"]]
-            seen = [one for one in seen if one["message_id"] > (_id(after) or 0)]
+            seen = self._server.run(look)
             for message in seen:
                 if wanted(message) if callable(wanted) else wanted in shown_text(message):
                     return message
@@ -167,13 +172,14 @@ def photo_upload(photo: Picture) -> Upload:
     """Make a photo small and JPEG, as the apps do before they send it.
 
     Raises:
-        ValueError: It is not a picture.
+        ValueError: It is not a picture, or has too many pixels.
     """
     try:
-        source = io.BytesIO(photo) if isinstance(photo, bytes) else photo
-        image = source if isinstance(source, Image.Image) else Image.open(source)
-        image = ImageOps.exif_transpose(image).convert("RGB")
-    except OSError as error:
+        if isinstance(photo, Image.Image):
+            image = flatten(photo, "the photo")
+        else:
+            image = open_picture(io.BytesIO(photo) if isinstance(photo, bytes) else photo)
+    except Exception as error:  # what a decoder raises depends on where the damage is
         raise ValueError(f"the photo cannot be read ({error}); send it with file=") from error
     image.thumbnail((PHOTO_SIDES_PX[-1], PHOTO_SIDES_PX[-1]))
     data = io.BytesIO()

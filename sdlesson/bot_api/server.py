@@ -20,11 +20,15 @@ from sdlesson.bot_api.cloud import Cloud
 from sdlesson.bot_api.control import ControlHandler, PageHandler
 from sdlesson.bot_api.errors import Json
 from sdlesson.bot_api.faults import Fault, Faults
+from sdlesson.bot_api.guard import NothingHere
 from sdlesson.bot_api.people import Person
 from sdlesson.bot_api.web import MAX_BODY_BYTES, ApiHandler, Call, FileHandler
 
 HOST = "127.0.0.1"
+MAX_PORT = 65_535
+KEY_BYTES = 16
 MAX_CALLS = 50_000  # in the log of calls
+MAX_LOGGED = 32 * 2**20  # characters in it
 ANSWER_TIMEOUT_S = 30
 
 Answer = TypeVar("Answer")
@@ -40,16 +44,24 @@ class BotApiServer:
         port: Where to listen; 0 for any free port.
         token: The bot's token; None for a new made-up one, which Telegram does not know.
 
+    Raises:
+        ValueError: The port or the token is none.
+
     Attributes:
         token: The token that the bot has to use.
+        key: The part of the chat page's address that cannot be guessed.
     """
 
     def __init__(self, port: int = 0, *, token: str | None = None) -> None:
+        if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= MAX_PORT:
+            raise ValueError(f"port={port!r} must be a whole number from 0 to {MAX_PORT}; try 0")
         self.token = _made_up_token() if token is None else _checked(token)
         self.cloud = Cloud(self.token)
         self.faults = Faults()
+        self.key = secrets.token_urlsafe(KEY_BYTES)
         self._port = port
-        self._calls: deque[Call] = deque(maxlen=MAX_CALLS)
+        self._calls: deque[Call] = deque()
+        self._logged = 0
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
@@ -113,8 +125,8 @@ class BotApiServer:
 
     @property
     def chat_url(self) -> str:
-        """The page on which to talk to the bot."""
-        return f"{self.url}/"
+        """The page on which to talk to the bot, at an address that cannot be guessed."""
+        return f"{self.url}/chat/{self.key}/"
 
     # What happens there.
 
@@ -134,7 +146,7 @@ class BotApiServer:
     @property
     def updates(self) -> list[Json]:
         """Every update that was made for the bot so far, delivered or not."""
-        return self.run(lambda cloud: copy.deepcopy(cloud.updates.made))
+        return self.run(lambda cloud: copy.deepcopy(list(cloud.updates.made)))
 
     def replay(self, update: Json) -> None:
         """Deliver an update once as it is, even one that the bot has confirmed."""
@@ -173,8 +185,11 @@ class BotApiServer:
         return self.run(lambda cloud: list(self._calls))
 
     def log(self, call: Call) -> None:
-        """Remember a call of the bot."""
+        """Remember a call of the bot, and of very many the latest."""
         self._calls.append(call)
+        self._logged += call.characters
+        while len(self._calls) > MAX_CALLS or self._logged > MAX_LOGGED:
+            self._logged -= self._calls.popleft().characters
 
     def run(self, action: Callable[[Cloud], Answer]) -> Answer:
         """Do something with what is kept, between two calls of the bot; from any thread."""
@@ -203,11 +218,13 @@ class BotApiServer:
         routes: list[tuple] = [
             (r"/bot([^/]+)/([^/]+)", ApiHandler, mine),
             (r"/file/bot([^/]+)/(.+)", FileHandler, mine),
-            (r"/control/(.+)", ControlHandler, mine),
-            (r"/(|chat\.css|chat\.js)", PageHandler),
+            (r"/chat/([^/]+)/control/(.+)", ControlHandler, mine),
+            (r"/chat/([^/]+)(?:/(|chat\.css|chat\.js))?", PageHandler, mine),
         ]
         # The default log holds addresses, and so the token.
-        application = Application(routes, log_function=lambda handler: None)
+        application = Application(
+            routes, log_function=lambda handler: None, default_handler_class=NothingHere
+        )
         most = 2 * MAX_BODY_BYTES
         http = HTTPServer(application, max_buffer_size=most, max_body_size=most)
         http.add_sockets(sockets)
@@ -236,7 +253,7 @@ def _made_up_token() -> str:
 
 
 def _checked(token: str) -> str:
-    number, _, rest = token.partition(":")
-    if not number.isdigit() or not rest:
+    number, _, rest = token.partition(":") if isinstance(token, str) else ("", "", "")
+    if not number.isdecimal() or not rest:
         raise ValueError("token must be digits, a colon and letters, such as 123456:ABC")
     return token

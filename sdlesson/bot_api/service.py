@@ -13,6 +13,7 @@ from sdlesson.bot_api.files import MAX_DOWNLOAD_BYTES
 from sdlesson.bot_api.parameters import Parameters
 
 MAX_COMMANDS = 100
+MAX_LANGUAGE_CHARACTERS = 8
 MAX_NOTICE_CHARACTERS = 200
 
 
@@ -26,7 +27,7 @@ async def get_updates(cloud: Cloud, call: Parameters) -> list[Json]:
     """Wait for updates."""
     if cloud.webhook_url:
         raise ApiError(409, updates.WEBHOOK_CONFLICT)
-    allowed = call.json("allowed_updates", "allowed updates")
+    allowed = call.json("allowed_updates", "allowed updates", list)
     if allowed is not None:
         cloud.updates.allowed = allowed
     limit = min(max(call.integer("limit", updates.MAX_AT_ONCE), 1), updates.MAX_AT_ONCE)
@@ -61,16 +62,19 @@ def get_webhook_info(cloud: Cloud, call: Parameters) -> Json:
 
 def set_my_commands(cloud: Cloud, call: Parameters) -> bool:
     """Set what the menu of the chat offers."""
-    commands = call.json("commands", "commands") or []
+    commands = call.objects("commands", "commands")
     if len(commands) > MAX_COMMANDS:
         raise bad_request("too many bot commands specified")
     for command in commands:
-        name, words = command.get("command", ""), command.get("description", "")
+        name, words = command.get("command"), command.get("description")
+        if not isinstance(name, str) or not isinstance(words, str):
+            raise bad_request("can't parse BotCommand: a field must be of type String")
         if not (name.isascii() and name == name.lower() and name.replace("_", "").isalnum()):
             raise bad_request("BOT_COMMAND_INVALID")
         if len(name) > 32 or not 1 <= len(words) <= 256:
             raise bad_request("BOT_COMMAND_DESCRIPTION_INVALID" if name else "BOT_COMMAND_INVALID")
-    cloud.commands[_scope(call)] = commands
+    kept = ("command", "description")
+    cloud.commands[_scope(call)] = [{name: one[name] for name in kept} for one in commands]
     return True
 
 
@@ -126,5 +130,8 @@ METHODS: dict[str, Callable[[Cloud, Parameters], Any]] = {
 
 
 def _scope(call: Parameters) -> tuple[str, str]:
-    scope = call.json("scope", "BotCommandScope") or {"type": "default"}
-    return str(sorted(scope.items())), call.text("language_code")
+    scope = call.json("scope", "BotCommandScope", dict) or {"type": "default"}
+    if len(call.text("language_code")) > MAX_LANGUAGE_CHARACTERS:
+        raise bad_request("invalid language code specified")
+    place = {name: scope[name] for name in ("type", "chat_id", "user_id") if name in scope}
+    return str(sorted(place.items())), call.text("language_code")

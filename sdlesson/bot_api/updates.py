@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
+from collections import deque
 from collections.abc import Collection
 
 from sdlesson.bot_api.errors import CONFLICT, ApiError, Json
 
-FIRST_UPDATE_ID = 500_000_001
+UPDATE_IDS = (10_000_000, 2_000_000_000)  # between which a server begins to count
+MAX_KEPT = 50_000  # then the oldest are forgotten
 MAX_AT_ONCE = 100
 MAX_TIMEOUT_S = 50
 ALIVE_S = 5  # a bot that polled within this time is taken to be running
@@ -23,15 +26,18 @@ class Updates:
 
     Attributes:
         allowed: The kinds that the bot asked for; nothing stands for all.
-        made: Every update so far, delivered or not.
+        made: Every update so far, delivered or not; of very many the latest.
     """
 
     def __init__(self) -> None:
         self.allowed: Collection[str] = ()
-        self.made: list[Json] = []
+        self.made: deque[Json] = deque(maxlen=MAX_KEPT)
         self._waiting: list[Json] = []
         self._replayed: list[Json] = []
-        self._next_id = FIRST_UPDATE_ID
+        # By chance, as at Telegram after a quiet week: what keeps ids of updates over a restart, or
+        # for two bots, would else take new ones for old.
+        low, high = UPDATE_IDS
+        self._next_id = low + secrets.randbelow(high - low)
         self._poll: asyncio.Future[bool] | None = None  # of the bot that waits, if one does
         self._polled_at = float("-inf")
 
@@ -53,6 +59,7 @@ class Updates:
         self._next_id += 1
         self.made.append(update)
         self._waiting.append(update)
+        del self._waiting[:-MAX_KEPT]
         self._wake()
         return update
 
@@ -79,7 +86,7 @@ class Updates:
         if not self._waiting and not self._replayed and timeout_s > 0:
             await self._wait(timeout_s)
         self._polled_at = time.monotonic()
-        replayed, self._replayed = self._replayed, []
+        replayed, self._replayed = self._replayed[:limit], self._replayed[limit:]
         return (replayed + self._waiting)[:limit]
 
     async def _wait(self, timeout_s: float) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 
 from sdlesson.bot_api.cloud import Chat, Cloud
 from sdlesson.bot_api.errors import Json
 from sdlesson.bot_api.formatting import shown_text, to_html
+
+MAX_SHOWN = 100  # messages, the newest; as many long ones as a page can show at once
 
 
 def person_view(chat: Chat) -> Json:
@@ -28,7 +31,8 @@ def chat_view(cloud: Cloud, chat: Chat, known_revision: int) -> Json:
     if chat.revision != known_revision:
         view["notice"] = chat.notice
         view["commands"] = _commands(cloud, chat.user["language_code"])
-        view["messages"] = [_message_view(message) for message in chat.messages.values()]
+        newest = list(islice(reversed(chat.messages.values()), MAX_SHOWN))
+        view["messages"] = [_message_view(message) for message in reversed(newest)]
     return view
 
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import inspect
 import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tornado.web import RequestHandler
-
 from sdlesson.bot_api import messages, service
 from sdlesson.bot_api.errors import ApiError, Json, bad_request
 from sdlesson.bot_api.faults import Fault
 from sdlesson.bot_api.files import MAX_DOWNLOAD_BYTES, MAX_UPLOAD_BYTES, Upload
-from sdlesson.bot_api.parameters import Parameters
+from sdlesson.bot_api.guard import Guarded
+from sdlesson.bot_api.parameters import Parameters, read_json, whole_number
 
 if TYPE_CHECKING:
     from sdlesson.bot_api.server import BotApiServer
 
 METHODS = service.METHODS | messages.METHODS
 BY_LOWER_NAME = {name.lower(): name for name in METHODS}
+MAX_LOGGED_CHARACTERS = 40_000  # of a parameter
 MAX_BODY_BYTES = MAX_UPLOAD_BYTES + 2**20  # a multipart body is a little more than its file
 
 
@@ -45,13 +46,17 @@ class Call:
     status: int | None = None
 
     @property
+    def characters(self) -> int:
+        """How long its parameters are."""
+        return sum(map(len, self.parameters.values()))
+
+    @property
     def chat_id(self) -> int | None:
         """The chat that it is about, if it is about one."""
-        text = self.parameters.get("chat_id", "")
-        return int(text) if text.lstrip("-").isdigit() else None
+        return whole_number(self.parameters.get("chat_id", ""))
 
 
-class Answering(RequestHandler):
+class Answering(Guarded):
     """What both kinds of requests have in common."""
 
     def initialize(self, server: BotApiServer) -> None:
@@ -69,7 +74,8 @@ class Answering(RequestHandler):
     async def _answer(self, token: str, method: str, call: Parameters) -> None:
         """Do what is asked, and write the result or the error."""
         sizes = {name: len(upload.data) for name, upload in call.uploads.items()}
-        entry = Call(method, call.values, sizes)
+        values = {name: text[:MAX_LOGGED_CHARACTERS] for name, text in call.values.items()}
+        entry = Call(method, values, sizes)
         self.server.log(entry)
         fault = self.server.faults.take(method, call.text("chat_id")) or Fault(method)
         try:
@@ -82,6 +88,9 @@ class Answering(RequestHandler):
                 raise
             entry.status = 0
             return
+        except Exception:
+            entry.status = 500
+            raise
         await asyncio.sleep(fault.delay_s)
         entry.answered_at = time.monotonic()
         entry.status = 0 if fault.drop else error.status if error else 200
@@ -96,7 +105,7 @@ class Answering(RequestHandler):
         raise NotImplementedError
 
     def _check_token(self, token: str) -> None:
-        if token != self.server.token:
+        if not hmac.compare_digest(token.encode(), self.server.token.encode()):
             raise ApiError(401, "Unauthorized")
 
     def _refuse(self, error: ApiError) -> None:
@@ -140,12 +149,10 @@ class ApiHandler(Answering):
             raise ApiError(413, "Request Entity Too Large")
         try:
             values = {name: given[-1].decode() for name, given in request.arguments.items()}
-            if request.headers.get("Content-Type", "").startswith("application/json"):
-                values |= _strings(json.loads(request.body or b"{}"))
         except UnicodeDecodeError as error:
             raise bad_request("strings must be encoded in UTF-8") from error
-        except ValueError as error:
-            raise bad_request("can't parse request JSON object") from error
+        if request.headers.get("Content-Type", "").startswith("application/json"):
+            values |= _strings(read_json(request.body or b"{}", "request"))
         uploads = {
             name: Upload(file.body, file.filename, file.content_type)
             for name, files in request.files.items()
@@ -171,7 +178,13 @@ class FileHandler(Answering):
 
 
 def _strings(body: Json) -> dict[str, str]:
-    """What a JSON body says, as a form would say it."""
+    """What a JSON body says, as a form would say it.
+
+    Raises:
+        ApiError: It is no object.
+    """
+    if not isinstance(body, dict):
+        raise bad_request("can't parse request JSON object")
     return {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in body.items()

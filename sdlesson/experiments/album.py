@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -17,43 +18,52 @@ from sdlesson.diffusion import fresh_scheduler
 from sdlesson.drawing import Drawing
 from sdlesson.experiments.batches import Drawn, Settings
 from sdlesson.images import check_output, read_settings, save_png
+from sdlesson.pipelines import model_name
 
 Finished = tuple[Drawing, float]
 """A picture, and the seconds that it took."""
 
 MAX_NAME_CHARS = 40  # of the prompt, in the name of a file
 
-# Of sweeps that were interrupted, by pipeline: what they had drawn until then.
-_unfinished: WeakKeyDictionary[StableDiffusionPipeline, dict[str, Finished]] = WeakKeyDictionary()
+Sweeps = dict[frozenset[str], dict[str, Finished]]
+"""What sweeps have drawn until now, by all the pictures that each was asked for."""
+
+_unfinished: WeakKeyDictionary[StableDiffusionPipeline, Sweeps] = WeakKeyDictionary()
 
 
 class Album:
     """Pictures found by all that decides them: the settings, and the weights as they are now.
 
     With a folder they are PNGs that carry all of it; without one they are kept in memory, for as
-    long as the pipeline is, until a sweep is complete.
+    long as the pipeline is, until the sweep that asked for them is complete.
     """
 
     def __init__(
-        self, pipe: StableDiffusionPipeline, folder: str | os.PathLike[str] | None
+        self,
+        pipe: StableDiffusionPipeline,
+        folder: str | os.PathLike[str] | None,
+        asked: Iterable[Settings],
     ) -> None:
         self._pipe = pipe
         self._folder = None if folder is None else _make_folder(folder)
         self._weights = fingerprint(pipe)
-        self._kept = _unfinished.setdefault(pipe, {})
+        self._sweeps = _unfinished.setdefault(pipe, {})
+        self._name = frozenset(_digest(self._identity(settings)) for settings in asked)
+        # Each sweep keeps its own: what another one shares with it, that one's end leaves here.
+        self._kept = {} if self._folder else self._sweeps.setdefault(self._name, {})
 
     def find(self, settings: Settings) -> Finished | None:
         """Return the picture of these settings, if it was drawn before."""
         identity = self._identity(settings)
         if self._folder is None:
-            return self._kept.get(_digest(identity))
+            return self._find_in_memory(_digest(identity))
         path = self._folder / _file_name(settings, identity)
         try:
             found = read_settings(path)
             if not identity.items() <= found.items():
                 return None
             return Drawing.load(path), float(found["seconds"])
-        except (OSError, SyntaxError, ValueError, KeyError):  # none yet, or a damaged one
+        except Exception:  # none yet, or damaged: what a decoder raises depends on where
             return None
 
     def add(self, drawn: Drawn) -> Finished:
@@ -67,7 +77,7 @@ class Album:
             num_inference_steps=settings.num_inference_steps,
             guidance_scale=settings.guidance_scale,
             scheduler=settings.scheduler,
-            model=str(self._pipe.name_or_path),
+            model=model_name(self._pipe),
             flagged=drawn.flagged,
         )
         if self._folder is None:
@@ -78,14 +88,23 @@ class Album:
         return drawing, drawn.seconds
 
     def close(self) -> None:
-        """Let go of what is kept in memory: the sweep is complete, and hands its pictures out."""
-        self._kept.clear()
+        """Let go of this sweep's pictures in memory: it is complete, and hands them out."""
+        if self._folder is None:
+            self._sweeps.pop(self._name, None)
+
+    def _find_in_memory(self, name: str) -> Finished | None:
+        """Look into all sweeps, and keep what is found in this one's own."""
+        for kept in list(self._sweeps.values()):
+            if name in kept:
+                self._kept[name] = kept[name]
+                return kept[name]
+        return None
 
     def _identity(self, settings: Settings) -> dict[str, str]:
         """Name all that decides a picture, as the text that its PNG carries."""
         scheduler = fresh_scheduler(self._pipe, settings.scheduler).to_json_string()
         return {name: str(value) for name, value in asdict(settings).items()} | {
-            "model": str(self._pipe.name_or_path),
+            "model": model_name(self._pipe),
             "diffusers": diffusers.__version__,
             "fingerprint": _digest({"weights": self._weights, "scheduler": scheduler}),
         }
@@ -128,12 +147,15 @@ def _file_name(settings: Settings, identity: dict[str, str]) -> str:
 
 def _make_folder(folder: str | os.PathLike[str]) -> Path:
     """Return a folder that can be written to, made where it is missing."""
-    path = Path(folder)
+    if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
+        raise ValueError(f"folder={folder!r} must be the path of a folder; try 'my_sweep'")
     try:
+        path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, TypeError, ValueError) as error:  # such as bytes, or a path with a null byte
+        reason = getattr(error, "strerror", None) or error
         raise ValueError(
-            f"folder={str(folder)!r} cannot be made: {error.strerror}; choose another"
+            f"folder={str(folder)!r} cannot be made: {reason}; choose another"
         ) from error
     check_output(path / "picture.png")
     return path

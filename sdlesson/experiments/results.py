@@ -42,7 +42,7 @@ class Sweep(Sequence[Drawing]):
         return f"<Sweep of {len(self)} pictures over {changing or 'one setting each'}>"
 
     def _repr_png_(self) -> bytes | None:
-        return self.grid()._repr_png_()
+        return self.grid()._repr_png_() if self._drawings else None
 
     @property
     def images(self) -> list[Image.Image]:
@@ -60,7 +60,7 @@ class Sweep(Sequence[Drawing]):
     @property
     def seconds(self) -> float:
         """The time that one picture took, on average; a batch shares its time out evenly."""
-        return sum(self._seconds_each) / len(self._seconds_each)
+        return sum(self._seconds_each) / max(1, len(self._seconds_each))
 
     def where(self, **settings: object) -> Sweep:
         """Keep the pictures with these settings: for each name one value, or a list of them.
@@ -69,11 +69,12 @@ class Sweep(Sequence[Drawing]):
             ValueError: There is no such name in the table, or no such picture.
         """
         rows = self.rows
-        _check_names(settings, rows[0])
+        _check_names(settings, rows[0] if rows else SETTING_NAMES)
+        choices = {name: list(listed(wanted)) for name, wanted in settings.items()}
         found = [
             index
             for index, row in enumerate(rows)
-            if all(row[name] in _listed(wanted) for name, wanted in settings.items())
+            if all(row[name] in wanted for name, wanted in choices.items())
         ]
         if not found:
             asked = ", ".join(f"{name}={wanted!r}" for name, wanted in settings.items())
@@ -100,6 +101,8 @@ class Sweep(Sequence[Drawing]):
         Raises:
             ValueError: There is no such setting, or pictures would lie on top of each other.
         """
+        if not self._drawings:
+            raise ValueError("there is no picture here to lay out; choose a larger slice")
         down, across = self._layout(rows, columns)
         _check_names((*down, *across), SETTING_NAMES)
         table = self.rows
@@ -133,7 +136,7 @@ class Sweep(Sequence[Drawing]):
         changing = self._changing()
         if rows is None and columns is None:
             return changing[:-1], changing[-1:]
-        down, across = _listed(rows or []), _listed(columns or [])
+        down, across = list(listed(rows or [])), list(listed(columns or []))
         if rows is None:
             down = [name for name in changing if name not in across]
         if columns is None:
@@ -154,9 +157,10 @@ def _check_names(names: Iterable[str], known: Iterable[str]) -> None:
             raise ValueError(f"there is no setting {name!r}; there is {', '.join(known)}")
 
 
-def _listed(value: Any) -> list[Any]:
-    """Make a list of one value, or of several."""
-    return [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+def listed(value: Any) -> Iterable[Any]:
+    """Take one value as several: a text is one, not its letters, and so is an array of none."""
+    is_one = isinstance(value, str | bytes | bytearray) or getattr(value, "shape", None) == ()
+    return [value] if is_one or not isinstance(value, Iterable) else value
 
 
 def _choices(rows: list[dict[str, Any]], name: str) -> str:

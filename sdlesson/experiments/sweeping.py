@@ -1,18 +1,20 @@
 """Sweep: draw every combination of some settings, with progress, and go on after a stop."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from diffusers import StableDiffusionPipeline
 from tqdm.auto import tqdm
 
+from sdlesson.copies import check_loaded
 from sdlesson.diffusion import fresh_scheduler
 from sdlesson.drawing import prompt_notes
 from sdlesson.experiments.album import Album, Finished
 from sdlesson.experiments.batches import Settings, draw_all
-from sdlesson.experiments.results import Sweep
+from sdlesson.experiments.results import Sweep, listed
 from sdlesson.language import say
 from sdlesson.settings import (
     DEFAULT_STEPS,
@@ -24,6 +26,8 @@ from sdlesson.settings import (
     check_size,
     check_steps,
 )
+
+MAX_VALUES = 10_000  # of one setting, which is days of drawing
 
 
 def sweep(
@@ -66,8 +70,11 @@ def sweep(
         ValueError: A setting is outside its range or listed twice, before anything is drawn; or a
             picture comes out as NaN.
     """
+    check_loaded(pipe)
     if batch_size is not None:
         check_batch_size(batch_size)
+    if not callable(report):
+        raise ValueError(f"report={report!r} must be a function that takes a sentence; try print")
     axes = (
         _axis("prompt", prompt, check_prompt),
         _axis("negative_prompt", negative_prompt, check_negative),
@@ -79,7 +86,7 @@ def sweep(
         _axis("seed", seed, check_seed),
     )
     asked = [Settings(*values) for values in product(*axes)]
-    album = Album(pipe, folder)
+    album = Album(pipe, folder, asked)
     for text in dict.fromkeys((*axes[0], *axes[1])):
         for note in prompt_notes(pipe, text):
             report(note)
@@ -92,17 +99,21 @@ def sweep(
 
 def _axis(name: str, value: Any, check: Callable[[Any], Any]) -> list[Any]:
     """List the values of one setting, each of them checked."""
-    is_one = isinstance(value, str) or not isinstance(value, Iterable)
-    listed = [check(item) for item in ([value] if is_one else value)]
-    if not listed:
+    found = list(islice(listed(value), MAX_VALUES + 1))
+    if len(found) > MAX_VALUES:
+        raise ValueError(f"{name} has more than {MAX_VALUES:,} values; give fewer at a time")
+    values = [check(item) for item in found]
+    if not values:
         raise ValueError(f"{name}={value!r} is empty; give one value, or a list of them")
-    twice = [item for item in listed if listed.count(item) > 1]
-    if twice:
-        raise ValueError(f"{name} has {twice[0]!r} more than once; give each value once")
-    return listed
+    twice, often = Counter(values).most_common(1)[0]
+    if often > 1:
+        raise ValueError(f"{name} has {twice!r} more than once; give each value once")
+    return values
 
 
 def _scheduler_name(pipe: StableDiffusionPipeline, name: str | None) -> str:
+    if not isinstance(name, str | None):
+        raise ValueError(f"scheduler={name!r} must be the name of a class; try 'DDIMScheduler'")
     return type(fresh_scheduler(pipe, name)).__name__
 
 

@@ -18,7 +18,7 @@ from sdlesson.downloads import ModelError
 from sdlesson.finetuning.history import Step
 from sdlesson.finetuning.photos import load_photos
 from sdlesson.finetuning.settings import TrainingSettings
-from sdlesson.finetuning.training import train
+from sdlesson.finetuning.training import check_model_folder, train
 from sdlesson.language import say
 from sdlesson.pipelines import load_pipeline
 from sdlesson.runtime import best_device
@@ -37,12 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pipe = load_pipeline(options.model, device=process.device)
         size = options.size or pipe.unet.config.sample_size * pipe.vae_scale_factor
         photos = load_photos(options.photos, size=size)
+        path = options.output / f"{settings.word}{'.safetensors' if settings.is_lora else ''}"
+        if not settings.is_lora:
+            check_model_folder(path)  # before hours are spent
         training = train(
             pipe, photos, settings, options.output, prompts=options.prompts, watch=_report
         )
         if process.is_main_process:
-            suffix = ".safetensors" if settings.is_lora else ""
-            path = options.output / f"{settings.word}{suffix}"
             training.save(path)
             print(say(f"Saved {path}", f"Guardado en {path}"))
     except (ValueError, ModelError, OSError, MemoryError, FloatingPointError) as error:

@@ -7,18 +7,21 @@ starts as it was.
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from peft import LoraConfig
 from peft.import_utils import is_torchao_available
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from sdlesson.finetuning.machine import uninterrupted
 from sdlesson.finetuning.settings import TrainingSettings
 
 # Where the picture reads the text, and itself; and a convolution of each residual block, which
@@ -26,6 +29,30 @@ from sdlesson.finetuning.settings import TrainingSettings
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 CONVOLUTIONS = ("conv2",)
 TEXT_ENCODER_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
+# What peft's layers keep by the name of an adapter, beyond what they list themselves.
+NAMED_BY_ADAPTER = ("lora_variant", "frozen_peft_weight_names")
+
+
+def check_pipe(pipe: object) -> None:
+    """Refuse what is no loaded pipeline of this course's kind, such as a model's name.
+
+    Raises:
+        ValueError: Says what came, and how to get a pipeline.
+    """
+    parts = [getattr(pipe, name, None) for name in ("unet", "text_encoder", "text_encoder_2")]
+    unet, text_encoder, second = parts
+    is_whole = unet is not None and text_encoder is not None and second is None
+    if isinstance(pipe, DiffusionPipeline) and is_whole:
+        return
+    if isinstance(pipe, str | os.PathLike):
+        raise ValueError(
+            f"pipe={str(pipe)!r} is the name of a model; load it first: "
+            f"pipe = load_pipeline({str(pipe)!r})"
+        )
+    raise ValueError(
+        f"pipe is of type {type(pipe).__name__}, and must be a StableDiffusionPipeline with its "
+        "U-Net and text encoder; pipe = load_pipeline() gives one"
+    )
 
 
 def check_peft() -> None:
@@ -55,7 +82,12 @@ def trained_parts(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> 
 
 
 def trained_parameters(pipe: StableDiffusionPipeline) -> dict[str, nn.Parameter]:
-    """What the optimizer changes, by part and name."""
+    """What the optimizer changes, by part and name.
+
+    Raises:
+        ValueError: What came is no pipeline.
+    """
+    check_pipe(pipe)
     return {
         f"{part}.{name}": parameter
         for part in ("unet", "text_encoder")
@@ -74,9 +106,6 @@ def prepare(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
 
     For a LoRA, a new adapter named after the word is the one that is on; one of that name that
     was there is replaced, any others are off and stay as they are.
-
-    Raises:
-        ValueError: Full DreamBooth is asked of a pipeline that carries adapters.
     """
     for module in pipe.components.values():
         if isinstance(module, nn.Module):
@@ -91,24 +120,85 @@ def prepare(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
         parameter.data = parameter.data.float()
 
 
-def base_only(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
-    """Switch every adapter off, and take the one away that this training would make anew.
+def check_adapters(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
+    """Refuse to train a pipeline in full under adapters.
 
     Raises:
-        ValueError: Full DreamBooth would be trained under adapters.
+        ValueError: Says which there are, and how to take them off.
     """
     names = adapter_names(pipe)
     if names and not settings.is_lora:
         raise ValueError(
-            f"the pipeline carries the LoRA {', '.join(names)}; "
+            f"the pipeline carries the LoRA {', '.join(sorted(names))}; "
             "call pipe.unload_lora_weights() before full DreamBooth"
         )
-    if settings.word in names:
+
+
+def base_only(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
+    """Switch every adapter off, and take the one away that this training would make anew."""
+    remove_adapter(pipe, settings.word)
+    if adapter_names(pipe):
+        pipe.disable_lora()
+
+
+def remove_adapter(pipe: StableDiffusionPipeline, name: str) -> None:
+    """Take an adapter off, if it is there."""
+    if name in adapter_names(pipe):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # peft: the active adapter is deleted
-            pipe.delete_adapters(settings.word)
-    if names - {settings.word}:
-        pipe.disable_lora()
+            pipe.delete_adapters(name)
+
+
+def remember_adapters(pipe: StableDiffusionPipeline) -> Callable[[], None]:
+    """Note which adapters there are, at which scales and whether on; returns how to go back.
+
+    Each layer keeps what belongs to its adapters in dictionaries. Copies of these hold on to the
+    weights themselves, without a copy of any, also where an adapter is deleted meanwhile.
+    """
+    parts = [pipe.unet, pipe.text_encoder]
+    configs = [dict(getattr(part, "peft_config", None) or {}) for part in parts]
+    before = {
+        layer: (_dictionaries(layer), list(layer.active_adapters), layer.disable_adapters)
+        for part in parts
+        for layer in _adapter_layers(part)
+    }
+    learning = {weight: weight.requires_grad for layer in before for weight in layer.parameters()}
+
+    def go_back() -> None:
+        with uninterrupted():
+            for part, config in zip(parts, configs, strict=True):
+                layers = _adapter_layers(part)
+                # A layer that has had none is on or off as its neighbours are.
+                states = (before[layer][1:] for layer in layers if layer in before)
+                fallback = ({}, *next(states, ([], False)))
+                for layer in layers:
+                    dictionaries, active, is_off = before.get(layer, fallback)
+                    for name in _dictionaries(layer):
+                        found = getattr(layer, name)
+                        found.clear()
+                        found.update(dictionaries.get(name, {}))
+                    layer.enable_adapters(not is_off)
+                    layer.set_adapter(active)
+                if config:
+                    part.peft_config = config
+                elif hasattr(part, "peft_config"):
+                    del part.peft_config
+                part._hf_peft_config_loaded = bool(config)
+            for weight, is_learning in learning.items():
+                weight.requires_grad_(is_learning)
+
+    return go_back
+
+
+def _adapter_layers(part: nn.Module) -> list[Any]:
+    return [layer for layer in part.modules() if isinstance(layer, BaseTunerLayer)]
+
+
+def _dictionaries(layer: Any) -> dict[str, dict[str, Any]]:
+    """Copies of the dictionaries of a layer whose keys are the names of adapters."""
+    names = {*layer.adapter_layer_names, *layer.other_param_names, *NAMED_BY_ADAPTER}
+    found = vars(layer) | dict(layer.named_children())
+    return {name: dict(found[name].items()) for name in sorted(names & found.keys())}
 
 
 def adapter_names(pipe: StableDiffusionPipeline) -> set[str]:
@@ -124,30 +214,38 @@ def being_trained(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> 
     """
     parts = trained_parts(pipe, settings)
     dtypes = {name: next(part.parameters()).dtype for name, part in parts.items()}
-    prepare(pipe, settings)
-    for part in parts.values():
-        part.train()
-        if settings.gradient_checkpointing:
-            _checkpointing(part, on=True)
     try:
+        prepare(pipe, settings)
+        for part in parts.values():
+            part.train()
+            if settings.gradient_checkpointing:
+                _checkpointing(part, on=True)
         yield
     finally:
-        for name, part in parts.items():
-            part.eval()
-            if settings.gradient_checkpointing:
-                _checkpointing(part, on=False)
-            if not settings.is_lora:
-                nn.Module.to(part, dtypes[name])
+        with uninterrupted():
+            for name, part in parts.items():
+                part.eval()
+                if settings.gradient_checkpointing:
+                    _checkpointing(part, on=False)
+                if not settings.is_lora:
+                    nn.Module.to(part, dtypes[name])
 
 
 @contextmanager
 def adapter_off(unet: UNet2DConditionModel) -> Iterator[None]:
-    """The U-Net as it was before any adapter, for a while."""
-    unet.disable_adapters()
+    """The U-Net as it was before any adapter, for a while.
+
+    Raises:
+        ValueError: What came is no U-Net.
+    """
+    if not hasattr(unet, "disable_adapters"):
+        raise ValueError(f"unet is of type {type(unet).__name__}; give pipe.unet")
     try:
+        unet.disable_adapters()
         yield
     finally:
-        unet.enable_adapters()
+        with uninterrupted():
+            unet.enable_adapters()
 
 
 def _add_adapter(part: Any, settings: TrainingSettings, targets: list[str]) -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, fields
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
+from sdlesson.copies import in_float32, own_tokenizer
 from sdlesson.diffusion import add_noise, embed
 from sdlesson.images import to_pixels
 
@@ -94,18 +95,9 @@ class Source:
 def cache(
     pipe: StableDiffusionPipeline, images: Sequence[Image.Image], prompts: Sequence[str]
 ) -> Source:
-    """Encode pictures and their texts, one by one, which takes no more memory for many.
-
-    diffusers' own `to` warns of every cast of a VAE, PyTorch's does not.
-    """
-    vae, dtype = pipe.vae, pipe.vae.dtype
-    nn.Module.to(vae, torch.float32)  # half overflows on some pictures, and this is done once
-    try:
-        posteriors = [
-            vae.encode(to_pixels([image]).to(pipe.device)).latent_dist for image in images
-        ]
-    finally:
-        nn.Module.to(vae, dtype)
+    """Encode pictures and their texts, one by one, which takes no more memory for many."""
+    vae = in_float32(pipe.vae)  # half overflows on some pictures, and this is done once
+    posteriors = [vae.encode(to_pixels([image]).to(pipe.device)).latent_dist for image in images]
     scale = vae.config.scaling_factor
     distinct = list(dict.fromkeys(prompts))
     embedded = {text: embed(pipe, [text]).cpu() for text in distinct}
@@ -113,7 +105,7 @@ def cache(
         mean=torch.cat([posterior.mean for posterior in posteriors]).cpu() * scale,
         std=torch.cat([posterior.std for posterior in posteriors]).cpu() * scale,
         embeddings=torch.cat([embedded[text] for text in prompts]),
-        tokens=pipe.tokenizer(
+        tokens=own_tokenizer(pipe.tokenizer)(
             list(prompts), padding="max_length", truncation=True, return_tensors="pt"
         ).input_ids,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sdlesson.files import whole
+from sdlesson.files import check_zip, whole
 from sdlesson.finetuning.history import History, Step
 
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -26,6 +26,7 @@ def read(folder: Path, identity: dict[str, object], steps: int) -> State | None:
     if not path.exists():
         return None
     try:
+        check_zip(path)
         state: State = torch.load(path, map_location="cpu", weights_only=True)
         made, done = state["identity"], int(state["done"])
     except Exception as error:  # torch and pickle have many, one for each kind of damage

@@ -9,7 +9,7 @@ from itertools import accumulate
 from PIL import Image
 
 from sdlesson.metrics import Mean, mean
-from sdlesson.settings import MAX_STEPS
+from sdlesson.settings import NOISE_LEVELS
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,6 @@ class History:
         errors: list[list[float]] = [[] for _ in range(bins)]
         for step in self.steps[first:]:
             for timestep, error in zip(step.timesteps, step.errors, strict=True):
-                errors[timestep * bins // MAX_STEPS].append(error)
+                errors[timestep * bins // NOISE_LEVELS].append(error)
         unknown = Mean(math.nan, math.nan, math.nan, 0)
         return [mean(found) if len(found) > 1 else unknown for found in errors]

@@ -5,20 +5,26 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias, cast
 
 import numpy as np
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from sdlesson.diffusion import fresh_scheduler
+from sdlesson.finetuning.photos import is_one, load_photos, name_of
 from sdlesson.finetuning.settings import TrainingSettings
 from sdlesson.images import to_pixels
+from sdlesson.photos import Source, flatten
 from sdlesson.pipelines import LEARNED
 from sdlesson.prompts import cut_words
 from sdlesson.settings import check_size
+
+Photos: TypeAlias = Source | Iterable[Source]
+"""Pictures, or what `load_photos` takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +68,7 @@ class Job:
         }
         digest = hashlib.sha256(str(self.size).encode())
         for photo in self.photos:
-            digest.update(np.asarray(photo.convert("RGB")).tobytes())
+            digest.update(np.asarray(photo).tobytes())
         return plain | {
             "photos": digest.hexdigest(),
             "prompts": list(self.prompts),
@@ -72,10 +78,10 @@ class Job:
 
 def make_job(
     pipe: StableDiffusionPipeline,
-    photos: Sequence[Image.Image],
+    photos: Photos,
     settings: TrainingSettings,
     folder: str | os.PathLike[str],
-    prompts: Sequence[str] | None,
+    prompts: str | Sequence[str] | None,
 ) -> Job:
     """Check what a training is given, before anything is spent, and make its folder.
 
@@ -83,31 +89,74 @@ def make_job(
         ValueError: There are no photos, or of several sizes; a prompt is missing, too long, or
             without the rare word; or the model predicts something other than noise.
     """
-    if not photos:
-        raise ValueError("there are no photos: give three to five of the thing to be learned")
-    to_pixels(photos)  # refuses sizes that differ
-    width, height = photos[0].size
+    pictures = _open(pipe, photos)
+    to_pixels(pictures)  # refuses sizes that differ
+    width, height = pictures[0].size
     check_size(height=height, width=width)
     fresh_scheduler(pipe)  # refuses a model that does not predict noise
-    texts = [settings.instance_prompt] * len(photos) if prompts is None else list(prompts)
-    if len(texts) != len(photos):
-        raise ValueError(f"{len(texts)} prompts for {len(photos)} photos; give one for each")
+    texts = _as_texts(settings.instance_prompt if prompts is None else prompts, len(pictures))
     for text in texts:
         _check_prompt(pipe, text, settings.word)
+    return Job(pipe, pictures, texts, settings, _make_folder(folder))
+
+
+def _open(pipe: StableDiffusionPipeline, photos: Photos) -> list[Image.Image]:
+    """Photos as RGB pictures: those that are pictures at their own size, others at the model's."""
+    if is_one(photos) or not isinstance(photos, Iterable):
+        return load_photos(photos, size=_own_size(pipe))
+    given = list(cast("Iterable[Source]", photos))
+    if not given:
+        raise ValueError("there are no photos: give three to five of the thing to be learned")
+    pictures = [photo for photo in given if isinstance(photo, Image.Image)]
+    if len(pictures) < len(given):
+        return load_photos(given, size=_own_size(pipe))
+    return [flatten(photo, name_of(photo, n)) for n, photo in enumerate(pictures, start=1)]
+
+
+def _own_size(pipe: StableDiffusionPipeline) -> int:
+    return int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
+
+
+def _as_texts(prompts: object, count: int) -> list[str]:
+    """A prompt for each photo; one text alone is for all of them."""
+    texts = [prompts] * count if isinstance(prompts, str) else prompts
+    is_list = isinstance(texts, Iterable) and not isinstance(texts, bytes)
+    texts = list(texts) if is_list else [texts]  # type: ignore[call-overload]
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(
+                f"prompts={prompts!r} must be a text, or a list with one for each photo"
+            )
+    if len(texts) != count:
+        raise ValueError(f"{len(texts)} prompts for {count} photos; give one for each")
+    return [str(text) for text in texts]  # numpy has texts of its own
+
+
+def _make_folder(folder: str | os.PathLike[str]) -> Path:
+    if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
+        raise ValueError(f"folder={folder!r} must name a folder for the checkpoint")
     place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise ValueError(f"{place} is a file; name a folder for the checkpoint")
     place.mkdir(parents=True, exist_ok=True)
-    return Job(pipe, photos, texts, settings, place)
+    return place
 
 
 def _name_the_class(prompt: str, settings: TrainingSettings) -> str:
     """Take the rare word out of a prompt; where it stands alone, the class takes its place."""
-    is_named = settings.class_noun.casefold() in prompt.casefold()
-    plain = _find(settings.word).sub("" if is_named else settings.class_noun, prompt)
+    is_named = _find_class(settings.class_noun).search(prompt)
+    plain = _find(settings.word).sub(lambda _: "" if is_named else settings.class_noun, prompt)
     return " ".join(plain.split())
 
 
 def _find(word: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
+
+
+def _find_class(noun: str) -> re.Pattern[str]:
+    """The class as words of their own, one or several of it: no car is in "carpet"."""
+    words = r"\s+".join(map(re.escape, noun.split()))
+    return re.compile(rf"(?<![\w-]){words}(e?s)?(?![\w-])", re.IGNORECASE)
 
 
 def _check_prompt(pipe: StableDiffusionPipeline, prompt: str, word: str) -> None:

@@ -8,8 +8,8 @@ What else is done with a LoRA, diffusers' own words do: `pipe.set_adapters` scal
 import json
 import math
 import os
-import warnings
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,13 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from torch import Generator, Tensor
 
 from sdlesson.diffusion import draw_noise, embed
-from sdlesson.finetuning.adapters import adapter_names, check_peft
+from sdlesson.finetuning.adapters import (
+    adapter_names,
+    check_peft,
+    check_pipe,
+    remember_adapters,
+    remove_adapter,
+)
 from sdlesson.finetuning.lora_format import LoraError, kohya_name, read_lora, write_lora
 from sdlesson.finetuning.lora_layers import (
     COMPONENTS,
@@ -28,6 +34,7 @@ from sdlesson.finetuning.lora_layers import (
     layers_in,
     lora_config,
 )
+from sdlesson.finetuning.settings import is_taken
 from sdlesson.language import say
 
 
@@ -78,9 +85,11 @@ def save_lora(
         class_noun: What kind of thing that is, likewise.
 
     Raises:
+        ValueError: What came is no pipeline.
         LoraError: There is no such LoRA, it is no plain one, or the path is none for a file.
         OSError: The disk is full, say; a file that was there before stays as it was.
     """
+    check_pipe(pipe)
     name = _choose_name(pipe, name)
     tensors: dict[str, Tensor] = {}
     config: dict[str, Any] = {}
@@ -115,28 +124,27 @@ def load_lora(
     Raises:
         LoraError: The file cannot be read, is for another model, or would change nothing; or
             another LoRA is fused. What the pipeline holds stays as it was.
-        ValueError: The name or the scale is none.
+        ValueError: The name or the scale is none, or what came is no pipeline.
     """
-    if not name or "." in name:
-        raise ValueError(f"name={name!r} must be a text without a dot; try 'default'")
-    if not math.isfinite(scale):
-        raise ValueError(f"scale={scale} must be a finite number; 1.0 applies all of the LoRA")
+    check_pipe(pipe)
+    _check_name(name)
+    if not isinstance(scale, Real) or isinstance(scale, bool) or not math.isfinite(scale):
+        raise ValueError(f"scale={scale!r} must be a finite number; 1.0 applies all of the LoRA")
     check_peft()
     _check_unfused(pipe)
     lora = read_lora(path)
     places = find_places(pipe, lora, path)
-    _remove(pipe, name)
-    for component, layers in places.items():
-        insert(getattr(pipe, component), name, layers)
-    pipe.enable_lora()
-    change = _measure_change(pipe, name)
-    if not change > 0:  # nor NaN
-        _remove(pipe, name)
-        raise LoraError(
-            f"{path} changes the prediction of noise by {change}, so it was taken out again; "
-            "train it for longer, or find another"
-        )
-    pipe.set_adapters(name, adapter_weights=scale)
+    go_back = remember_adapters(pipe)
+    try:
+        remove_adapter(pipe, name)
+        for component, layers in places.items():
+            insert(getattr(pipe, component), name, layers)
+        pipe.enable_lora()
+        change = _measure_change(pipe, name, path)
+        pipe.set_adapters(name, adapter_weights=float(scale))
+    except BaseException:  # a stop in between, too, leaves what was there
+        go_back()
+        raise
     matched = {kohya_name(f"{part}.{module}") for part in places for module in places[part]}
     unmatched = tuple(layer for layer in lora.layers if layer not in matched)
     return LoadedLora(name, len(matched), unmatched, change, lora.word, lora.class_noun)
@@ -152,10 +160,11 @@ def _choose_name(pipe: StableDiffusionPipeline, name: str | None) -> str:
     return name
 
 
-def _remove(pipe: StableDiffusionPipeline, name: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # peft: the active adapter is deleted
-        pipe.delete_adapters(name)
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name or "." in name:
+        raise ValueError(f"name={name!r} must be a text without a dot; try 'default'")
+    if is_taken(name):
+        raise ValueError(f"name={name!r} is a word of torch's own; try 'my_{name}'")
 
 
 def _check_unfused(pipe: StableDiffusionPipeline) -> None:
@@ -168,15 +177,41 @@ def _check_unfused(pipe: StableDiffusionPipeline) -> None:
 
 
 @torch.no_grad()
-def _measure_change(pipe: StableDiffusionPipeline, name: str) -> float:
-    """Compare a prediction of noise with the LoRA on and off, through the text encoder too."""
+def _measure_change(
+    pipe: StableDiffusionPipeline, name: str, path: str | os.PathLike[str]
+) -> float:
+    """Compare a prediction of noise with the LoRA on and off, through the text encoder too.
+
+    Raises:
+        LoraError: There is no difference, or one that is no number.
+    """
     latents = draw_noise(pipe, 1, Generator("cpu").manual_seed(0))
     timestep = pipe.scheduler.config.num_train_timesteps // 2
     predictions = []
-    for scale in (0.0, 1.0):
-        pipe.set_adapters(name, adapter_weights=scale)
+    pipe.set_adapters(name, adapter_weights=1.0)
+    for switch in (pipe.disable_lora, pipe.enable_lora):  # a scale of 0 times infinity is NaN
+        switch()
         embeddings = embed(pipe, [""])
         noise_pred = pipe.unet(latents, timestep, encoder_hidden_states=embeddings).sample
         predictions.append(noise_pred.float())
     off, on = predictions
-    return ((on - off).norm() / off.norm()).item()
+    if not off.isfinite().all():
+        raise LoraError(
+            f"{path} cannot be tried: this model predicts NaN or infinity without it; load the "
+            f"model anew{_in_full_precision(pipe)}"
+        )
+    change = ((on - off).norm() / off.norm()).item()
+    if not math.isfinite(change):
+        raise LoraError(
+            f"{path} makes this model predict NaN or infinity: its numbers are too large; get it "
+            f"anew or find another{_in_full_precision(pipe)}"
+        )
+    if change == 0:
+        raise LoraError(
+            f"{path} does not change what this model predicts; train it for longer, or find another"
+        )
+    return change
+
+
+def _in_full_precision(pipe: StableDiffusionPipeline) -> str:
+    return "" if pipe.unet.dtype == torch.float32 else ", or load it with dtype=torch.float32"

@@ -24,13 +24,29 @@ from sdlesson.files import whole
 SUFFIX = ".safetensors"
 
 # diffusers' name of a layer and half of it: `.lora_A` today, `.lora.down` and `_lora.down` before,
-# `.lora_linear_layer.down` in text encoders; kohya's: `.lora_down`, with `.alpha` beside.
+# `.lora_linear_layer.down` in text encoders; kohya's: `.lora_down`, with `.alpha` beside. In the
+# weights as peft holds them the adapter's name follows: `.lora_A.default_0`.
 _KEY = re.compile(
-    r"(?P<layer>.+?)(?:\.alpha|[._]lora(?:_linear_layer)?[._](?P<half>A|B|down|up)\.weight)"
+    r"(?P<layer>.+?)(?:\.alpha|[._]lora(?:_linear_layer)?[._](?P<half>A|B|down|up)"
+    r"(?:\.(?P<adapter>[^.]+))?\.weight)"
 )
 _HALVES = {"A": "down", "down": "down", "B": "up", "up": "up", None: "alpha"}
-_PREFIXES = {"unet_": "lora_unet_", "text_encoder_": "lora_te_", "lora_te1_": "lora_te_"}
+_PREFIXES = {
+    "unet_": "lora_unet_",
+    "text_encoder_": "lora_te_",
+    "lora_te1_": "lora_te_",
+    # Without the name of the part: diffusers' first files, and peft's.
+    **{f"{start}_": f"lora_unet_{start}_" for start in ("down_blocks", "mid_block", "up_blocks")},
+    **{f"{start}_": f"lora_unet_{start}_" for start in ("conv_in", "conv_out", "time_embedding")},
+    "text_model_": "lora_te_text_model_",
+    "encoder_layers_": "lora_te_encoder_layers_",
+}
+_PEFT = "base_model.model."
+PEFT_CONFIG = "adapter_config.json"
+_COMFYUI = ("diffusion_model.", "model.diffusion_model.", "text_encoders.", "clip_l.")
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_DAMAGES = (AttributeError, OverflowError, RecursionError, TypeError, ValueError, re.error)
+_LFS = b"version https://git-lfs"
 
 
 class LoraError(ValueError):
@@ -79,10 +95,11 @@ def kohya_name(layer: str) -> str:
 
     The text encoder's has `text_model` in it, also where transformers has left that out (>= 5.6).
     """
-    name = layer.replace(".processor.", ".").replace(".", "_")
+    name = layer.removeprefix(_PEFT).replace(".processor.", ".").replace(".", "_")
     for prefix, kohya in _PREFIXES.items():
         if name.startswith(prefix):
             name = kohya + name.removeprefix(prefix)
+            break
     if name.startswith("lora_te_") and not name.startswith("lora_te_text_model_"):
         name = name.replace("lora_te_", "lora_te_text_model_", 1)
     return name + "_0" * name.endswith("_to_out")  # as diffusers called it before 2024
@@ -94,6 +111,8 @@ def read_lora(path: str | os.PathLike[str]) -> Lora:
     Raises:
         LoraError: There is no such file, it is a pickle, damaged, or no plain LoRA.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise LoraError(f"path={path!r} must be the name of a {SUFFIX} file")
     path = _check_file(Path(path))
     halves: dict[str, dict[str, Tensor]] = {}
     try:
@@ -103,7 +122,10 @@ def read_lora(path: str | os.PathLike[str]) -> Lora:
                 halves.setdefault(layer, {})[half] = file.get_tensor(key)
     except (SafetensorError, OSError) as error:
         raise _explain(path, error) from error
-    alphas = _find_alphas(path, halves, metadata.get(LORA_ADAPTER_METADATA_KEY))
+    config = metadata.get(LORA_ADAPTER_METADATA_KEY)
+    if config is None and any(layer.startswith(_PEFT) for layer in halves):
+        config = _read_peft_config(path)
+    alphas = _find_alphas(path, halves, config)
     layers = {
         kohya_name(layer): _make_layer(path, layer, halves[layer], alpha)
         for layer, alpha in alphas.items()
@@ -120,6 +142,8 @@ def write_lora(
         LoraError: The name does not end in .safetensors, or there is no folder for it.
         OSError: The disk is full, say; a file that was there before stays as it was.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise LoraError(f"path={path!r} must be the name of a {SUFFIX} file")
     path = Path(path)
     if path.suffix != SUFFIX or path.is_dir() or not path.parent.is_dir():
         raise LoraError(
@@ -148,7 +172,18 @@ def _check_file(path: Path) -> Path:
 
 def _parse_keys(path: Path, keys: list[str]) -> dict[str, tuple[str, str]]:
     """Tell for each key of a file which layer it belongs to, and which of its parts it is."""
+    foreign = [key for key in keys if key.startswith(_COMFYUI)]
+    if foreign:
+        raise LoraError(
+            f"{path} names its layers as ComfyUI saves them, such as {foreign[0]}, which is not "
+            "read here; save it for kohya's scripts or diffusers, or ask its author for that file"
+        )
     found = {key: _KEY.fullmatch(key) for key in keys}
+    adapters = sorted({match["adapter"] for match in found.values() if match and match["adapter"]})
+    if len(adapters) > 1:
+        raise LoraError(
+            f"{path} holds several LoRAs, {', '.join(adapters)}; save each in a file of its own"
+        )
     strange = [key for key, match in found.items() if match is None]
     if strange or not keys:
         example = f", such as {strange[0]}" if strange else ""
@@ -160,8 +195,21 @@ def _parse_keys(path: Path, keys: list[str]) -> dict[str, tuple[str, str]]:
 
 
 def _explain(path: Path, error: Exception) -> LoraError:
+    if isinstance(error, OSError) and error.errno is not None:
+        return LoraError(f"{path} cannot be read ({error.strerror}); check who may read it")
     with path.open("rb") as file:
-        start = file.read(9)
+        start = file.read(64)
+    if start.startswith(_LFS):
+        return LoraError(
+            f"{path} is a pointer of git-lfs, which stands for a file that was not downloaded; "
+            "run `git lfs pull` in its folder, or download the file itself"
+        )
+    if start.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+        return LoraError(
+            f"{path} is a web page, not the file that was to be downloaded; download it again, "
+            "logged in if its site asks for that"
+        )
+    start = start[:9]
     if start.startswith(_PICKLES) and not start.endswith(b"{"):  # where safetensors has its header
         return LoraError(
             f"{path} is a pickle, which can run any program when it is opened, so it is not; "
@@ -177,7 +225,7 @@ def _find_alphas(
     try:
         config = json.loads(text or "{}")
         return {layer: _find_alpha(layer, found, config) for layer, found in halves.items()}
-    except (AttributeError, TypeError, ValueError, re.error) as error:
+    except _DAMAGES as error:
         raise LoraError(
             f"{path} has damaged metadata, so its scale is not known ({error}); "
             "save or download it again"
@@ -186,15 +234,21 @@ def _find_alphas(
 
 def _find_alpha(layer: str, found: Mapping[str, Tensor], config: Mapping[str, Any]) -> float | None:
     if "alpha" in found:
-        return found["alpha"].item() or None  # kohya takes 0 for the rank
-    component, _, module = layer.partition(".")
+        numbers = _widen(found["alpha"]).flatten()
+        if len(numbers) != 1 or not numbers.isfinite().all():
+            raise ValueError(f"{layer}.alpha={numbers[:4].tolist()}")
+        return numbers.item() or None  # kohya takes 0 for the rank
+    if layer.startswith(_PEFT):
+        component, module = _PEFT[:-1], layer.removeprefix(_PEFT)
+    else:
+        component, _, module = layer.partition(".")
     alpha: Any = config.get(f"{component}.lora_alpha")
     for pattern, value in (config.get(f"{component}.alpha_pattern") or {}).items():
         if re.fullmatch(rf"(.*\.)?({pattern})", module):
             alpha = value
     if config.get(f"{component}.use_rslora"):  # which divides by the root of the rank instead
         alpha = alpha * math.sqrt(len(found["down"]))
-    if alpha is not None and not math.isfinite(alpha):
+    if alpha is not None and (isinstance(alpha, bool) or not math.isfinite(alpha)):
         raise ValueError(f"alpha={alpha}")
     return alpha
 
@@ -208,12 +262,39 @@ def _make_layer(path: Path, layer: str, found: Mapping[str, Tensor], alpha: floa
             f"{path} is damaged: its layer {layer} has {shapes}, and must have a down (rank, in) "
             "and an up (out, rank); download it again"
         )
+    if not (down.is_floating_point() and up.is_floating_point()):
+        raise LoraError(
+            f"{path} has whole numbers in {layer} ({down.dtype}), which need a scale to be read; "
+            "get it in float16, bfloat16 or float32"
+        )
+    down, up = _widen(down), _widen(up)
     if not (down.isfinite().all() and up.isfinite().all()):
         raise LoraError(
-            f"{path} holds NaN or infinity in {layer}: its training diverged; "
-            "train again with a lower learning rate"
+            f"{path} holds NaN or infinity in {layer}: its training diverged, or it is damaged; "
+            "train again with a lower learning rate, or get another copy"
         )
     return Layer(down, up, len(down) if alpha is None else alpha)
+
+
+def _widen(tensor: Tensor) -> Tensor:
+    """Numbers of 8 bits in 32, of which they are some; torch can do little with 8."""
+    return tensor.float() if tensor.dtype.itemsize == 1 else tensor
+
+
+def _read_peft_config(path: Path) -> str:
+    """Read the file that peft writes beside a LoRA, in the words of diffusers' metadata."""
+    config = path.with_name(PEFT_CONFIG)
+    try:
+        found = json.loads(config.read_text(encoding="utf-8"))
+        settings = {key: found.get(key) for key in ("lora_alpha", "alpha_pattern", "use_rslora")}
+    except FileNotFoundError as error:
+        raise LoraError(
+            f"{path} is a LoRA of peft, whose scale stands in {PEFT_CONFIG}; "
+            "put that file beside it"
+        ) from error
+    except (AttributeError, OSError, ValueError) as error:
+        raise LoraError(f"{config} is damaged ({error}); get it again") from error
+    return json.dumps({f"{_PEFT[:-1]}.{key}": value for key, value in settings.items()})
 
 
 def _sort_metadata(content: bytes) -> bytes:

@@ -46,7 +46,7 @@ def find_places(
     if not any(_acts(layer) for layers in places.values() for layer in layers.values()):
         raise LoraError(
             f"{path} would change nothing: its up matrices are all zero, as they are before any "
-            "training; train it first"
+            "training, or its alpha is; train it first"
         )
     return places
 

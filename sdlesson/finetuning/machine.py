@@ -50,8 +50,9 @@ def moved(parts: list[Any], device: torch.device) -> Iterator[None]:
         release_memory()
         yield
     finally:
-        for part, home in zip(parts, homes, strict=True):
-            part.to(home)
+        with uninterrupted():
+            for part, home in zip(parts, homes, strict=True):
+                part.to(home)
 
 
 @contextmanager

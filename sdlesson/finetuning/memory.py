@@ -8,7 +8,7 @@ from typing import Any
 
 from diffusers import StableDiffusionPipeline
 
-from sdlesson.finetuning.adapters import trained_parts
+from sdlesson.finetuning.adapters import check_pipe, trained_parts
 from sdlesson.finetuning.dry_run import run_dry
 from sdlesson.finetuning.optimizers import has_8bit_adam, state_bytes
 from sdlesson.finetuning.settings import TrainingSettings
@@ -62,7 +62,11 @@ def estimate_memory(
     What is counted are tensors; the libraries, CUDA's own half a gigabyte and what an allocator
     wastes come on top. Attention counts as CPUs and CUDA GPUs compute it, without a table of all
     pairs of positions. An Apple GPU may write that table, and take more.
+
+    Raises:
+        ValueError: What came is no pipeline.
     """
+    check_pipe(pipe)
     settings = settings.for_model(pipe.unet.num_parameters())
     step = run_dry(pipe, settings, height=height, width=width)
     optimizer = step.trained * state_bytes(settings, pipe.device)
@@ -115,8 +119,9 @@ def _advice(
         if needed <= room:
             names = ", ".join(f"{name}={value!r}" for name, value in change.items())
             return f"with {names} it needs {_readable(needed)}"
+    larger = "a larger GPU" if pipe.device.type == "cuda" else "a GPU"
     return (
-        "no setting makes it fit; use smaller photos, free memory, or choose a larger GPU "
+        f"no setting makes it fit; use smaller photos, free memory, or choose {larger} "
         "(in Colab: Runtime > Change runtime type)"
     )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from io import BufferedIOBase
+from io import IOBase
 from pathlib import Path
+from typing import TypeGuard, cast
 
 from PIL import Image
 
 from sdlesson.photos import HEIC_SUFFIXES, PhotoError, Source, open_photo
+from sdlesson.settings import check_size
 
 __all__ = ["PhotoError", "load_photos"]
 
@@ -30,31 +32,42 @@ def load_photos(sources: Source | Iterable[Source], *, size: int) -> list[Image.
     Raises:
         PhotoError: There are no photos, or only one, or two are the same; or one of them is
             missing, empty, damaged, too large, too small, or no photo.
+        ValueError: The size is none.
     """
+    if size is None:
+        raise ValueError("size=None must be the photos' side in pixels, such as 128")
+    check_size(size=size)
     named = _named(sources)
+    photos = [open_photo(source, size=size, name=name) for name, source in named]
     if len(named) < MIN_PHOTOS:
         raise _too_few(sources, named)
-    photos = [open_photo(source, size=size, name=name) for name, source in named]
     _check_different([name for name, _ in named], photos)
     return photos
 
 
 def _named(sources: Source | Iterable[Source]) -> list[tuple[str, Source]]:
     """Each photo with the name that errors call it."""
-    if isinstance(sources, str | os.PathLike) and Path(sources).is_dir():
-        return [(path.name, path) for path in sorted(Path(sources).iterdir()) if _is_picture(path)]
-    if isinstance(sources, str | os.PathLike | bytes | Image.Image | BufferedIOBase):
-        return [(_name(sources, 1), sources)]
-    return [(_name(source, number), source) for number, source in enumerate(sources, start=1)]
+    if isinstance(sources, str | os.PathLike) and os.path.isdir(sources):  # noqa: PTH112
+        return [(path.name, path) for path in sorted(Path(sources).iterdir()) if is_picture(path)]
+    if is_one(sources) or not isinstance(sources, Iterable):
+        return [(name_of(sources, 1), sources)]
+    listed = cast("Iterable[Source]", sources)
+    return [(name_of(source, number), source) for number, source in enumerate(listed, start=1)]
 
 
-def _is_picture(path: Path) -> bool:
+def is_one(sources: object) -> TypeGuard[Source]:
+    """Whether this is one photo or a folder of them, and not a list, though it has parts."""
+    return isinstance(sources, str | os.PathLike | bytes | bytearray | Image.Image | IOBase)
+
+
+def is_picture(path: Path) -> bool:
     """Whether a file of a folder is meant: not what the system leaves there, nor a text."""
     known = path.suffix.lower() in {*Image.registered_extensions(), *HEIC_SUFFIXES}
     return known and path.is_file() and not path.name.startswith(".")
 
 
-def _name(source: Source, number: int) -> str:
+def name_of(source: object, number: int) -> str:
+    """What errors call a photo: its file, or its number."""
     if isinstance(source, str | os.PathLike):
         return Path(source).name or str(source)
     path = getattr(source, "filename", "") or getattr(source, "name", "")  # of PIL; of a file

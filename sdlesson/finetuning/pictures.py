@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,13 +13,36 @@ from sdlesson.diffusion import denoise
 from sdlesson.drawing import develop
 from sdlesson.finetuning.job import Job
 from sdlesson.finetuning.machine import idle_parts, moved
+from sdlesson.finetuning.photos import is_picture
 from sdlesson.images import read_settings, save_png
+from sdlesson.pipelines import short_name
 from sdlesson.settings import DEFAULT_STEPS, MAX_SEED
 
 FOLDER_NAME = "class_images"
 GUIDANCE_SCALE = 5.0
+ORIGIN = frozenset({"prompt", "seed", "size", "model", "model_sha256"})
+"""What a picture of the class keeps of where it comes from; see `_origin`."""
 AT_ONCE = 4
 MAX_TRIES = 4  # times as many seeds as pictures
+
+
+def check_class_folder(job: Job) -> None:
+    """Refuse pictures of someone's own where the pictures of the class are to be drawn.
+
+    They would be overwritten, or left out without a word.
+
+    Raises:
+        ValueError: Names one of them.
+    """
+    folder = job.folder / FOLDER_NAME
+    if job.settings.prior != "class_images" or not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if is_picture(path) and not _is_drawn(path):
+            raise ValueError(
+                f"{path} is not one of the pictures of the class that a training draws in this "
+                "folder; move it to another folder"
+            )
 
 
 def class_images(job: Job) -> list[Image.Image]:
@@ -65,6 +89,15 @@ def _find(job: Job, seed: int) -> Image.Image | None:
         return None
 
 
+def _is_drawn(path: Path) -> bool:
+    """Whether this module drew a picture, for this training or another."""
+    try:
+        with Image.open(path) as image:  # not loaded: one that is damaged is ours to draw again
+            return image.format == "PNG" and image.info.keys() == ORIGIN
+    except (OSError, SyntaxError, ValueError):  # no picture
+        return False
+
+
 def _draw_class(job: Job, seeds: Sequence[int]) -> list[Image.Image]:
     """Draw and keep a picture of the class from each seed, but for those that are flagged."""
     drawn = _draw(job, [job.settings.class_prompt] * len(seeds), seeds)
@@ -93,7 +126,9 @@ def _draw(job: Job, prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[
 
 def _origin(job: Job, seed: int) -> dict[str, str]:
     prompt, size = job.settings.class_prompt, str(job.size)
-    return {"prompt": prompt, "seed": str(seed), "model": job.model, "size": size}
+    digest = hashlib.sha256(job.model.encode()).hexdigest()  # two folders may share a name
+    model = {"model": short_name(job.model), "model_sha256": digest}
+    return {"prompt": prompt, "seed": str(seed), "size": size, **model}
 
 
 def _path(job: Job, seed: int) -> Path:

@@ -86,6 +86,7 @@ class Run:
         self._batches, self._settings, self._accelerator = batches, settings, accelerator
         self._weights = trained_parameters(pipe)
         self._average: dict[str, Tensor] = {}
+        self._is_averaged = False  # whether the average stands in the trained weights' place
         if settings.ema_decay is not None:
             self._average = {name: weight.data.clone() for name, weight in self._weights.items()}
         self._learner, self._optimizer = accelerator.prepare(
@@ -122,7 +123,7 @@ class Run:
 
     def settle(self) -> None:
         """End with the average, where one is kept; the run cannot go on after this."""
-        self._swap()
+        self._put_average(in_place=True)
 
     def state(self) -> checkpoints.State:
         """All that a later run needs to go on as if there had been no pause.
@@ -130,6 +131,7 @@ class Run:
         Raises:
             DivergedError: The last step left weights that are not finite.
         """
+        self._put_average(in_place=False)  # an interrupt may have come while it was shown
         if not all(weight.isfinite().all() for weight in self._weights.values()):
             raise self._diverged(f"in step {self.done - 1}, which left weights that are not finite")
         scaler = self._accelerator.scaler
@@ -156,11 +158,11 @@ class Run:
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """The average in place of the trained weights, for a while, where one is kept."""
-        self._swap()
         try:
+            self._put_average(in_place=True)
             yield
         finally:
-            self._swap()
+            self._put_average(in_place=False)
 
     def _backward(self, batch: Batch) -> Step:
         """Add up the gradients of this process's share of a batch, part by part."""
@@ -205,6 +207,13 @@ class Run:
         )
 
     def _diverged(self, where: str) -> DivergedError:
+        if self.done == 0:  # no rate has been used yet
+            half = self._accelerator.mixed_precision != "no"
+            mend = ", or load it with dtype=torch.float32" if half else ""
+            return DivergedError(
+                f"the training diverged {where}, before it had changed anything: the model gives "
+                f"no finite prediction of these photos; load the model anew{mend}"
+            )
         return DivergedError(
             f"the training diverged {where}; the last good checkpoint is kept, and another folder "
             f"with learning_rate={self._settings.peak_rate / 10:g} may do better"
@@ -217,7 +226,12 @@ class Run:
         for name, average in self._average.items():
             average.lerp_(self._weights[name].data, 1 - decay)
 
-    def _swap(self) -> None:
-        for name, average in self._average.items():
-            weight = self._weights[name]
-            self._average[name], weight.data = weight.data, average
+    def _put_average(self, *, in_place: bool) -> None:
+        """Exchange the average with the trained weights, all of them, unless that is done."""
+        with uninterrupted():
+            if self._is_averaged == in_place:
+                return
+            for name, average in self._average.items():
+                weight = self._weights[name]
+                self._average[name], weight.data = weight.data, average
+            self._is_averaged = in_place

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
+import numpy as np
+from torch import nn
+
 from sdlesson.settings import check_seed
 
+WHOLE_NUMBERS = (
+    "steps",
+    "batch_size",
+    "gradient_accumulation",
+    "class_images",
+    "checkpoint_every",
+    "sample_every",
+)
+SWITCHES = ("convolutions", "train_text_encoder", "gradient_checkpointing", "use_8bit_adam")
 PRIORS = ("none", "class_images", "own_prediction")
 
 # Peak rates. A LoRA starts from nothing and takes larger ones; so does a small model.
 LORA_LEARNING_RATE, FULL_LEARNING_RATE = 1e-4, 5e-6
 SMALL_LORA_LEARNING_RATE, SMALL_FULL_LEARNING_RATE = 3e-3, 3e-4
 SMALL_MODEL_WEIGHTS = 50_000_000
+MAX_WHOLE = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -77,29 +91,36 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        """Check every setting, and keep it as one of Python's own, which a checkpoint can hold."""
         _check_words(self.word, self.class_noun)
-        for name in ("steps", "batch_size", "gradient_accumulation", "class_images"):
-            _check_whole(name, getattr(self, name))
-        for name in ("checkpoint_every", "sample_every"):
-            _check_whole(name, getattr(self, name))
-        _check_whole("warmup", self.warmup, low=0)
-        check_seed(self.seed)
+        self._keep("word", str(self.word))
+        self._keep("class_noun", str(self.class_noun))
+        for name in WHOLE_NUMBERS:
+            self._keep(name, _check_whole(name, getattr(self, name)))
+        self._keep("warmup", _check_whole("warmup", self.warmup, low=0))
+        self._keep("seed", check_seed(self.seed))
         if self.rank is not None:
-            _check_whole("rank", self.rank, advice="try 4, or None for full DreamBooth")
-        for name in ("alpha", "learning_rate", "min_snr_gamma"):
-            if getattr(self, name) is not None:
-                _check_number(name, getattr(self, name))
-        if self.ema_decay is not None:
-            _check_number("ema_decay", self.ema_decay, high=1.0)
-        _check_number("prior_weight", self.prior_weight)
+            advice = "try 4, or None for full DreamBooth"
+            self._keep("rank", _check_whole("rank", self.rank, advice=advice))
+        for name in ("alpha", "learning_rate", "min_snr_gamma", "ema_decay", "prior_weight"):
+            value = getattr(self, name)
+            if value is not None or name == "prior_weight":
+                high = 1.0 if name == "ema_decay" else math.inf
+                self._keep(name, _check_number(name, value, high=high))
+        for name in SWITCHES:
+            value = getattr(self, name)
+            if isinstance(value, bool | np.bool_):
+                self._keep(name, bool(value))
+            elif value is not None or name != "convolutions":
+                raise ValueError(f"{name}={value!r} must be True or False")
         self._check_prior()
+        self._keep("prior", str(self.prior))
+        self._keep("sample_prompts", _check_texts(sample_prompts=self.sample_prompts))
         if self.batch_size % self.gradient_accumulation:
             raise ValueError(
                 f"gradient_accumulation={self.gradient_accumulation} must divide "
                 f"batch_size={self.batch_size}, which is worked through in equal parts"
             )
-        if isinstance(self.sample_prompts, str):
-            raise ValueError(f"sample_prompts={self.sample_prompts!r} must be a tuple of texts")
 
     @property
     def instance_prompt(self) -> str:
@@ -142,8 +163,11 @@ class TrainingSettings:
         """The learning rate of a step, which does not depend on how many steps there will be."""
         return self.peak_rate * min(1.0, (step + 1) / max(1, self.warmup))
 
+    def _keep(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
     def _check_prior(self) -> None:
-        if self.prior not in PRIORS:
+        if not isinstance(self.prior, str) or self.prior not in PRIORS:
             raise ValueError(f"prior={self.prior!r} must be one of {', '.join(PRIORS)}")
         if self.prior == "own_prediction" and not self.is_lora:
             raise ValueError(
@@ -152,24 +176,43 @@ class TrainingSettings:
             )
 
 
+def is_taken(name: str) -> bool:
+    """Whether torch has other plans for a name: a LoRA's becomes an attribute of its modules."""
+    return hasattr(nn.ModuleDict(), name) or hasattr(nn.ParameterDict(), name)
+
+
 def _check_words(word: str, class_noun: str) -> None:
     if not isinstance(word, str) or not re.fullmatch(r"\w[\w-]*", word):
         raise ValueError(f"word={word!r} must be one word of letters and digits; try 'zwx'")
+    if is_taken(word):
+        raise ValueError(f"word={word!r} is a word of torch's own; choose another, such as 'zwx'")
     if not isinstance(class_noun, str) or not class_noun.strip():
         raise ValueError(f"class_noun={class_noun!r} must say what the thing is; try 'robot'")
     if word.casefold() in class_noun.casefold().split():
         raise ValueError(f"word={word!r} is the class itself; choose a word that nothing is called")
 
 
-def _check_whole(name: str, value: object, *, low: int = 1, advice: str = "") -> None:
-    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low:
-        return
+def _check_whole(name: str, value: object, *, low: int = 1, advice: str = "") -> int:
+    whole = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else low - 1
+    if low <= whole <= MAX_WHOLE:
+        return whole
+    most = f" to {MAX_WHOLE}" if whole > MAX_WHOLE else ""
     hint = f"; {advice}" if advice else ""
-    raise ValueError(f"{name}={value!r} must be a whole number from {low}{hint}")
+    raise ValueError(f"{name}={value!r} must be a whole number from {low}{most}{hint}")
 
 
-def _check_number(name: str, value: object, *, high: float = math.inf) -> None:
-    if isinstance(value, Real) and 0 < float(value) < high:
-        return
+def _check_number(name: str, value: object, *, high: float = math.inf) -> float:
+    if isinstance(value, Real) and not isinstance(value, bool):
+        with suppress(OverflowError):  # of a whole number that no float can hold
+            if 0 < float(value) < high:  # nor NaN
+                return float(value)
     most = "" if high == math.inf else f" and below {high:g}"
     raise ValueError(f"{name}={value!r} must be a number above 0{most}")
+
+
+def _check_texts(**named: object) -> tuple[str, ...]:
+    ((name, value),) = named.items()
+    if isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
+        return tuple(str(text) for text in value)
+    example = (value,) if isinstance(value, str) else ("a zwx robot",)
+    raise ValueError(f"{name}={value!r} must be a tuple of texts, such as {example!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +10,26 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from diffusers import StableDiffusionPipeline
-from PIL import Image
 
-from sdlesson.files import beside
+from sdlesson.downloads import strangers
+from sdlesson.files import whole_folder
 from sdlesson.finetuning import checkpoints
-from sdlesson.finetuning.adapters import base_only, being_trained, check_peft, trained_parameters
+from sdlesson.finetuning.adapters import (
+    base_only,
+    being_trained,
+    check_adapters,
+    check_peft,
+    check_pipe,
+    remember_adapters,
+    trained_parameters,
+)
 from sdlesson.finetuning.batches import Batches, cache
 from sdlesson.finetuning.history import History, Step
-from sdlesson.finetuning.job import Job, make_job
+from sdlesson.finetuning.job import Job, Photos, make_job
 from sdlesson.finetuning.lora_files import save_lora
 from sdlesson.finetuning.machine import idle_parts, make_accelerator, moved, uninterrupted
 from sdlesson.finetuning.memory import check_memory
-from sdlesson.finetuning.pictures import class_images, samples
+from sdlesson.finetuning.pictures import check_class_folder, class_images, samples
 from sdlesson.finetuning.run import Run
 from sdlesson.finetuning.settings import TrainingSettings
 from sdlesson.language import say
@@ -56,24 +63,30 @@ class Training:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a LoRA as one file, or after full DreamBooth a folder for `load_pipeline`.
 
+        A file is replaced, and a folder that holds nothing but a model that was saved there.
+
         Raises:
-            ValueError: The path does not suit, or is a folder of something else.
+            ValueError: The path does not suit, or is a folder that holds anything else.
             OSError: The disk is full, say; what was there before stays.
         """
+        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+            raise ValueError(f"path={path!r} must name a file or a folder")
         if self.settings.is_lora:
             word, class_noun = self.settings.word, self.settings.class_noun
             save_lora(self.pipe, path, name=word, word=word, class_noun=class_noun)
         else:
-            _save_folder(self.pipe, Path(path))
+            check_model_folder(Path(path))
+            with whole_folder(Path(path)) as partial:
+                save_pipeline(self.pipe, partial)
 
 
 def train(
     pipe: StableDiffusionPipeline,
-    photos: Sequence[Image.Image],
+    photos: Photos,
     settings: TrainingSettings,
     folder: str | os.PathLike[str],
     *,
-    prompts: Sequence[str] | None = None,
+    prompts: str | Sequence[str] | None = None,
     watch: Watch | None = None,
 ) -> Training:
     """Teach a pipeline what the photos show, and leave it ready to draw that.
@@ -87,10 +100,12 @@ def train(
 
     Args:
         pipe: A pipeline whose U-Net predicts noise; it is changed.
-        photos: RGB pictures of one size, with sides in multiples of 8; see `load_photos`.
+        photos: Pictures of one size, with sides in multiples of 8; or what `load_photos` takes,
+            such as the name of a folder, which are opened at the model's own size.
         settings: What to teach and how.
         folder: For the checkpoint and the pictures of the class.
-        prompts: What each photo shows, with the word in it; by default the instance prompt.
+        prompts: What each photo shows, with the word in it, or one text for all of them; by
+            default the instance prompt.
         watch: Is called with each step.
 
     Raises:
@@ -100,16 +115,20 @@ def train(
             checkpoint stays, and the pipeline has its weights.
         OSError: A checkpoint cannot be written, as on a full disk; the one before stays.
     """
+    check_pipe(pipe)
+    _check_call(settings, watch)
     settings = settings.for_model(pipe.unet.num_parameters())
     job = make_job(pipe, photos, settings, folder, prompts)
     check_peft()
+    check_adapters(pipe, settings)
     state = checkpoints.read(job.folder, job.identity, settings.steps)
-    base_only(pipe, settings)
     if state is not None and state["done"] >= settings.steps:
+        base_only(pipe, settings)
         history = _recall(job, state)
     else:
         height, width = job.size
         check_memory(pipe, settings, height=height, width=width)
+        check_class_folder(job)
         history = _go_on(job, state, watch)
     training = Training(pipe, settings, history, len(history.steps), job.folder)
     if not settings.is_lora:  # which pictures tell of, as they do of the model's name
@@ -121,7 +140,9 @@ def train(
 
 def _go_on(job: Job, state: checkpoints.State | None, watch: Watch | None) -> History:
     """Train until all steps are done or the kernel is interrupted."""
+    go_back = remember_adapters(job.pipe)
     try:
+        base_only(job.pipe, job.settings)
         accelerator = make_accelerator(job.pipe)
         batches = _make_batches(job, accelerator)
         idle = idle_parts(job.pipe, job.settings)
@@ -132,9 +153,13 @@ def _go_on(job: Job, state: checkpoints.State | None, watch: Watch | None) -> Hi
             _loop(job, run, accelerator, watch)
         return run.history
     except BaseException as error:  # whatever it is, the pipeline is left with what is on disk
-        base_only(job.pipe, job.settings)
         state = checkpoints.read(job.folder, job.identity, job.settings.steps)
-        history = History() if state is None else _recall(job, state)
+        if state is None:  # nothing has been learned, so nothing has taken a place
+            go_back()
+            history = History()
+        else:
+            base_only(job.pipe, job.settings)
+            history = _recall(job, state)
         if isinstance(error, KeyboardInterrupt):
             return history
         raise
@@ -201,17 +226,33 @@ def _make_batches(job: Job, accelerator: Accelerator) -> Batches:
     return Batches(photos, prior, alphas_cumprod, settings.batch_size, settings.seed)
 
 
-def _save_folder(pipe: StableDiffusionPipeline, path: Path) -> None:
-    """Save a pipeline where there is none yet, or in the place of one, whole or not at all."""
-    if path.exists() and not (path / "model_index.json").is_file() and any(path.iterdir()):
-        raise ValueError(f"{path} is not empty and holds no pipeline; choose another folder")
-    partial = beside(path)
-    try:
-        save_pipeline(pipe, partial)
-        shutil.rmtree(path, ignore_errors=True)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def check_model_folder(path: Path) -> None:
+    """Refuse a folder for a model where anything else would be lost.
+
+    Raises:
+        ValueError: It is a file, or holds more than a model that was saved in it.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file; name a folder for the model")
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise ValueError(f"{path} is the folder that you work in; name a new one in it")
+    if found := strangers(path):
+        is_model = (path / "model_index.json").is_file()
+        what = "more than a model saved here" if is_model else "no pipeline"
+        raise ValueError(
+            f"{path} is not empty and holds {what}, such as {found[0]}, which would be lost; "
+            "choose another folder"
+        )
+
+
+def _check_call(settings: object, watch: object) -> None:
+    if not isinstance(settings, TrainingSettings):
+        raise ValueError(
+            f"settings={settings!r} must be TrainingSettings, such as "
+            "TrainingSettings(word='zwx', class_noun='robot')"
+        )
+    if watch is not None and not callable(watch):
+        raise ValueError(f"watch={watch!r} must be a function that takes a step, or left out")
 
 
 def _interrupted_note(training: Training) -> str:

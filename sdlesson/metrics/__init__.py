@@ -6,10 +6,23 @@ are broken. A figure from few pictures is worth its interval, so shares and mean
 `measured` opens what was counted on many.
 """
 
-from sdlesson.metrics.estimates import Mean, Share, mean, share, wilson_interval
+from sdlesson.metrics.estimates import (
+    Mean,
+    Share,
+    mean,
+    mean_change,
+    share,
+    share_change,
+    wilson_interval,
+)
 from sdlesson.metrics.frechet import frechet_distance, unbiased_frechet_distance
 from sdlesson.metrics.likeness import CLEAR, Likeness, likeness
-from sdlesson.metrics.pixels import PixelStatistics, fine_detail, pixel_statistics
+from sdlesson.metrics.pixels import (
+    PixelStatistics,
+    fine_detail,
+    pixel_statistics,
+    seam_ratio,
+)
 from sdlesson.metrics.scorers import (
     ClipScorer,
     clip_score,
@@ -36,10 +49,13 @@ __all__ = [
     "image_similarity",
     "likeness",
     "mean",
+    "mean_change",
     "measured",
     "pixel_statistics",
     "pocket_probe",
+    "seam_ratio",
     "share",
+    "share_change",
     "unbiased_frechet_distance",
     "wilson_interval",
     "write_table",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sdlesson.language import say
@@ -55,9 +55,11 @@ def share(flags: Iterable[bool]) -> Share:
     Raises:
         ValueError: There is nothing to count, or something is neither true nor false.
     """
-    values = list(flags)
-    if any(value not in (True, False) for value in values):
-        raise ValueError(f"flags={values!r} must each be True or False; compare first, then count")
+    values = [] if isinstance(flags, str) else list(flags)
+    if isinstance(flags, str) or any(value not in (True, False) for value in values):
+        raise ValueError(
+            f"flags={values or flags!r} must each be True or False; compare first, then count"
+        )
     successes = sum(bool(value) for value in values)
     low, high = wilson_interval(successes, len(values))
     return Share(successes / len(values), low, high, len(values))
@@ -89,6 +91,8 @@ def mean(values: Iterable[float]) -> Mean:
 
     Source: Student 1908, doi:10.2307/2331554.
     """
+    if isinstance(values, str):
+        raise ValueError(f"values={values!r} must be a list of numbers, not a text")
     numbers = [float(value) for value in values]
     n = len(numbers)
     if n < 2 or not all(map(math.isfinite, numbers)):
@@ -97,6 +101,43 @@ def mean(values: Iterable[float]) -> Mean:
     variance = math.fsum((x - middle) ** 2 for x in numbers) / (n - 1)
     half = _student_quantile(n - 1) * math.sqrt(variance / n)
     return Mean(middle, middle - half, middle + half, n)
+
+
+def share_change(flags: Sequence[bool], reference: Sequence[bool]) -> Mean:
+    """How much a share changes between two ways to draw the same things from the same noise.
+
+    Pairs that agree say nothing of the change, and take their chance out of it; what counts is how
+    many are right only here, and how many only there. The interval is Agresti and Min's.
+
+    Raises:
+        ValueError: There is nothing to compare, or not one for one.
+
+    Source: Agresti & Min 2005, doi:10.1002/sim.1781.
+    """
+    n = _require_pairs(flags, reference)
+    gained = sum(bool(a) and not b for a, b in zip(flags, reference, strict=True))
+    lost = sum(bool(b) and not a for a, b in zip(flags, reference, strict=True))
+    b, c, m = gained + 0.5, lost + 0.5, n + 2  # half a pair more of each of the four kinds
+    middle, half = (b - c) / m, Z_95 * math.sqrt(b + c - (b - c) ** 2 / m) / m
+    return Mean((gained - lost) / n, max(-1.0, middle - half), min(1.0, middle + half), n)
+
+
+def mean_change(values: Sequence[float], reference: Sequence[float]) -> Mean:
+    """How much a mean changes, each value taken with the one that it is paired with.
+
+    Raises:
+        ValueError: There are fewer than two, not one for one, or one is not finite.
+    """
+    _require_pairs(values, reference)
+    return mean(a - b for a, b in zip(values, reference, strict=True))
+
+
+def _require_pairs(first: Sequence, second: Sequence) -> int:
+    if not first or len(first) != len(second):
+        raise ValueError(
+            f"{len(first)} values against {len(second)}; give one of each pair in both lists"
+        )
+    return len(first)
 
 
 def _student_quantile(freedom: int) -> float:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from sdlesson.images import as_rgb
+
 LUMA = (0.299, 0.587, 0.114)
 """How bright red, green and blue look (ITU-R BT.601)."""
 
@@ -35,7 +37,7 @@ def pixel_statistics(image: Image.Image) -> PixelStatistics:
 
     Source: Smith 1978, doi:10.1145/800248.807361 (HSV's saturation).
     """
-    pixels = np.asarray(image.convert("RGB"))  # (H, W, 3)
+    pixels = np.asarray(as_rgb(image))  # (H, W, 3)
     top, bottom = pixels.max(2), pixels.min(2)
     saturation = (top - bottom) / np.maximum(top, 1)
     clipped = (top == 255) | (bottom == 0)
@@ -60,3 +62,29 @@ def fine_detail(image: Image.Image, *, above_cycles: float = 32) -> float:
     columns = np.fft.fftfreq(width)[None] * width
     energy = np.abs(np.fft.fft2(luma) / luma.size) ** 2
     return float(energy[np.hypot(rows, columns) > above_cycles].sum())
+
+
+def seam_ratio(image: Image.Image, *, column: int | None = None, row: int | None = None) -> float:
+    """Compare the step between two neighbouring columns, or rows, with all other such steps.
+
+    About 1 where nothing is to be seen; a straight cut through the picture is far above. It lies
+    where the picture itself has a straight edge, such as a wall, at that place.
+
+    Args:
+        image: Of any mode.
+        column: The first column on the right of the seam; its left neighbour is on the other side.
+        row: Likewise the first row below a seam.
+
+    Raises:
+        ValueError: There is no such seam in the picture, or both are given or neither.
+    """
+    if (column is None) == (row is None):
+        raise ValueError("say column= or row=, where the seam is")
+    levels = np.asarray(image.convert("RGB"), dtype=np.float64)
+    across = levels if row is None else levels.swapaxes(0, 1)
+    seam = column if row is None else row
+    if seam is None or not 1 <= seam < across.shape[1]:
+        raise ValueError(f"seam={seam} must be from 1 to {across.shape[1] - 1}")
+    steps = np.abs(np.diff(across, axis=1)).mean((0, 2))  # one for each pair of neighbours
+    others = np.delete(steps, seam - 1).mean()
+    return float(steps[seam - 1] / max(others, 1e-9))

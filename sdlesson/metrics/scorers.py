@@ -14,8 +14,10 @@ from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from sdlesson import downloads, hub
+from sdlesson.images import list_pictures
 from sdlesson.probe import Probe, load_probe
-from sdlesson.runtime import best_device
+from sdlesson.runtime import best_device, quiet_libraries
+from sdlesson.settings import list_texts
 
 OPENAI_CLIP = downloads.Source(
     "openai/clip-vit-base-patch32", "c237dc49a33fc61debc9276459120b7eac67e7ef"
@@ -58,9 +60,9 @@ class ClipScorer:
     @torch.no_grad()
     def embed_images(self, images: Sequence[Image.Image]) -> Tensor:
         """Embed pictures of any size: (N, D), on the CPU. CLIP sees the square in the middle."""
-        rows = []
-        for start in range(0, len(images), BATCH):
-            batch = [image.convert("RGB") for image in images[start : start + BATCH]]
+        rows, pictures = [], list_pictures(images)
+        for start in range(0, len(pictures), BATCH):
+            batch = pictures[start : start + BATCH]
             inputs = self.image_processor(batch, return_tensors="pt").to(self.model.device)
             rows.append(_unit(self.model.get_image_features(**inputs).pooler_output))
         return torch.cat(rows)
@@ -68,10 +70,10 @@ class ClipScorer:
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Embed texts: (N, D), on the CPU. What is longer than CLIP's window is cut."""
-        rows = []
+        rows, texts = [], list_texts(texts=texts)
         for start in range(0, len(texts), BATCH):
             inputs = self.tokenizer(
-                list(texts[start : start + BATCH]),
+                texts[start : start + BATCH],
                 padding="max_length",
                 max_length=self.model.config.text_config.max_position_embeddings,
                 truncation=True,
@@ -90,7 +92,7 @@ def clip_scorer(name: str = "pocket") -> ClipScorer:
     Raises:
         ModelError: It cannot be had or is damaged.
     """
-    return _load_clip(name)
+    return _load_clip(_checked_name(name))
 
 
 def clip_score(
@@ -113,6 +115,7 @@ def clip_score(
 
     Source: Hessel et al. 2021, section 3, arXiv:2104.08718.
     """
+    images = list_pictures(images)
     texts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
     if len(texts) != len(images):
         raise ValueError(f"{len(texts)} prompts for {len(images)} images; give one for each")
@@ -143,6 +146,7 @@ def image_similarity(
 
     Source: Ruiz et al. 2023, section 4.1, arXiv:2208.12242.
     """
+    images, references = list_pictures(images), list_pictures(references)
     if not references:
         raise ValueError("references=[] leave nothing to be like; give at least one picture")
     if not images:
@@ -164,6 +168,7 @@ def diversity(images: Sequence[Image.Image], *, scorer: str = "pocket") -> float
 
     Source: Zhu et al. 2017, section 5.2, arXiv:1711.11586 (with LPIPS, where we use a CLIP).
     """
+    images = list_pictures(images)
     n = len(images)
     if n < 2:
         raise ValueError(f"{n} images cannot differ from each other; give at least 2")
@@ -172,10 +177,17 @@ def diversity(images: Sequence[Image.Image], *, scorer: str = "pocket") -> float
     return 1 - ((cosines.sum() - cosines.trace()) / (n * (n - 1))).item()
 
 
+def _checked_name(name: str) -> str:
+    if not isinstance(name, str):
+        raise ValueError(f"scorer={name!r} must be 'pocket', a Hub id or the name of a folder")
+    return name
+
+
 @cache
 def _load_clip(name: str) -> ClipScorer:
     folder = _clip_folder(name)
-    model = CLIPModel.from_pretrained(folder)
+    with quiet_libraries():
+        model = CLIPModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     return ClipScorer(
         model.float().eval().to(best_device()),
         CLIPTokenizer.from_pretrained(folder),
@@ -199,7 +211,8 @@ def _clip_folder(name: str) -> Path:
 
 
 def _check_clip(folder: Path) -> Path:
-    """Return the folder if it holds a CLIP with weights that are no pickle."""
+    """Return the folder if it holds a CLIP with weights that are no pickle, and runs no code."""
+    hub.check_parts(folder)
     config = folder / "config.json"
     kind = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
     if kind.get("model_type") != "clip" or not (folder / WEIGHTS).is_file():

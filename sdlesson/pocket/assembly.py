@@ -18,7 +18,7 @@ from sdlesson.pocket.autoencoder import latents_std, new_autoencoder
 from sdlesson.pocket.checker import make_checker
 from sdlesson.pocket.denoiser import Denoiser, new_scheduler, new_text_encoder, new_unet
 from sdlesson.pocket.grammar import LANGUAGES, vocabulary
-from sdlesson.pocket.loop import Model
+from sdlesson.pocket.loop import Model, read_checkpoint
 from sdlesson.pocket.scorer import IMAGE_MEAN, IMAGE_STD, LABELS, new_clip
 from sdlesson.pocket.world import SIZE_PX
 from sdlesson.probe import Probe
@@ -102,8 +102,7 @@ def write_vocabulary(path: Path) -> None:
 
 def _restore(checkpoint: Path, model: Model) -> Model:
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        model.load_state_dict(state["average"])
+        model.load_state_dict(read_checkpoint(checkpoint)["average"])
     return model.eval()
 
 

@@ -273,7 +273,8 @@ def _against_real(values: dict[str, list[float]]) -> Figure:
     """The mean of what was drawn over the mean of the real renders."""
     means = {name: metrics.mean(row) for name, row in values.items()}
     real = means["real"].value
-    scaled = metrics.Mean(*(number / real for number in means["drawn"][:3]), means["drawn"].n)
+    value, low, high, n = means["drawn"]
+    scaled = metrics.Mean(value / real, low / real, high / real, n)
     return _figure(scaled, restored=round(means["restored"].value / real, 4))
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sdlesson.downloads import ModelError
-from sdlesson.pocket.loop import write_checkpoint
+from sdlesson.pocket.loop import read_checkpoint, write_checkpoint
 
 LEARNT = ("vae", "probe", "clip", "decoder", "denoiser")
 """The stages that leave weights."""
@@ -79,7 +79,7 @@ def unpack(folder: Path, checkpoints: Path) -> dict[str, int]:
 
 
 def _pack_stage(checkpoint: Path, out: Path) -> None:
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = read_checkpoint(checkpoint)
     shards: list[State] = [{}]
     room = MAX_SHARD_BYTES
     for name, value in state["average"].items():

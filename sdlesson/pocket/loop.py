@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from sdlesson.files import whole
+from sdlesson.files import check_zip, whole
 
 CHECKPOINT_EVERY = 500
 CURVE_EVERY = 25
@@ -71,6 +71,7 @@ def fit(name: str, model: Model, step_loss: StepLoss, recipe: Recipe, folder: Pa
     `folder/name.csv`. Of several processes the first one writes, and its figures are the curve's.
 
     Raises:
+        ValueError: The checkpoint is damaged.
         FloatingPointError: The loss is no longer finite; the last good checkpoint stays.
         OutOfTimeError: The recipe's deadline has passed; what was learned is in the checkpoint.
     """
@@ -113,9 +114,22 @@ def fit(name: str, model: Model, step_loss: StepLoss, recipe: Recipe, folder: Pa
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write "step", "model", "average" and, unless it is to start anew, "optimizer"; or nothing."""
+    """Write tensors and plain values, all or nothing.
+
+    Of a stage: "step", "model", "average" and, unless it is to start anew, "optimizer".
+    """
     with whole(path) as partial:
         torch.save(state, partial)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `write_checkpoint` or `torch.save` wrote.
+
+    Raises:
+        ValueError: It is damaged: a single bit that flipped would train to other weights.
+    """
+    check_zip(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def is_first_process() -> bool:
@@ -240,7 +254,7 @@ def _save(
 
 
 def _load(path: Path, model: nn.Module, average: nn.Module, optimizer: _Optimizer) -> int:
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_checkpoint(path)
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
     if "optimizer" in state:

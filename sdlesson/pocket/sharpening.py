@@ -78,7 +78,8 @@ def sharpen_decoder(
     Source: Esser et al. 2021, section 3.1 and eq. 7 (the adaptive weight), arXiv:2012.09841.
     """
     torch.manual_seed(recipe.seed)
-    model = Finisher(vae).to(device, memory_format=torch.channels_last).requires_grad_(True)
+    model = Finisher(vae).to(device).requires_grad_(True)
+    model.decoder.to(memory_format=torch.channels_last)
     scaling_factor = float(vae.config.scaling_factor)
 
     def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:

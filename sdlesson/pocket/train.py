@@ -28,7 +28,14 @@ from transformers import CLIPTokenizer
 
 from sdlesson.pocket import autoencoder, denoiser, scorer, sharpening
 from sdlesson.pocket.assembly import package
-from sdlesson.pocket.loop import OutOfTimeError, Recipe, is_first_process, process_count
+from sdlesson.pocket.loop import (
+    OutOfTimeError,
+    Recipe,
+    is_first_process,
+    process_count,
+    read_checkpoint,
+    write_checkpoint,
+)
 from sdlesson.pocket.scenes import render_scenes
 from sdlesson.pocket.tokenizer import train_tokenizer
 from sdlesson.runtime import best_device
@@ -140,8 +147,8 @@ def _stored_latents(
         vae = autoencoder.train_autoencoder(bank, folder, device, recipe)
         means, stds = autoencoder.encode_scenes(vae, bank, device)
         factor = float(vae.config.scaling_factor)
-        torch.save({"means": means, "stds": stds, "scaling_factor": factor}, path)
-    stored = torch.load(path, weights_only=True)
+        write_checkpoint(path, {"means": means, "stds": stds, "scaling_factor": factor})
+    stored = read_checkpoint(path)
     return (stored["means"], stored["stds"]), stored["scaling_factor"]
 
 

@@ -8,26 +8,24 @@ from __future__ import annotations
 import base64
 import html
 import io
-import logging
-import time
 from collections.abc import Callable, Sequence
-from threading import RLock, Thread
+from inspect import ismethod
+from threading import RLock
 from typing import Protocol
+from weakref import WeakMethod
 
 from IPython.display import DisplayHandle
 from PIL import Image
 
 from sdlesson.language import say
-from sdlesson.widgets.parts import in_notebook
+from sdlesson.photos import PhotoError, flatten
+from sdlesson.widgets.parts import Watcher, in_notebook
 
 REFRESH_S = 1.0
 MAX_PICTURES = 6
 MAX_ERRORS = 3
 THUMBNAIL_PX = 96
 JPEG_QUALITY = 80
-
-_log = logging.getLogger(__name__)
-_log.addHandler(logging.NullHandler())  # else Python prints tracebacks below some cell
 
 
 class Snapshot(Protocol):
@@ -73,33 +71,44 @@ class Snapshot(Protocol):
 class BotPanel:
     """Shows a bot while it runs; as the last line of a cell, `BotPanel(bot.snapshot)` shows it.
 
-    It looks once a second, from a thread of its own that ends when the bot stops.
+    It looks once a second, from a thread of its own that ends when the bot stops, or another panel
+    of the same bot is shown.
+
+    Raises:
+        ValueError: The snapshot is no function, but a bot, or one snapshot of it.
     """
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
-        self._snapshot = snapshot
+        if not callable(snapshot):
+            raise ValueError(
+                "snapshot must be a function, which the panel calls once a second, not "
+                f"{type(snapshot).__name__}; try BotPanel(bot.snapshot)"
+            )
+        self._of = id(getattr(snapshot, "__self__", snapshot))
+        self._ask: Callable[[], Callable[[], Snapshot] | None] = lambda: snapshot
+        self._last: Snapshot | None = None
         self._handles: list[DisplayHandle] = []
         self._shown: object = None
-        self._thread: Thread | None = None
+        self._thread: Watcher | None = None
         self._lock = RLock()
 
     def __repr__(self) -> str:
-        return "\n".join(_lines(self._snapshot()))
+        return "\n".join(_lines(self._look()))
 
     def _ipython_display_(self) -> None:
         """Show the bot below the running cell, and keep that up to date."""
         handle = DisplayHandle()
         with self._lock:
-            handle.display(_bundle(self._snapshot()), raw=True)
+            handle.display(_bundle(self._look()), raw=True)
             self._handles.append(handle)
         if in_notebook() and not (self._thread and self._thread.is_alive()):
-            self._thread = Thread(target=self._watch, name="bot-panel", daemon=True)
+            self._thread = Watcher(self._of, self._watch, REFRESH_S, "bot-panel")
             self._thread.start()
 
     def refresh(self) -> None:
         """Show the bot as it is now, if that differs from what is shown."""
         with self._lock:
-            now = self._snapshot()
+            now = self._look()
             key = _key(now)
             if key == self._shown:
                 return
@@ -107,19 +116,30 @@ class BotPanel:
             for handle in self._handles:
                 handle.update(bundle, raw=True)
 
-    def _watch(self) -> None:
-        try:
-            while self._snapshot().running:
-                self.refresh()
-                time.sleep(REFRESH_S)
-            self.refresh()
-        except Exception:  # a thread's error would be lost
-            _log.exception("The panel cannot show the bot")
+    def _look(self) -> Snapshot:
+        """Ask for a snapshot; a bot that has stopped is not kept in memory for the panel's sake."""
+        with self._lock:
+            ask = self._ask()
+            if ask is not None:
+                self._last = ask()
+                if not self._last.running and ismethod(ask):
+                    self._ask = WeakMethod(ask)
+            assert self._last is not None
+            return self._last
+
+    def _watch(self) -> bool:
+        """Refresh, and say whether anything new can come."""
+        is_running = self._look().running  # asked first, so that its end is shown
+        self.refresh()
+        return is_running
 
 
 def thumbnail(image: Image.Image, side: int) -> str:
-    """A small copy of a picture as HTML, which a saved notebook keeps."""
-    copy = image.convert("RGB")
+    """A small copy of a picture as HTML, which a saved notebook keeps; "" of a broken one."""
+    try:
+        copy = flatten(image, "the picture")
+    except PhotoError:  # the rest can still be shown
+        return ""
     copy.thumbnail((side, side))
     data = io.BytesIO()
     copy.save(data, "JPEG", quality=JPEG_QUALITY)

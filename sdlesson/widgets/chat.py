@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import html
+import http.client
 import io
 import json
 import logging
 import urllib.error
 import urllib.request
-from threading import Event, RLock, Thread, Timer
+from threading import RLock, Timer
 from typing import Any, Protocol
 
 from IPython.display import DisplayHandle, display
@@ -31,11 +32,13 @@ from PIL import Image
 
 from sdlesson.language import language, say
 from sdlesson.widgets.bot import thumbnail
+from sdlesson.widgets.parts import Watcher, close_all
 from sdlesson.widgets.photos import files_of
 from sdlesson.widgets.playground import ENTER_DELAY_S
 
 PEOPLE = {"Ana": "es", "Ben": "en"}  # those of the chat page too
 LOOK_EVERY_S = 0.7
+GIVE_UP_S = 60  # without a server; what is done in the panel begins again
 REQUEST_TIMEOUT_S = 10
 MAX_MESSAGES = 12
 MAX_KEYS = 12
@@ -43,7 +46,7 @@ PHOTO_PX = 160
 FOREIGN, OWN = "rgba(128,128,128,.16)", "rgba(76,168,88,.26)"  # on light and on dark pages
 # A column in reverse is scrolled to its end, where the newest message is, without any script.
 WINDOW = "display:flex;flex-direction:column-reverse;max-width:560px;max-height:520px;overflow:auto"
-
+LOST = (OSError, http.client.HTTPException, RuntimeError)  # nobody answers
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # else Python prints tracebacks below some cell
 
@@ -52,24 +55,35 @@ class Server(Protocol):
     """As much of `bot_api.BotApiServer` as the panel needs."""
 
     @property
-    def url(self) -> str:
-        """Its address; RuntimeError before it starts."""
+    def chat_url(self) -> str:
+        """The address of its chat page, and of its controls; RuntimeError before it starts."""
 
 
 class ChatPanel:
     """Talk to a bot from a cell; as its last line, `ChatPanel(server)` shows the chat.
 
+    Of several panels on one server the one that was shown or used last keeps itself up to date.
+
     Attributes:
         controls: The widgets below what was said.
+
+    Raises:
+        ValueError: It is no server, such as a bot.
     """
 
     def __init__(self, server: Server) -> None:
+        if not hasattr(type(server), "chat_url"):
+            kind = type(server).__name__
+            raise ValueError(
+                f"server must be a BotApiServer, not {kind}; try ChatPanel(bot.server)"
+            )
+        self._server = server
         self._client = _Client(server)
         self._chat: dict[str, Any] = {"revision": 0, "messages": []}
         self._thumbnails: dict[str, str] = {}
         self._handles: list[DisplayHandle] = []
-        self._closed, self._lock = Event(), RLock()
-        self._thread: Thread | None = None
+        self._lock, self._missed = RLock(), 0  # looks without an answer
+        self._thread: Watcher | None = None
         names = [(f"{name} · {code.upper()}", name) for name, code in PEOPLE.items()]
         own = next(name for name, code in PEOPLE.items() if code == language())
         self.person = ToggleButtons(options=names, value=own, style={"button_width": "90px"})
@@ -100,14 +114,12 @@ class ChatPanel:
             handle.display(self._bundle(), raw=True)
             self._handles.append(handle)
         display(self.controls)
-        if not (self._thread and self._thread.is_alive()):
-            self._thread = Thread(target=self._watch, name="chat-panel", daemon=True)
-            self._thread.start()
+        self._keep_looking()
 
     def say(self) -> None:
         """Send what is written, and the photo that is chosen."""
         body: dict[str, str] = {"text": self.text.value}
-        for data in files_of(self.photo.value).values():
+        for _, data in files_of(self.photo.value):
             body["photo"] = base64.b64encode(data).decode()
         if not body["text"].strip() and "photo" not in body:
             return
@@ -117,29 +129,46 @@ class ChatPanel:
             "No se ha enviado: un mensaje tiene como mucho 4096 caracteres, y 1024 junto a una "
             "foto, que debe ser una imagen.",
         )
+        self._keep_looking()
         if self._do("messages", body, refusal):
             self.text.value = ""
             self.photo.set_trait("value", type(self.photo.value)())
             self.look()
 
-    def look(self) -> None:
-        """Show what is new."""
+    def look(self) -> bool:
+        """Show what is new, and say whether the server answered."""
         with self._lock:
             try:
                 person_id = self._client.person_id(self.person.value)
                 path = f"chats/{person_id}?revision={self._chat['revision']}"
                 news = self._client.ask(path)
-            except (OSError, RuntimeError):
+            except LOST:
                 self._tell(_no_server())
-                return
+                return False
             self._chat |= news
             self._tell(_state(self._chat))
             if "messages" in news:
                 self._show()
+            return True
 
     def close(self) -> None:
-        """Look no more."""
-        self._closed.set()
+        """End the thread that looks for news, and take the widgets away."""
+        if self._thread:
+            self._thread.stop()
+        close_all(self.controls)
+        self._handles.clear()
+
+    def _keep_looking(self) -> None:
+        """Look for news in a thread, once this is shown, and in the place of other panels."""
+        if self._handles and not (self._thread and self._thread.is_looking):
+            self._missed = 0
+            self._thread = Watcher(id(self._server), self._watch, LOOK_EVERY_S, "chat-panel")
+            self._thread.start()
+
+    def _watch(self) -> bool:
+        """Look, and say whether to look again."""
+        self._missed = 0 if self.look() else self._missed + 1
+        return self._missed * LOOK_EVERY_S < GIVE_UP_S
 
     def _show(self) -> None:
         for key, button in zip(
@@ -157,11 +186,13 @@ class ChatPanel:
             self.status.value = shown
 
     def _switch(self) -> None:
+        self._keep_looking()
         with self._lock:
             self._chat = {"revision": 0, "messages": []}
             self.look()
 
     def _press(self, key: Button) -> None:
+        self._keep_looking()
         with self._lock:
             for button in _buttons(self._chat):
                 if button["text"] == key.description:
@@ -174,7 +205,7 @@ class ChatPanel:
         """Do something as the person chosen, or tell why not; returns whether it was done."""
         try:
             self._client.ask(f"chats/{self._client.person_id(self.person.value)}/{what}", body)
-        except (OSError, RuntimeError):
+        except LOST:
             self._tell(_no_server())
         except ValueError as error:
             _log.info("The server refused: %s", error)
@@ -187,15 +218,11 @@ class ChatPanel:
         if message.get("event") == "submit":
             Timer(ENTER_DELAY_S, self.say).start()
 
-    def _watch(self) -> None:
-        while not self._closed.wait(LOOK_EVERY_S):
-            try:
-                self.look()
-            except Exception:  # a thread's error would be lost
-                _log.exception("The panel cannot show the chat")
-
     def _bundle(self) -> dict[str, str]:
-        bubbles = "".join(map(self._bubble, self._chat["messages"][-MAX_MESSAGES:]))
+        messages = self._chat["messages"][-MAX_MESSAGES:]
+        bubbles = "".join(map(self._bubble, messages))
+        seen = {message["photo"]["path"] for message in messages if message["photo"]}
+        self._thumbnails = {path: self._thumbnails[path] for path in seen}
         note = html.escape(_title(self._chat, self.person.value))
         column = "display:flex;flex-direction:column;gap:6px;line-height:1.45;padding:4px"
         inner = f'<div style="{column}">{bubbles}</div>'
@@ -221,8 +248,11 @@ class ChatPanel:
             return ""
         path = photo["path"]
         if path not in self._thumbnails:
-            with Image.open(io.BytesIO(self._client.read(path))) as image:
-                self._thumbnails[path] = thumbnail(image, PHOTO_PX)
+            try:
+                with Image.open(io.BytesIO(self._client.read(path))) as image:
+                    self._thumbnails[path] = thumbnail(image, PHOTO_PX)
+            except (ValueError, *LOST):  # the server has forgotten it, or is gone
+                self._thumbnails[path] = ""
         return self._thumbnails[path]
 
 
@@ -248,6 +278,7 @@ class _Client:
         Raises:
             ValueError: The server refuses, in this sentence.
             OSError: Nobody answers.
+            http.client.HTTPException: It stopped in the middle of an answer.
             RuntimeError: The server has not started.
         """
         return json.loads(self.read(f"control/{path}", body))
@@ -256,7 +287,7 @@ class _Client:
         """Fetch what is at a path; errors as for `ask`."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self._server.url}/{path}", data, headers)
+        request = urllib.request.Request(f"{self._server.chat_url}{path}", data, headers)
         try:
             with self._opener.open(request, timeout=REQUEST_TIMEOUT_S) as answer:
                 return answer.read()

@@ -1,9 +1,14 @@
 """What the playground is made of, fields, buttons, cards; and what other widgets share with it."""
 
+from __future__ import annotations
+
 import io
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeVar
+from threading import Event, Thread
+from typing import ClassVar, TypeVar
+from weakref import WeakMethod, WeakValueDictionary
 
 from IPython.core.getipython import get_ipython
 from ipywidgets import (  # type: ignore[import-untyped]
@@ -28,6 +33,9 @@ MAX_STEPS = 100
 THUMBNAIL_PX = 192  # twice the size shown, for fine screens
 
 Widget = TypeVar("Widget", bound=DOMWidget)
+
+_log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())  # else Python prints tracebacks below some cell
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,63 @@ class Card(VBox):
         self.button.description = drawing.prompt
         self.button.tooltip = f"{drawing.prompt} · {seed=} · {steps=} · {guidance=}"
         self.layout.display = None
+
+
+class Watcher(Thread):
+    """Has a panel look again and again, in a thread that ends with the panel.
+
+    Of the panels that watch one thing only the latest goes on, or each run of a cell would leave a
+    thread behind.
+
+    Args:
+        of: What is watched.
+        look: A method of the panel; once it returns False, there is nothing more to see.
+        every_s: How long to wait in between.
+    """
+
+    _latest: ClassVar[WeakValueDictionary[Hashable, Watcher]] = WeakValueDictionary()
+
+    def __init__(self, of: Hashable, look: Callable[[], bool], every_s: float, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._of, self._look, self._every_s = of, WeakMethod(look), every_s
+        self._over = Event()
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether it goes on: nothing has ended it yet."""
+        return self.is_alive() and not self._over.is_set()
+
+    def start(self) -> None:
+        """Look from now on, in the place of whoever did."""
+        before = self._latest.get(self._of)
+        if before is not None:
+            before.stop()
+        self._latest[self._of] = self
+        super().start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._over.set()
+
+    def run(self) -> None:
+        """Look until it is over, or there is no panel any more."""
+        while not self._over.wait(self._every_s) and self._look_once():
+            pass
+
+    def _look_once(self) -> bool:
+        look = self._look()  # held no longer than this, so that the panel can go
+        try:
+            return look is not None and look()
+        except Exception:  # a thread's error would be lost
+            _log.exception("A panel cannot show what it watches")
+            return True
+
+
+def close_all(widget: DOMWidget) -> None:
+    """Close a widget and all inside it, which the list of all widgets would keep for ever."""
+    for child in getattr(widget, "children", ()):
+        close_all(child)
+    widget.close()
 
 
 def _field(widget: Widget) -> Widget:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, count
+from numbers import Integral
 from typing import Any
 
 from ipywidgets import HTML, Box, Button, FileUpload, Image, VBox  # type: ignore[import-untyped]
@@ -26,7 +28,7 @@ class PhotoUpload(VBox):
     """
 
     def __init__(self) -> None:
-        self._files: dict[str, bytes] = {}
+        self._files: list[tuple[str, bytes]] = []  # phones call every photo image.jpg
         types = ",".join(("image/*", *HEIC_SUFFIXES))
         choose = say("Choose photos", "Elegir fotos")
         self.upload = FileUpload(
@@ -36,7 +38,7 @@ class PhotoUpload(VBox):
         self.status = HTML()
         self.thumbnails = Image(format="png", layout={"display": "none"})
         super().__init__([Box([self.upload, self.again]), self.status, self.thumbnails])
-        self.upload.observe(lambda change: self._take(change["new"]), "value")
+        observe_files(self.upload, self._take)
         self.again.on_click(lambda _: self._forget())
         self._show()
 
@@ -44,14 +46,19 @@ class PhotoUpload(VBox):
         """The photos chosen, as RGB pictures of size x size; bad ones are left out and named.
 
         Nothing chosen gives an empty list, so that a lesson can fall back on the course's own.
+
+        Raises:
+            ValueError: The size is no number of pixels.
         """
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"size={size!r} must be a whole number of pixels; try 128")
         good, complaints = self._opened(size)
         for complaint in complaints:
             print(complaint)
         return list(good.values())
 
     def _take(self, value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
-        self._files |= files_of(value)
+        self._files += [file for file in files_of(value) if file not in self._files]
         self._show()
 
     def _forget(self) -> None:
@@ -64,7 +71,7 @@ class PhotoUpload(VBox):
         good: dict[str, Pictures.Image] = {}
         complaints: list[str] = []
         first: dict[bytes, str] = {}
-        for name, data in self._files.items():
+        for name, data in zip(self._names(), (data for _, data in self._files), strict=True):
             twin = first.setdefault(data, name)
             if twin != name:
                 english = f"{name} is the same file as {twin}; it counts once"
@@ -77,9 +84,17 @@ class PhotoUpload(VBox):
                 complaints.append(error.sentence)
         return good, complaints
 
+    def _names(self) -> list[str]:
+        """What each file is called here: the second image.jpg is "image.jpg (2)"."""
+        names: list[str] = []
+        for name, _ in self._files:
+            numbered = (f"{name} ({number})" for number in count(2))
+            names.append(next(one for one in chain([name], numbered) if one not in names))
+        return names
+
     def _show(self) -> None:
         good, complaints = self._opened(THUMBNAIL_PX)
-        lines = [_count(len(good)), *complaints]
+        lines = [_counted(len(good)), *complaints]
         self.status.value = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
         if good:
             labels = [name[:MAX_LABEL_CHARACTERS] for name in good]
@@ -87,14 +102,27 @@ class PhotoUpload(VBox):
         self.thumbnails.layout.display = None if good else "none"
 
 
-def files_of(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+def files_of(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes]]:
     """Names and contents of what was chosen: ipywidgets 7 gives a dict, ipywidgets 8 a tuple."""
     if isinstance(value, Mapping):
-        return {name: bytes(file["content"]) for name, file in value.items()}
-    return {file["name"]: bytes(file["content"]) for file in value}
+        value = [{"name": name, **file} for name, file in value.items()]
+    return [(file["name"], bytes(file["content"])) for file in value]
 
 
-def _count(photos: int) -> str:
+def observe_files(upload: FileUpload, take: Callable[[Sequence[Mapping[str, Any]]], None]) -> None:
+    """Hand on what is chosen, all of it: in the dict of ipywidgets 7, names can stand but once."""
+
+    def take_all(_: object) -> None:
+        pairs = zip(upload.metadata, upload.data, strict=True)
+        take([{"name": described["name"], "content": data} for described, data in pairs])
+
+    if upload.has_trait("metadata"):
+        upload.observe(take_all, "_counter")
+    else:
+        upload.observe(lambda change: take(change["new"]), "value")
+
+
+def _counted(photos: int) -> str:
     if photos == 0:
         return say(
             "Choose three to five photos of one thing, each in another place.",

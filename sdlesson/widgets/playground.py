@@ -3,14 +3,18 @@
 It draws in a thread of its own, so that the kernel stays free and *Stop* stops at the next step.
 """
 
+from __future__ import annotations
+
 import atexit
 import html
 import logging
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from threading import Event, RLock, Thread, Timer
+from weakref import WeakSet, ref
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -25,18 +29,24 @@ from ipywidgets import (  # type: ignore[import-untyped]
 from PIL import Image as Pictures
 from torch import Generator
 
+from sdlesson.copies import check_loaded
 from sdlesson.diffusion import Step, denoise
 from sdlesson.drawing import Drawing, develop, flag_note, prompt_notes
 from sdlesson.language import say
+from sdlesson.pipelines import model_name
 from sdlesson.settings import DEFAULT_STEPS
-from sdlesson.widgets.parts import Buttons, Card, Fields, Request, dress, png
+from sdlesson.widgets.parts import Buttons, Card, Fields, Request, close_all, dress, png
 
 MAX_HISTORY = 8
 NEW_SEEDS = 10_000  # short enough to tell a friend
 PREVIEW_SHARE = 1 / 3  # of a drawing's time, about as much as previews may take
 LEAVE_TIMEOUT_S = 10
+REPLAY_S = 0.08  # how long each guess is shown of a picture that has passed the safety checker
+MAX_GUESSES = 10
 STYLE_FILE = Path(__file__).with_suffix(".css")
 ENTER_DELAY_S = 0.2  # a browser says first that Enter was pressed, and then what was typed
+
+_open: WeakSet[Playground] = WeakSet()
 
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # else Python prints tracebacks below some cell
@@ -52,19 +62,28 @@ class Playground(VBox):
     A saved notebook keeps no widgets. So a lesson first draws a picture for those who only read,
     in a cell of its own such as `draw("a panda in the snow", pipe=pipe, seed=0)`.
 
+    A safety checker can judge only what is finished. So with one the picture comes out of the noise
+    once it has passed, and is shown step by step while it is drawn only by a pipeline without one.
+
+    `stop()` and `close()` let go of the pipeline, so that its memory can be had again.
+
     Attributes:
         drawings: The finished pictures with their settings, newest first, at most `MAX_HISTORY`.
+
+    Raises:
+        ValueError: The pipe is not loaded, such as the name of a model.
     """
 
     def __init__(self, pipe: StableDiffusionPipeline) -> None:
-        self.drawings: list[Drawing] = []
-        self._pipe = pipe
-        self._thread: Thread | None = None
         self._over = Event()  # set once the newest drawing may show nothing more
         self._over.set()
+        self._pipe: StableDiffusionPipeline | None = check_loaded(pipe)
+        self._known_pipe = ref(pipe)  # after `stop()`, for as long as something else holds it
+        self.drawings: list[Drawing] = []
+        self._thread: Thread | None = None
         self._lock = RLock()  # held while something is shown, so that "Stopped" has the last word
         self.fields = Fields()
-        self.buttons = Buttons(self.draw, self.draw_new_seed, self.stop)
+        self.buttons = Buttons(self.draw, self.draw_new_seed, self._stop_drawing)
         noise = Pictures.effect_noise((64, 64), 50).point(lambda level: 180 + level // 4)
         self.picture = Image(value=png(noise), format="png")
         self.progress = IntProgress(max=DEFAULT_STEPS)
@@ -80,21 +99,24 @@ class Playground(VBox):
         for text in (self.fields.prompt, self.fields.negative_prompt):
             text.on_msg(self._draw_on_enter)
         self._say(say("Write a prompt and press Enter.", "Escribe un prompt y pulsa Intro."))
-        atexit.register(self._leave)
+        _open.add(self)
 
     def draw(self) -> None:
         """Begin a picture with the settings shown; the one under way is stopped first."""
         with self._lock:
-            self.stop()
-            request = self.fields.read()
+            self._stop_drawing()
+            request, pipe = self.fields.read(), self._known_pipe()
             if not request.prompt.strip():
                 self._say(say("Say in the prompt what to draw.", "Di en el prompt qué dibujar."))
+                return
+            if pipe is None:
+                self._say(_gone())
                 return
             self.progress.value, self.progress.max = 0, request.num_inference_steps
             self.buttons.stop.disabled = False
             self._say(say("Reading the prompt.", "Leyendo el prompt."))
             self._over, before = Event(), self._thread
-            work = (request, self._over, before)
+            work = (pipe, request, self._over, before)
             self._thread = Thread(target=self._work, args=work, daemon=True)
             self._thread.start()
 
@@ -104,10 +126,20 @@ class Playground(VBox):
         self.draw()
 
     def stop(self) -> None:
-        """Stop the picture under way, if there is one, at its next step."""
-        done, steps = self.progress.value, self.progress.max
-        english = f"Stopped after {done} of {steps} steps."
-        self._end(self._over, say(english, f"Detenido tras {done} de {steps} pasos."))
+        """Stop the picture under way at its next step, and hold the pipeline no longer.
+
+        It can go on to draw for as long as something else holds the pipeline.
+        """
+        self._stop_drawing()
+        self._pipe = None
+
+    def close(self) -> None:
+        """Stop, and take the widgets away."""
+        self._over.set()
+        self._pipe = None
+        for child in self.children:
+            close_all(child)
+        super().close()
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until the picture under way is finished, or has stopped."""
@@ -117,7 +149,7 @@ class Playground(VBox):
     def bring_back(self, index: int) -> None:
         """Show an earlier picture and its settings again; 0 is the newest."""
         with self._lock:
-            self.stop()
+            self._stop_drawing()
             drawing = self.drawings[index]
             self.fields.write(drawing)
             self.picture.value = png(drawing.image)
@@ -125,27 +157,30 @@ class Playground(VBox):
             back = say("This picture's settings are back.", "Vuelven los ajustes de esta imagen.")
             self._say(back, *[flag_note()] * drawing.flagged)
 
-    def _leave(self) -> None:
-        """Let the thread end before Python does, which would abort torch at its work."""
-        self._over.set()
-        self.wait(LEAVE_TIMEOUT_S)
+    def _stop_drawing(self) -> None:
+        done, steps = self.progress.value, self.progress.max
+        english = f"Stopped after {done} of {steps} steps."
+        self._end(self._over, say(english, f"Detenido tras {done} de {steps} pasos."))
 
-    def _work(self, request: Request, over: Event, before: Thread | None) -> None:
+    def _work(
+        self, pipe: StableDiffusionPipeline, request: Request, over: Event, before: Thread | None
+    ) -> None:
         """Draw in a thread, once the thread before it has ended."""
         if before:
             before.join()
         try:
-            self._draw(request, over)
+            self._draw(pipe, request, over)
         except Exception as error:  # a thread's error would be lost, and a student wants a sentence
             _log.exception("The playground cannot draw %s", request)
             self._end(over, _sentence(error))
 
-    def _draw(self, request: Request, over: Event) -> None:
+    def _draw(self, pipe: StableDiffusionPipeline, request: Request, over: Event) -> None:
         started, previewing_s = time.perf_counter(), 0.0
+        held: list[Pictures.Image] = []  # guesses, which may pass where the end does not
         texts = (request.prompt, request.negative_prompt)
-        notes = [note for text in texts for note in prompt_notes(self._pipe, text)]
+        notes = [note for text in texts for note in prompt_notes(pipe, text)]
         steps = denoise(
-            self._pipe,
+            pipe,
             request.prompt,
             negative_prompt=request.negative_prompt,
             guidance_scale=request.guidance_scale,
@@ -158,14 +193,21 @@ class Playground(VBox):
                 return
             before_s = time.perf_counter()
             if previewing_s <= PREVIEW_SHARE * (before_s - started):
-                self._show_preview(step, over)
+                guess, is_flagged = develop(pipe, step.pred_original_sample)
+                if pipe.safety_checker is None:
+                    self._show_picture(guess, over)
+                elif not is_flagged:
+                    held.append(guess)
                 previewing_s += time.perf_counter() - before_s
-        image, flagged = develop(self._pipe, step.latents)
-        scheduler, model = type(self._pipe.scheduler).__name__, str(self._pipe.name_or_path)
+        image, flagged = develop(pipe, step.latents)
+        scheduler, model = type(pipe.scheduler).__name__, model_name(pipe)
         drawing = Drawing(
             image, **asdict(request), scheduler=scheduler, model=model, flagged=flagged
         )
-        self._show_drawing(drawing, over, notes, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        if not flagged:
+            self._replay(held, over)
+        self._show_drawing(drawing, over, notes, seconds)
 
     def _show_step(self, step: Step, over: Event, notes: list[str]) -> None:
         with self._lock:
@@ -174,12 +216,16 @@ class Playground(VBox):
                 done, steps = self.progress.value, self.progress.max  # PNDM takes one more
                 self._say(say(f"Step {done} of {steps}.", f"Paso {done} de {steps}."), *notes)
 
-    def _show_preview(self, step: Step, over: Event) -> None:
-        """Show the model's guess of the picture, if the safety checker lets it pass."""
-        image, _ = develop(self._pipe, step.pred_original_sample)
+    def _show_picture(self, image: Pictures.Image, over: Event) -> None:
         with self._lock:
             if not over.is_set():
                 self.picture.value = png(image)
+
+    def _replay(self, guesses: Sequence[Pictures.Image], over: Event) -> None:
+        """Let a picture come out of the noise which has passed the safety checker."""
+        for guess in guesses[:: -(-len(guesses) // MAX_GUESSES) or 1]:
+            self._show_picture(guess, over)
+            over.wait(REPLAY_S)
 
     def _show_drawing(
         self, drawing: Drawing, over: Event, notes: list[str], seconds: float
@@ -210,6 +256,22 @@ class Playground(VBox):
     def _draw_on_enter(self, _: DOMWidget, message: dict[str, str], __: object) -> None:
         if message.get("event") == "submit":
             Timer(ENTER_DELAY_S, self.draw).start()
+
+
+@atexit.register
+def _leave() -> None:
+    """Let the threads end before Python does, which would abort torch at its work."""
+    for playground in list(_open):
+        playground._over.set()
+    for playground in list(_open):
+        playground.wait(LEAVE_TIMEOUT_S)
+
+
+def _gone() -> str:
+    return say(
+        "This playground was stopped and its pipeline let go: run its cell again.",
+        "Esta zona de juegos se detuvo y soltó su pipeline: ejecuta otra vez su celda.",
+    )
 
 
 def _sentence(error: Exception) -> str:

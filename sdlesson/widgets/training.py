@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from IPython.display import DisplayHandle, display
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sdlesson.figures import Chart, curves
 from sdlesson.images import image_grid
 from sdlesson.language import say
+from sdlesson.photos import PhotoError, flatten
 from sdlesson.widgets.parts import in_notebook
 
 DRAWING_SHARE = 0.015  # of a training's time, the most that drawing the curve may take
@@ -127,9 +128,7 @@ class TrainingPanel:
         self._newest = step
         self._losses[step.index] = step.loss
         if step.images:
-            copies = [image.convert("RGB") for image in step.images]
-            for copy in copies:
-                copy.thumbnail((SAMPLE_PX, SAMPLE_PX))
+            copies = [_small(image) for image in step.images]
             self._samples[step.index] = image_grid(copies, 1)
 
     def _smooth(self, index: int) -> float:
@@ -150,6 +149,15 @@ class TrainingPanel:
     def _draw(self) -> None:
         if in_notebook():
             self._picture = _show(self.chart(), self._picture)
+
+
+def _small(image: Image.Image) -> Image.Image:
+    """A small copy of a sample, grey where it is broken: a training goes on without it."""
+    try:
+        copy = flatten(image, "the sample")
+    except PhotoError:
+        return Image.new("RGB", (SAMPLE_PX, SAMPLE_PX), "grey")
+    return ImageOps.pad(copy, (SAMPLE_PX, SAMPLE_PX), color="white")
 
 
 def _show(thing: Chart | dict[str, str], handle: DisplayHandle | None) -> DisplayHandle | None:

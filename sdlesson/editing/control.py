@@ -1,0 +1,182 @@
+"""Control: a ControlNet shows the U-Net an outline, and the picture follows it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import ControlNetModel, StableDiffusionPipeline
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
+from PIL import Image, ImageFilter
+from torch import Generator, Tensor
+
+from sdlesson import downloads, hub
+from sdlesson.diffusion import NoisePredictor, denoise
+from sdlesson.editing.pictures import (
+    Report,
+    check_room,
+    develop_edit,
+    open_picture,
+    padded_pixels,
+)
+from sdlesson.pipelines import is_pocket
+from sdlesson.settings import DEFAULT_STEPS
+
+EDGE = 0.1
+"""How steep a change of colour counts as an edge, in [0, 1] a pixel."""
+
+
+def outline(image: Image.Image, *, edge: float = EDGE) -> Image.Image:
+    """Draw the edges of a picture in white on black, one or two pixels wide.
+
+    The first steps of Canny's method: blur, slopes, and of each slope its steepest pixels.
+
+    Args:
+        image: Of any mode and size.
+        edge: The lower, the more lines.
+
+    Raises:
+        ValueError: The picture cannot be read.
+
+    Source: Canny 1986, doi:10.1109/TPAMI.1986.4767851, without its hysteresis.
+    """
+    blurred = open_picture(image).filter(ImageFilter.GaussianBlur(1))
+    levels = np.asarray(blurred, dtype=np.float32) / 255
+    down, across = np.gradient(levels, axis=(0, 1))  # (H, W, 3)
+    slope = np.hypot(down, across)
+    channel = slope.argmax(2)[..., None]
+    steepest, down, across = (
+        np.take_along_axis(values, channel, 2)[..., 0] for values in (slope, down, across)
+    )
+    padded = np.pad(steepest, 1)
+    beside = np.maximum(padded[1:-1, :-2], padded[1:-1, 2:])
+    above = np.maximum(padded[:-2, 1:-1], padded[2:, 1:-1])
+    neighbours = np.where(np.abs(across) > np.abs(down), beside, above)
+    lines = (steepest > edge) & (steepest >= neighbours)
+    return Image.fromarray(np.where(lines, 255, 0).astype(np.uint8)).convert("RGB")
+
+
+def load_controlnet(
+    pipe: StableDiffusionPipeline, folder: str | os.PathLike[str] | None = None
+) -> ControlNetModel:
+    """Load the ControlNet for outlines that belongs to a pipeline, in its dtype, on its device.
+
+    Args:
+        pipe: The pocket model, or Stable Diffusion 1.5.
+        folder: Another ControlNet, as `save_pretrained` wrote it.
+
+    Raises:
+        ModelError: It cannot be had, or is damaged.
+    """
+    if folder is None and is_pocket(pipe):
+        if not hub.CONTROL_FOLDER.is_dir():
+            raise downloads.ModelError(
+                "the pocket model's ControlNet is not here; train it: "
+                "python -m sdlesson.pocket.control"
+            )
+        downloads.verify_folder(hub.CONTROL_FOLDER)
+        folder = hub.CONTROL_FOLDER
+    half = pipe.unet.dtype == torch.float16
+    folder = hub.download_controlnet(half=half) if folder is None else Path(folder)
+    try:
+        controlnet = ControlNetModel.from_pretrained(
+            folder, variant=hub.controlnet_variant(folder, half=half), use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise downloads.ModelError(
+            f"{folder} holds no ControlNet that loads ({str(error).splitlines()[0]})"
+        ) from error
+    return controlnet.to(pipe.unet.device, pipe.unet.dtype).eval().requires_grad_(False)
+
+
+class Controlled:
+    """A U-Net with a ControlNet at its side, to be asked like the U-Net alone.
+
+    The ControlNet is a copy of the U-Net's first half. It reads the same noisy latents, and the
+    outline; what it makes of them is added to what the U-Net's own first half hands on to the
+    second. It goes through convolutions that are zero before training, so at first it adds nothing.
+
+    Source: Zhang et al. 2023, section 3.1, arXiv:2302.05543.
+    """
+
+    def __init__(
+        self,
+        unet: NoisePredictor,
+        controlnet: ControlNetModel,
+        lines: Tensor,
+        scale: float = 1.0,
+    ) -> None:
+        """Take an outline as pixels in [0, 1], (1, 3, H, W) or one for each picture."""
+        self.unet, self.controlnet, self.scale = unet, controlnet, scale
+        self.lines = lines.to(controlnet.device, controlnet.dtype)
+
+    def __call__(
+        self, model_input: Tensor, timestep: Tensor, *, encoder_hidden_states: Tensor
+    ) -> UNet2DConditionOutput:
+        """Predict the noise as the U-Net does when the ControlNet whispers to it."""
+        repeats = len(model_input) // len(self.lines)  # with guidance, the batch comes twice
+        down, middle = self.controlnet(
+            model_input,
+            timestep,
+            encoder_hidden_states=encoder_hidden_states,
+            controlnet_cond=self.lines.repeat(repeats, 1, 1, 1),
+            conditioning_scale=self.scale,
+            return_dict=False,
+        )
+        return self.unet(
+            model_input,
+            timestep,
+            encoder_hidden_states=encoder_hidden_states,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=middle,
+        )
+
+
+def draw_along(
+    pipe: StableDiffusionPipeline,
+    lines: Image.Image,
+    prompt: str,
+    *,
+    controlnet: ControlNetModel,
+    scale: float = 1.0,
+    negative_prompt: str = "",
+    guidance_scale: float = 7.5,
+    num_inference_steps: int = DEFAULT_STEPS,
+    generator: Generator | None = None,
+    report: Report = print,
+) -> Image.Image:
+    """Draw a prompt along an outline, as large as the outline is.
+
+    Args:
+        pipe: Any pipeline of Stable Diffusion's first generation.
+        lines: White on black, as `outline` makes them or as you draw them.
+        prompt: What the picture shows.
+        controlnet: One that was trained for this pipeline's U-Net.
+        scale: How much of what the ControlNet says is added; 0 is nothing.
+        negative_prompt: What to keep out.
+        guidance_scale: How closely to follow the prompt; 1.0 is no guidance.
+        num_inference_steps: How many times noise is removed.
+        generator: By default a new one on the CPU, which makes the same noise at each call.
+        report: Is told if the safety checker flags the picture, which is then black.
+
+    Raises:
+        ValueError: The outline cannot be used, or a setting is outside its range.
+    """
+    picture = open_picture(lines)
+    check_room(pipe, picture)
+    pixels = padded_pixels([picture])
+    height, width = pixels.shape[-2:]
+    *_, last = denoise(
+        pipe,
+        prompt,
+        negative_prompt=negative_prompt,
+        guidance_scale=guidance_scale,
+        num_inference_steps=num_inference_steps,
+        generator=generator,
+        height=height,
+        width=width,
+        unet=Controlled(pipe.unet, controlnet, pixels / 2 + 0.5, scale),
+    )
+    return develop_edit(pipe, last.latents, picture.size, report)

@@ -1,0 +1,176 @@
+"""Inpainting with an ordinary model, and outpainting, which is inpainting beyond an edge."""
+
+from __future__ import annotations
+
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from torch import Generator
+
+from sdlesson.editing.pictures import Report, develop_edit, open_mask, open_picture, own_size
+from sdlesson.editing.redrawing import redraw
+from sdlesson.settings import DEFAULT_STEPS, SIZE_FACTOR, check_strength
+
+
+def inpaint(
+    pipe: StableDiffusionPipeline,
+    image: Image.Image,
+    mask: Image.Image,
+    prompt: str,
+    *,
+    strength: float = 1.0,
+    negative_prompt: str = "",
+    guidance_scale: float = 7.5,
+    num_inference_steps: int = DEFAULT_STEPS,
+    generator: Generator | None = None,
+    resample: int = 1,
+    report: Report = print,
+) -> Image.Image:
+    """Paint the white part of a mask anew; every pixel outside of it comes back as it was.
+
+    An empty mask changes nothing; a full one draws a new picture.
+
+    Args:
+        pipe: Any pipeline of Stable Diffusion's first generation.
+        image: Of any mode and of any size up to four times the model's own a side.
+        mask: Of the same size; from middle grey up it says: paint here.
+        prompt: What the whole picture shows in the end, not the new part alone.
+        strength: 1 forgets what the mask hides; less keeps something of its shapes and colours.
+        negative_prompt: What to keep out.
+        guidance_scale: How closely to follow the prompt; 1.0 is no guidance.
+        num_inference_steps: Of the whole schedule; the strength says how many of them are taken.
+        generator: By default a new one on the CPU, which makes the same noise at each call.
+        resample: How often each step is taken; more blends better, takes longer, and needs DDIM.
+        report: Is told if the safety checker flags the picture, which is then black.
+
+    Raises:
+        ValueError: The picture or its mask cannot be used, or a setting is outside its range.
+    """
+    picture = open_picture(image)
+    hole = open_mask(mask, picture)
+    if check_strength(strength) == 0 or not hole.getbbox():
+        return picture
+    *_, last = redraw(
+        pipe,
+        [picture],
+        prompt,
+        mask=hole,
+        strength=strength,
+        negative_prompt=negative_prompt,
+        guidance_scale=guidance_scale,
+        num_inference_steps=num_inference_steps,
+        generator=generator,
+        resample=resample,
+    )
+    return develop_edit(pipe, last.latents, picture.size, report, keep=(picture, hole))
+
+
+def outpaint(
+    pipe: StableDiffusionPipeline,
+    image: Image.Image,
+    prompt: str,
+    *,
+    left: int = 0,
+    top: int = 0,
+    right: int = 0,
+    bottom: int = 0,
+    negative_prompt: str = "",
+    guidance_scale: float = 3.0,
+    num_inference_steps: int = DEFAULT_STEPS,
+    generator: Generator | None = None,
+    resample: int = 4,
+    report: Report = print,
+) -> Image.Image:
+    """Paint on beyond the edges of a picture, by so many pixels; the picture itself stays.
+
+    The model sees half a picture of its own size and paints the other half, as often as it takes.
+    With `resample=4` each step is taken four times, so that the new half fits the old one; with a
+    scheduler other than DDIM say `resample=1`.
+
+    Raises:
+        ValueError: The picture cannot be used, no edge is to grow, or a setting is off its range.
+    """
+    grow = {"left": left, "top": top, "right": right, "bottom": bottom}
+    _check_growth(grow)
+    picture, stride = open_picture(image), own_size(pipe) // 2
+    generator = Generator("cpu") if generator is None else generator  # goes on from part to part
+    for edge, pixels in grow.items():
+        for done in range(0, pixels, stride):
+            picture = _paint_beyond(
+                pipe,
+                picture,
+                edge,
+                min(stride, pixels - done),
+                prompt=prompt,
+                negative_prompt=negative_prompt,
+                guidance_scale=guidance_scale,
+                num_inference_steps=num_inference_steps,
+                generator=generator,
+                resample=resample,
+                report=report,
+            )
+    return picture
+
+
+def _paint_beyond(
+    pipe: StableDiffusionPipeline,
+    picture: Image.Image,
+    edge: str,
+    by: int,
+    *,
+    prompt: str,
+    negative_prompt: str,
+    guidance_scale: float,
+    num_inference_steps: int,
+    generator: Generator,
+    resample: int,
+    report: Report,
+) -> Image.Image:
+    """Let one edge grow by a part of the model's own size."""
+    if turns := _TURNS[edge]:  # so that there is one case: to the right
+        picture = picture.transpose(turns[0])
+    width, height = picture.size
+    canvas = Image.new("RGB", (width + by, height))
+    canvas.paste(picture)
+    last_column = picture.crop((width - 1, 0, width, height))
+    canvas.paste(last_column.resize((by, height)), (width, 0))  # a quiet ground for the VAE
+    seen = min(width, max(SIZE_FACTOR, own_size(pipe) - by))
+    window = canvas.crop((width - seen, 0, width + by, height))
+    mask = Image.new("L", window.size)
+    mask.paste(255, (seen, 0, *window.size))
+    upright, upright_mask = window, mask
+    if turns:  # the model has never seen the world lie on its side
+        upright, upright_mask = window.transpose(turns[1]), mask.transpose(turns[1])
+    painted = inpaint(
+        pipe,
+        upright,
+        upright_mask,
+        prompt,
+        negative_prompt=negative_prompt,
+        guidance_scale=guidance_scale,
+        num_inference_steps=num_inference_steps,
+        generator=generator,
+        resample=resample,
+        report=report,
+    )
+    if turns:
+        painted = painted.transpose(turns[0])
+    canvas.paste(painted, (width - seen, 0))
+    return canvas.transpose(turns[1]) if turns else canvas
+
+
+_FLIP, _QUARTER = Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.TRANSPOSE
+_TURNS: dict[str, tuple[Image.Transpose, Image.Transpose] | None] = {
+    "right": None,
+    "left": (_FLIP, _FLIP),
+    "bottom": (_QUARTER, _QUARTER),
+    "top": (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90),
+}
+"""How to turn each edge to the right, and back."""
+
+
+def _check_growth(grow: dict[str, int]) -> None:
+    for edge, pixels in grow.items():
+        if not isinstance(pixels, int) or isinstance(pixels, bool) or pixels < 0:
+            raise ValueError(f"{edge}={pixels!r} must be a whole number of pixels; try 64")
+    if not any(grow.values()):
+        raise ValueError("no edge is to grow: say left=, top=, right= or bottom=, such as right=64")

@@ -1,0 +1,165 @@
+"""What comes in, a picture of any mode and size and a mask for it, and what goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from torch import Tensor
+
+from sdlesson.diffusion import decode
+from sdlesson.images import to_pixels
+from sdlesson.photos import flatten
+from sdlesson.safety import flag_note, flags
+from sdlesson.settings import SIZE_FACTOR
+
+MAX_ENLARGED = 4
+"""A side may be so many times the model's own; further out it draws the same things again."""
+REPAINTED_FROM = 128
+"""The level of grey from which a mask says: paint here."""
+
+Report = Callable[[str], object]
+
+
+def open_picture(image: Image.Image) -> Image.Image:
+    """Return a picture as RGB, turned as its camera says, on white where it is see-through.
+
+    Raises:
+        ValueError: It is no picture, is too small, or its numbers are no colours.
+    """
+    if not isinstance(image, Image.Image):
+        kind = type(image).__name__
+        raise ValueError(f"image is of type {kind}, must be a PIL image; try Image.open(path)")
+    if min(image.size) < SIZE_FACTOR:
+        raise ValueError(
+            f"image is {_size(image)}; each side needs at least {SIZE_FACTOR} pixels, which is one "
+            "latent"
+        )
+    if image.mode in ("F", "LAB"):
+        raise ValueError(
+            f"image has mode {image.mode}, in which there is no one way to RGB; "
+            "convert it to RGB first"
+        )
+    return flatten(image, "image")
+
+
+def own_size(pipe: StableDiffusionPipeline) -> int:
+    """The side in pixels of the pictures that a model was trained on."""
+    return pipe.unet.config.sample_size * pipe.vae_scale_factor
+
+
+def shrink_to_fit(pipe: StableDiffusionPipeline, image: Image.Image) -> Image.Image:
+    """Return a picture with as many pixels as the model's own, if it has more than it can edit."""
+    own, (width, height) = own_size(pipe), image.size
+    if max(width, height) <= MAX_ENLARGED * own:
+        return image
+    scale = min(own / (width * height) ** 0.5, MAX_ENLARGED * own / max(width, height))
+    new_width, new_height = (max(SIZE_FACTOR, int(side * scale)) for side in image.size)
+    return image.resize((new_width, new_height), Image.Resampling.LANCZOS)
+
+
+def check_room(pipe: StableDiffusionPipeline, image: Image.Image) -> None:
+    """Refuse a picture that is much larger than those the model was trained on.
+
+    Raises:
+        ValueError: A side is more than `MAX_ENLARGED` times the model's own.
+    """
+    own = own_size(pipe)
+    if max(image.size) > MAX_ENLARGED * own:
+        raise ValueError(
+            f"image is {_size(image)}, and this model, which draws {own} x {own}, edits sides of "
+            f"at most {MAX_ENLARGED * own}; shrink it first: image.thumbnail(({own}, {own}))"
+        )
+
+
+def open_mask(mask: Image.Image, image: Image.Image) -> Image.Image:
+    """Return a mask as black, which stays, and white, which is painted anew.
+
+    Any mode will do; from middle grey up is white, and what is see-through is black.
+
+    Raises:
+        ValueError: It is no picture, or not of the picture's size.
+    """
+    if not isinstance(mask, Image.Image):
+        kind = type(mask).__name__
+        raise ValueError(f"mask is of type {kind}, must be a PIL image; try box_mask(size, box)")
+    if mask.has_transparency_data:
+        black = Image.new("RGBA", mask.size, "black")
+        mask = Image.alpha_composite(black, mask.convert("RGBA"))
+    levels = flatten(mask, "mask").convert("L").point(lambda level: 255 * (level >= REPAINTED_FROM))
+    if levels.size != image.size:
+        raise ValueError(
+            f"mask is {_size(levels)} and the picture {_size(image)}; draw the mask on this "
+            f"picture, or resize it: mask.resize({image.size})"
+        )
+    return levels
+
+
+def box_mask(size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:
+    """Make a mask of a picture's size that is white in a box: (left, top, right, bottom).
+
+    Raises:
+        ValueError: The box has no pixel inside the picture.
+    """
+    left, top, right, bottom = box
+    inside = (max(0, left), max(0, top), min(size[0], right), min(size[1], bottom))
+    if inside[0] >= inside[2] or inside[1] >= inside[3]:
+        raise ValueError(
+            f"box={box} has no pixel in a picture of {size[0]} x {size[1]}; it is "
+            "(left, top, right, bottom), counted from the upper left corner"
+        )
+    mask = Image.new("L", size)
+    mask.paste(255, inside)
+    return mask
+
+
+def padded_pixels(images: list[Image.Image]) -> Tensor:
+    """Stack pictures of one size into pixels, sides repeated outwards until latents fit them."""
+    pixels = to_pixels(images)  # (B, 3, H, W)
+    height, width = pixels.shape[-2:]
+    right, below = -width % SIZE_FACTOR, -height % SIZE_FACTOR
+    return F.pad(pixels, (0, right, 0, below), mode="replicate")
+
+
+def latent_mask(mask: Image.Image, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Shrink a mask to latents, (1, 1, H/8, W/8): one is painted anew if any of its pixels is.
+
+    diffusers looks at one pixel of each 8 x 8 instead, and so loses a stroke of a thin brush.
+    """
+    levels = to_pixels([mask])[:, :1] / 2 + 0.5  # (1, 1, H, W) in [0, 1]
+    height, width = levels.shape[-2:]
+    levels = F.pad(levels, (0, -width % SIZE_FACTOR, 0, -height % SIZE_FACTOR))
+    return F.max_pool2d(levels, SIZE_FACTOR).round().to(device, dtype)
+
+
+def develop_edit(
+    pipe: StableDiffusionPipeline,
+    latents: Tensor,
+    size: tuple[int, int],
+    report: Report,
+    *,
+    keep: tuple[Image.Image, Image.Image] | None = None,
+) -> Image.Image:
+    """Turn latents into a picture, as large as the one that came, and checked for safety.
+
+    Args:
+        latents: Of one picture, (1, 4, H/8, W/8).
+        size: Of the picture that came.
+        report: Is told if the picture was flagged.
+        keep: The picture that came and its mask: outside of the mask its pixels stay.
+    """
+    image = decode(pipe, latents)[0].crop((0, 0, *size))
+    if keep:
+        original, mask = keep
+        image = Image.composite(image, original, mask)
+    if pipe.safety_checker is not None and flags(pipe, [image])[0].flagged:
+        report(flag_note())
+        return Image.new("RGB", size)
+    return image
+
+
+def _size(image: Image.Image) -> str:
+    return f"{image.width} x {image.height}"

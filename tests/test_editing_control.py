@@ -1,0 +1,147 @@
+"""Control: by hand what diffusers does, an outline that is one, a training that goes on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionPipeline
+from PIL import Image, ImageDraw
+from torch import Generator
+
+from sdlesson import hub
+from sdlesson.diffusion import denoise
+from sdlesson.downloads import ModelError
+from sdlesson.editing import Controlled, draw_along, load_controlnet, outline
+from sdlesson.images import to_pixels
+from sdlesson.pocket import control
+from sdlesson.pocket.loop import OutOfTimeError
+
+PROMPT = "a dog in the snow"
+MAX_BYTES = 8 * 10**6
+
+
+@pytest.fixture(scope="module")
+def lines() -> Image.Image:
+    picture = Image.new("RGB", (128, 128), "white")
+    ImageDraw.Draw(picture).ellipse((30, 40, 90, 110), fill="navy")
+    return outline(picture)
+
+
+@pytest.fixture
+def controlnet(pocket: StableDiffusionPipeline) -> ControlNetModel:
+    torch.manual_seed(0)
+    return control.new_controlnet(pocket.unet).eval()
+
+
+def latents(pipe: StableDiffusionPipeline, **settings: object) -> torch.Tensor:
+    generator = Generator("cpu").manual_seed(1)
+    *_, last = denoise(pipe, PROMPT, num_inference_steps=3, generator=generator, **settings)
+    return last.latents
+
+
+def train_a_little(model: ControlNetModel) -> None:
+    """Move every weight that is zero."""
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if not weight.any():
+                weight.normal_(std=0.05)
+
+
+def test_an_untrained_controlnet_changes_nothing(
+    pocket: StableDiffusionPipeline, controlnet: ControlNetModel, lines: Image.Image
+) -> None:
+    unet = Controlled(pocket.unet, controlnet, to_pixels([lines]) / 2 + 0.5)
+    assert torch.equal(latents(pocket, unet=unet), latents(pocket))
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
+def test_control_by_hand_is_diffusers(
+    pocket: StableDiffusionPipeline,
+    controlnet: ControlNetModel,
+    lines: Image.Image,
+    guidance_scale: float,
+) -> None:
+    train_a_little(controlnet)
+    theirs = StableDiffusionControlNetPipeline(**pocket.components, controlnet=controlnet)
+    theirs.set_progress_bar_config(disable=True)
+    expected = theirs(
+        PROMPT,
+        image=lines,
+        num_inference_steps=3,
+        guidance_scale=guidance_scale,
+        controlnet_conditioning_scale=0.7,
+        generator=Generator("cpu").manual_seed(1),
+        output_type="latent",
+    ).images
+    unet = Controlled(pocket.unet, controlnet, to_pixels([lines]) / 2 + 0.5, 0.7)
+    ours = latents(pocket, unet=unet, guidance_scale=guidance_scale)
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
+    assert (ours - latents(pocket, guidance_scale=guidance_scale)).abs().max() > 0.1
+
+
+def test_the_outline_of_a_shape_lies_where_its_edge_is(lines: Image.Image) -> None:
+    assert lines.mode == "RGB"
+    white = np.asarray(lines)[..., 0] > 0
+    assert set(np.unique(lines)) == {0, 255}
+    rows, columns = np.nonzero(white)
+    distance = np.hypot((columns - 60) / 30.5, (rows - 75) / 35.5)  # 1 on the ellipse
+    assert np.abs(distance - 1).max() < 0.08
+    assert 150 < white.sum() < 500  # a line around, and not an area
+
+
+def test_a_plain_picture_has_no_outline() -> None:
+    assert not np.asarray(outline(Image.new("RGBA", (33, 20), "teal"))).any()
+
+
+def test_a_drawing_is_as_large_as_its_outline(
+    pocket: StableDiffusionPipeline, controlnet: ControlNetModel, lines: Image.Image
+) -> None:
+    part = lines.crop((0, 0, 90, 128))
+    drawn = draw_along(pocket, part, PROMPT, controlnet=controlnet, num_inference_steps=1)
+    assert drawn.size == (90, 128)
+
+
+def test_a_missing_controlnet_is_one_sentence(
+    pocket: StableDiffusionPipeline,
+    tiny: StableDiffusionPipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub, "CONTROL_FOLDER", tmp_path / "none")
+    with pytest.raises(ModelError, match=r"train it: python -m sdlesson\.pocket\.control"):
+        load_controlnet(pocket)
+    with pytest.raises(ModelError, match="holds no ControlNet that loads"):
+        load_controlnet(tiny, tmp_path)
+
+
+def test_training_stops_goes_on_and_ends_in_a_small_folder_that_loads(
+    pocket: StableDiffusionPipeline,
+    lines: Image.Image,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = replace(control.RECIPE, steps=2, batch=4, warmup=1, deadline=0.0)
+    with pytest.raises(OutOfTimeError):
+        control.train_controlnet(pocket, tmp_path, recipe, scenes=6)
+    stored = tmp_path / "control-scenes-0-6.pt"
+    written = stored.stat().st_mtime_ns
+    recipe = replace(recipe, deadline=float("inf"))
+    trained = control.train_controlnet(pocket, tmp_path, recipe, scenes=6)
+    assert stored.stat().st_mtime_ns == written  # what was rendered once is not rendered again
+    folder = tmp_path / "control"
+    control.save_controlnet(trained, folder)
+    assert sum(path.stat().st_size for path in folder.rglob("*")) <= MAX_BYTES
+    monkeypatch.setattr(hub, "CONTROL_FOLDER", folder)
+    loaded = load_controlnet(pocket)
+    assert loaded.dtype == pocket.unet.dtype
+    unet = Controlled(pocket.unet, loaded, to_pixels([lines]) / 2 + 0.5)
+    assert not torch.equal(latents(pocket, unet=unet), latents(pocket))
+    assert all(weight.grad is None for weight in pocket.unet.parameters())
+
+
+def test_the_outline_of_a_training_scene_comes_back_from_its_bits(lines: Image.Image) -> None:
+    bits = np.packbits(np.asarray(lines)[None, ..., 0] > 0, axis=-1)
+    assert torch.equal(control.to_lines(bits), to_pixels([lines]) / 2 + 0.5)

@@ -1,0 +1,143 @@
+"""Each exercise of lessons 03, 04, 06, 07 and 10 that needs no model: what it says to whom.
+
+The ones that draw are tried in tests/test_notebooks.py, in their lesson.
+"""
+
+import ast
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sdlesson.exercises import checking, lesson_03, lesson_04, lesson_06, lesson_07, lesson_10
+from sdlesson.language import LANGUAGES, set_language
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "notebooks"))
+lesson_reader = importlib.import_module("lesson")
+
+
+def noise(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+AT_1, AT_3 = noise(1, 4, 8, 8), noise(1, 4, 8, 8, seed=1)
+X, W, A, B = noise(3, 20), noise(16, 20), noise(4, 20), noise(16, 4)
+PRED, NOISE = noise(8, 4, 8, 8), noise(8, 4, 8, 8, seed=1)
+LEVELS = (np.arange(48) * 37 % 256).astype(np.uint8).reshape(4, 4, 3)
+LEVELS[0, 0] = 255, 0, 9
+TILES = [Image.new("RGB", (8, 8), (level, 0, 0)) for level in (0, 99, 200)]
+SUBJECTS, PLACES = ["a fox", "a robot"], ["on Mars", "in space"]
+WORDS = ["boat", "cat", "dog", "fox"]
+
+# What an exercise is asked with, and what its cell calls the student's answer.
+EXERCISES = {
+    "03.1": ("at_15", lambda given: lesson_03.guidance_without_the_model(given, AT_1, AT_3)),
+    "03.2": ("only_in_each", lesson_03.only_in_each),
+    "03.3": ("count_clipped", lambda given: lesson_03.count_clipped(given, LEVELS)),
+    "03.4": ("enough_steps", lesson_03.enough_steps),
+    "04.1": ("noise_for", lesson_04.noise_for),
+    "06.2": ("best_step", lesson_06.best_step),
+    "06.3": ("dreambooth_loss", lambda given: lesson_06.dreambooth_loss(given, PRED, NOISE)),
+    "07.1": (
+        "lora_layer",
+        lambda given: lesson_07.lora_layer(given, X, W, A, B, X @ (W + 2 * B @ A).T),
+    ),
+    "07.2": (
+        "merge",
+        lambda given: lesson_07.merge(given, (W, A, B, 8, 4), W + 2 * B @ A),
+    ),
+    "07.3": (
+        "my_scale",
+        lambda given: lesson_07.right_scale(given, lambda s: TILES[int(s == 2)], TILES[1]),
+    ),
+    "10.2": ("departures", lesson_10.departures),
+    "10.3": ("fair_order", lesson_10.fair_order),
+}
+NAMES = {"at_1": AT_1, "at_3": AT_3, "torch": torch}
+
+
+@pytest.fixture(autouse=True)
+def no_tries_yet():
+    checking._tries.clear()
+    yield
+    checking._tries.clear()
+    set_language("en")
+
+
+def parts(number):
+    """The exercise in its lesson's source: stub, solution and wrong answers."""
+    name, check = EXERCISES[number]
+    (path,) = (ROOT / "notebooks" / "source").glob(f"{number[:2]}_*.py")
+    (exercise,) = [
+        one
+        for one in lesson_reader.read_lesson(path).exercises()
+        if name in {getattr(node, "id", "") for node in ast.walk(ast.parse(one.check))}
+    ]
+
+    def verdict(code):
+        names = dict(NAMES)
+        exec(code, names)
+        return check(names[name])
+
+    return exercise, verdict
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_solution_passes_the_stub_waits_and_wrong_answers_do_not_pass(number, language):
+    set_language(language)
+    exercise, verdict = parts(number)
+    assert verdict(exercise.solution).solved
+    assert not verdict(exercise.stub).solved
+    for wrong in exercise.wrong_answers:
+        assert not verdict(wrong).solved, wrong
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+def test_hints_grow_from_try_to_try(number):
+    exercise, verdict = parts(number)
+    wrong = exercise.wrong_answers[0]
+    hints = [verdict(wrong).message.splitlines()[-1] for _ in range(4)]
+    assert [hint[:8] for hint in hints] == ["Hint 1/3", "Hint 2/3", "Hint 3/3", "Hint 3/3"]
+    assert len(set(hints)) == 3
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+def test_most_usual_wrong_answers_are_named(number):
+    exercise, verdict = parts(number)
+    named = [len(verdict(wrong).message.splitlines()) > 2 for wrong in exercise.wrong_answers]
+    assert sum(named) >= 2, list(zip(exercise.wrong_answers, named, strict=True))
+
+
+def changed(values):
+    return lesson_07.changes(lambda: values, WORDS, "dog")
+
+
+def test_the_hidden_word_must_stand_out():
+    assert changed([0.01, 0.02, 0.3, 0.02]).solved
+    assert "one number for each prompt" in changed([0.01, 0.3]).message
+    assert "Nothing changed" in changed([0.0, 0.0, 0.0, 0.0]).message
+    assert "change alike" in changed([0.2, 0.3, 0.31, 0.3]).message
+    assert not changed([0.3, 0.02, 0.01, 0.02]).solved, "another word stands out"
+
+
+@pytest.mark.parametrize(
+    ("drawn", "text"),
+    [
+        (["a fox on Mars"] * 4, "Everybody got the same"),
+        (["a fox", "a robot"] * 2, "The place is missing"),
+        ([], "Nothing was drawn"),
+        (["a fox on Mars", "a cow"], ""),
+    ],
+)
+def test_a_surprise_is_a_subject_in_a_place_by_chance(drawn, text):
+    good = ["a fox on Mars", "a robot in space"]
+    assert lesson_10.surprise(lambda: good, SUBJECTS, PLACES).solved
+    verdict = lesson_10.surprise(lambda: drawn, SUBJECTS, PLACES)
+    assert not verdict.solved
+    assert text in verdict.message
