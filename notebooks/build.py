@@ -296,14 +296,15 @@ def _compare(as_students_get_it: str, *, solved: str) -> None:
 
 def demo() -> None:
     """Execute the first lesson and write the pictures it draws."""
-    lesson = read_lessons()[0]
-    notebook = make_notebook(lesson, "en")
+    lessons = read_lessons()
+    lesson = lessons[0]
+    notebook = make_notebook(lesson, "en", links=lesson_links(lessons, "en"))
     print("Executing lesson 00: the pocket model draws on this machine, nothing is downloaded ...")
     execute(notebook, NOTEBOOKS / "en", CELL_TIMEOUT_S)
     written = write_pictures(notebook, PICTURES, lesson.names["en"])
     print(f"{len(written)} pictures, drawn just now, are in {PICTURES}:")
     for path in written:
-        print(f"  {path.relative_to(ROOT)}")
+        print(f"  {PICTURES.name}/{path.name}")
     print("Go on with the course: `make lab` opens it in JupyterLab; begin at notebooks/en or es.")
 
 
