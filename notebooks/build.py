@@ -165,7 +165,8 @@ def make_notebook(
             text = re.sub("^#+ ", rf"\g<0>{SHORT_MARK} ", text)
         cells.append(_new_cell(cell.kind, text, cell))
         if cell.part == "check" and solved:
-            cells.append(_new_cell("code", "assert _.solved, _"))
+            # Not `_`: a lesson that says `*_, last = ...` has taken that name.
+            cells.append(_new_cell("code", "assert Out[max(Out)].solved, Out[max(Out)]"))
     _make_ids_unique(cells)
     return v4.new_notebook(cells=cells, metadata=METADATA)
 
