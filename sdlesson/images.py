@@ -209,7 +209,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
             probe.unlink()
     except (OSError, ValueError) as error:  # the latter of a null byte
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"cannot write {path}: {reason}; choose another place") from error
+        raise ValueError(f"cannot write {path}: {reason}; choose another folder or name") from error
     if is_folder:
         raise ValueError(f"cannot write {path}: it is a folder; name a file in it")
     if not has_parent:

@@ -459,7 +459,7 @@ def test_the_pipeline_is_left_as_it_was(pocket: StableDiffusionPipeline, cat: Im
         lambda pipe, image: editing.image_to_image(pipe, image, "a cat"),
         lambda pipe, image: editing.inpaint(pipe, image, image.convert("L"), "a cat"),
         lambda pipe, image: editing.outpaint(pipe, image, "a cat", right=8),
-        lambda pipe, image: editing.upscale(pipe, image),
+        lambda pipe, image: editing.upscale(pipe, image, prompt=""),
         lambda pipe, _: editing.interpolate(pipe, ("a cat", "a dog"), (1, 2)),
         lambda pipe, _: editing.load_controlnet(pipe),
     ],

@@ -66,6 +66,7 @@ def image_to_image(
     Raises:
         ValueError: The picture cannot be read, or a setting is outside its range.
     """
+    check_loaded(pipe)
     picture = open_picture(image)
     if check_strength(strength) == 0:
         return picture
