@@ -181,6 +181,8 @@ def _check_all_loaded(part: nn.Module, folder: Path) -> None:
     Names change between versions of the libraries, so weights are known by their size and by how
     they begin.
     """
+    state = part.state_dict()
+    dtypes = {value.dtype for value in state.values() if value.is_floating_point()}
     found = set()
     for path in folder.glob(f"*{downloads.WEIGHTS_SUFFIX}"):
         with safe_open(path, "pt") as file:
@@ -188,12 +190,8 @@ def _check_all_loaded(part: nn.Module, folder: Path) -> None:
                 weights = file.get_slice(name)
                 shape = weights.get_shape()
                 head = weights[:BEGINNING] if shape else file.get_tensor(name)
-                found |= {
-                    (math.prod(shape), _beginning(head.to(dtype)))
-                    for dtype in {value.dtype for value in part.state_dict().values()}
-                    if dtype.is_floating_point
-                }
-    for name, value in part.state_dict().items():
+                found |= {(math.prod(shape), _beginning(head.to(dtype))) for dtype in dtypes}
+    for name, value in state.items():
         if not value.is_floating_point() or not value.numel():
             continue
         if value.is_meta or (value.numel(), _beginning(value)) not in found:
