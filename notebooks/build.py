@@ -26,11 +26,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import urlparse
 
-import glossary
 import nbformat
+from nbformat import NotebookNode, v4
+
+import glossary
 from languages import LANGUAGES
 from lesson import FOLD, Cell, Lesson, claim_code, read_lesson
-from nbformat import NotebookNode, v4
 from outputs import clean_outputs, execute, write_pictures
 
 NOTEBOOKS = Path(__file__).resolve().parent

@@ -18,9 +18,8 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 import browser
 import documents
 from demos import Show, prepare
-from reading import LENGTHS
-
 from pictures import CHARTS, all_shows, save_chart
+from reading import LENGTHS
 from sdlesson.language import LANGUAGES, set_language
 from sdlesson.pipelines import load_pipeline
 

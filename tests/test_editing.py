@@ -11,11 +11,11 @@ from diffusers import (
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
 )
-from fixtures_pipeline import flag_everything
 from PIL import Image
 from torch import Generator
 
 import sdlesson
+from fixtures_pipeline import flag_everything
 from sdlesson import editing
 from sdlesson.diffusion import fresh_scheduler
 from sdlesson.editing import (

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hub_server import HubServer, point_the_client_at
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+from hub_server import HubServer, point_the_client_at
 from sdlesson import downloads, hub, metrics
 from sdlesson.images import to_pixels
 from sdlesson.language import set_language
