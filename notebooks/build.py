@@ -26,11 +26,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import urlparse
 
-import glossary
 import nbformat
+from nbformat import NotebookNode, v4
+
+import glossary
 from languages import LANGUAGES
 from lesson import FOLD, Cell, Lesson, claim_code, read_lesson
-from nbformat import NotebookNode, v4
 from outputs import clean_outputs, execute, write_pictures
 
 NOTEBOOKS = Path(__file__).resolve().parent
@@ -165,7 +166,8 @@ def make_notebook(
             text = re.sub("^#+ ", rf"\g<0>{SHORT_MARK} ", text)
         cells.append(_new_cell(cell.kind, text, cell))
         if cell.part == "check" and solved:
-            cells.append(_new_cell("code", "assert _.solved, _"))
+            # Not `_`: a lesson that says `*_, last = ...` has taken that name.
+            cells.append(_new_cell("code", "assert Out[max(Out)].solved, Out[max(Out)]"))
     _make_ids_unique(cells)
     return v4.new_notebook(cells=cells, metadata=METADATA)
 
@@ -296,14 +298,15 @@ def _compare(as_students_get_it: str, *, solved: str) -> None:
 
 def demo() -> None:
     """Execute the first lesson and write the pictures it draws."""
-    lesson = read_lessons()[0]
-    notebook = make_notebook(lesson, "en")
+    lessons = read_lessons()
+    lesson = lessons[0]
+    notebook = make_notebook(lesson, "en", links=lesson_links(lessons, "en"))
     print("Executing lesson 00: the pocket model draws on this machine, nothing is downloaded ...")
     execute(notebook, NOTEBOOKS / "en", CELL_TIMEOUT_S)
     written = write_pictures(notebook, PICTURES, lesson.names["en"])
     print(f"{len(written)} pictures, drawn just now, are in {PICTURES}:")
     for path in written:
-        print(f"  {path.relative_to(ROOT)}")
+        print(f"  {PICTURES.name}/{path.name}")
     print("Go on with the course: `make lab` opens it in JupyterLab; begin at notebooks/en or es.")
 
 

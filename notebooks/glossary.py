@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import yaml
-from languages import LANGUAGES
 from nbformat import NotebookNode, v4
 
+from languages import LANGUAGES
 from sdlesson.prompts import without_accents
 
 NAMES = {"en": "glossary", "es": "glosario"}

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jupytext
+
 from languages import LANGUAGES, formatted, in_language
 
 PARTS = ("goal", "stub", "check", "solution", "wrong", "noticed")

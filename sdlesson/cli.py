@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TextIO
 from sdlesson.language import Text, say, set_language
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from sdlesson.drawing import Drawing
 
 EXAMPLE = Text(
@@ -250,11 +252,25 @@ def _draw(options: argparse.Namespace) -> int:
 
 def _check_files(options: argparse.Namespace) -> None:
     """Refuse options that have nothing to work on, or each other's."""
+    for name in ("image", "mask", "control", "model"):
+        if getattr(options, name) == "":
+            raise ValueError(f"--{name} is empty; say what it is to be, or leave it out")
     if options.control and options.image:
         raise ValueError("--control and --image exclude each other; leave one out")
     for name in ("mask", "strength"):
         if getattr(options, name) is not None and not options.image:
             raise ValueError(f"--{name} says how to change a picture; give that one with --image")
+
+
+def _open_mask(path: str) -> "Image.Image":
+    """Open a mask with what is see-through in it, which is to stay."""
+    from PIL import Image, ImageOps
+
+    from sdlesson.photos import read_photo
+
+    read_photo(path, name=path)  # says what is wrong with a file that is no picture
+    with Image.open(path) as mask:
+        return ImageOps.exif_transpose(mask)
 
 
 def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
@@ -285,7 +301,7 @@ def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
     check_strength(strength)
     seed = secrets.randbelow(2**32) if options.seed is None else check_seed(options.seed)
     picture = read_photo(options.image or options.control, name=options.image or options.control)
-    mask = read_photo(options.mask, name=options.mask) if options.mask else None
+    mask = _open_mask(options.mask) if options.mask else None
     pipe = load_pipeline(options.model)
     said: list[str] = []
 
@@ -416,7 +432,7 @@ def _quiet_libraries() -> None:
     """Leave the speaking to us; the libraries read these variables when they are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # None where it is closed
         os.environ.setdefault("TQDM_DISABLE", "1")  # a progress bar is for people
 
 

@@ -115,6 +115,13 @@ CONTROLNET = Source(
 """The published ControlNet for the outlines of Stable Diffusion 1.5's pictures."""
 
 
+def _is_folder(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).is_dir()
+    except (OSError, ValueError):  # too long for a name, or with a null byte
+        return False
+
+
 def find_model(model: str | os.PathLike[str], *, half: bool) -> tuple[Path, str]:
     """Find a model's folder, downloading it where need be, and its name for the record.
 
@@ -131,7 +138,7 @@ def find_model(model: str | os.PathLike[str], *, half: bool) -> tuple[Path, str]
         return check_folder(POCKET_FOLDER), name
     if name in MODELS:
         return _first_available(name, half=half)
-    if Path(name).is_dir():
+    if _is_folder(name):
         folder = check_folder(Path(name))
         verify_saved(folder)
         return folder, name
@@ -270,7 +277,10 @@ def _check_links(folder: Path) -> None:
     if home.parent.name == "snapshots":
         inside.append((home.parents[1] / "blobs").resolve())
     for path in _walk(folder, hidden=True):
-        target = path.resolve() if path.is_symlink() else path
+        try:
+            target = path.resolve() if path.is_symlink() else path
+        except (OSError, RuntimeError) as error:  # the latter of links in a circle
+            raise ModelError(f"{path} is a link that leads nowhere; take it out") from error
         if path.is_symlink() and not any(target.is_relative_to(place) for place in inside):
             raise ModelError(
                 f"{path} is a link that leads out of the folder; put the file itself in its place"

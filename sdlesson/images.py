@@ -201,17 +201,19 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"cannot write {path}: a picture is saved as PNG, so end it in .png")
-    if path.is_dir():
-        raise ValueError(f"cannot write {path}: it is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise ValueError(f"cannot write {path}: there is no folder {path.parent}; make it first")
     probe = beside(path)
     try:
-        probe.touch()
-        probe.unlink()
+        is_folder, has_parent = path.is_dir(), path.parent.is_dir()
+        if has_parent and not is_folder:
+            probe.touch()
+            probe.unlink()
     except (OSError, ValueError) as error:  # the latter of a null byte
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"cannot write {path}: {reason}; choose another folder") from error
+        raise ValueError(f"cannot write {path}: {reason}; choose another folder or name") from error
+    if is_folder:
+        raise ValueError(f"cannot write {path}: it is a folder; name a file in it")
+    if not has_parent:
+        raise ValueError(f"cannot write {path}: there is no folder {path.parent}; make it first")
     return path
 
 

@@ -1,6 +1,7 @@
 """Load a Stable Diffusion pipeline, whichever model it is and wherever this runs."""
 
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -9,6 +10,8 @@ import diffusers
 import torch
 from diffusers import StableDiffusionPipeline
 from packaging.version import Version
+from safetensors import safe_open
+from torch import Tensor, nn
 
 from sdlesson import downloads, hub
 from sdlesson.language import say
@@ -17,6 +20,8 @@ from sdlesson.runtime import best_device, best_dtype, quiet_libraries
 MODEL_VARIABLE = "SDLESSON_MODEL"
 LEARNED = " + "
 """Between the name of a model and each word that it was taught in full."""
+BEGINNING = 8
+"""Numbers at the head of a weight by which it is known again."""
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 # diffusers renamed the argument: the new name is not read before 0.42, the old one warns since.
@@ -151,7 +156,7 @@ def _check_patience(model: str, *, insists: bool) -> None:
 def _load_folder(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
     try:
         with quiet_libraries():
-            return StableDiffusionPipeline.from_pretrained(
+            pipe = StableDiffusionPipeline.from_pretrained(
                 folder,
                 variant=hub.weights_variant(folder, half=dtype == torch.float16),
                 use_safetensors=True,
@@ -164,3 +169,37 @@ def _load_folder(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
             f"{folder} does not load: a file in it is missing or damaged ({reason}); "
             "delete the folder and download or save the model again"
         ) from error
+    for name, part in pipe.components.items():
+        if isinstance(part, nn.Module):
+            _check_all_loaded(part, folder / name)
+    return pipe
+
+
+def _check_all_loaded(part: nn.Module, folder: Path) -> None:
+    """Refuse a part whose weights are not all in its files: libraries make the rest up in silence.
+
+    Names change between versions of the libraries, so weights are known by their size and by how
+    they begin.
+    """
+    state = part.state_dict()
+    dtypes = {value.dtype for value in state.values() if value.is_floating_point()}
+    found = set()
+    for path in folder.glob(f"*{downloads.WEIGHTS_SUFFIX}"):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118  # it is no mapping
+                weights = file.get_slice(name)
+                shape = weights.get_shape()
+                head = weights[:BEGINNING] if shape else file.get_tensor(name)
+                found |= {(math.prod(shape), _beginning(head.to(dtype))) for dtype in dtypes}
+    for name, value in state.items():
+        if not value.is_floating_point() or not value.numel():
+            continue
+        if value.is_meta or (value.numel(), _beginning(value)) not in found:
+            raise downloads.ModelError(
+                f"{folder} lacks weights of its model, {name} for one; "
+                "delete the folder and download or save the model again"
+            )
+
+
+def _beginning(weights: Tensor) -> tuple[float, ...]:
+    return tuple(weights.flatten()[:BEGINNING].float().tolist())

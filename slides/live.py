@@ -25,7 +25,6 @@ from typing import Any
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 from demos import DEMOS, PREPARED, Show, prepared
-
 from sdlesson.language import LANGUAGES, Text
 
 PAGE = Path(__file__).parent / "live.html"

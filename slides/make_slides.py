@@ -20,7 +20,6 @@ import documents
 from demos import Show, prepare
 from pictures import CHARTS, all_shows, save_chart
 from reading import LENGTHS
-
 from sdlesson.language import LANGUAGES, set_language
 from sdlesson.pipelines import load_pipeline
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from demos import DEMOS, GUIDANCE, Show, plain
 from diffusers import StableDiffusionPipeline
 from matplotlib.text import Text as Words
 from PIL import Image, ImageFilter
 
+from demos import DEMOS, GUIDANCE, Show, plain
 from sdlesson.diffusion import add_noise, decode, denoise, embed, predict_original_sample
 from sdlesson.experiments import sweep
 from sdlesson.figures import bars, curves

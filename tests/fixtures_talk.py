@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from fixtures_bot import Painter
 from PIL import Image
 
+from fixtures_bot import Painter
 from sdlesson.bot.pace import Rates
 from sdlesson.bot.runner import Bot
 from sdlesson.bot_api import BotApiServer, Cloud, Person

@@ -10,10 +10,10 @@ from types import ModuleType, SimpleNamespace
 
 import huggingface_hub
 import pytest
-from hub_server import HubServer, closed_url, point_the_client_at, user
 from jupyter_client.manager import start_new_kernel
 
 import sdlesson
+from hub_server import HubServer, closed_url, point_the_client_at, user
 from sdlesson import account
 from sdlesson.language import set_language
 

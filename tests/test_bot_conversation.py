@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from fixtures_bot import Painter
-from fixtures_talk import Talk, answer, is_picture, picture, talking, wait_until
 from PIL import Image
 
+from fixtures_bot import Painter
+from fixtures_talk import Talk, answer, is_picture, picture, talking, wait_until
 from sdlesson.images import picture_difference
 from sdlesson.photos import open_photo
 

@@ -7,11 +7,10 @@ import weakref
 from pathlib import Path
 
 import pytest
+from telegram.ext import Updater
+
 from fixtures_bot import Painter
 from fixtures_talk import QUICK, answer, is_picture, picture, talking, wait_until
-from telegram.ext import Updater
-from test_secrets import BOT_TOKEN
-
 from sdlesson import cli
 from sdlesson.bot import Bot, BotError
 from sdlesson.bot.delivery import Delivery, Outcome, Place
@@ -22,6 +21,7 @@ from sdlesson.bot.worker import Worker
 from sdlesson.bot_api import BotApiServer
 from sdlesson.language import set_language
 from sdlesson.widgets import BotPanel
+from test_secrets import BOT_TOKEN
 
 OUTAGE_S = 7.0  # longer than the bot once tried
 

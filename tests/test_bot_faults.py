@@ -4,9 +4,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from PIL import Image
+
 from fixtures_bot import Painter
 from fixtures_talk import Talk, answer, is_picture, picture, talking, wait_until
-from PIL import Image
 
 TIMEOUT_S = 0.5
 UNCONFIRMED = "Telegram did not confirm"

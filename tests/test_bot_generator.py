@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline
-from fixtures_pipeline import flag_everything
 from PIL import Image
 
+from fixtures_pipeline import flag_everything
 from sdlesson.bot.generator import PipelineGenerator
 from sdlesson.bot.requests import Request
 from sdlesson.drawing import draw

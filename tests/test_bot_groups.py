@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from PIL import Image
+
 from fixtures_bot import Painter
 from fixtures_talk import (
     Group,
@@ -16,7 +18,6 @@ from fixtures_talk import (
     talking,
     wait_until,
 )
-from PIL import Image
 
 CLOSED = "Bad Request: TOPIC_CLOSED"
 NO_PHOTOS = "Bad Request: not enough rights to send photos to the chat"

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from fixtures_bot import Painter
-from fixtures_talk import Talk, album, answer, is_picture, picture, talking, wait_until
 from PIL import Image
 from telegram.error import NetworkError
 
+from fixtures_bot import Painter
+from fixtures_talk import Talk, album, answer, is_picture, picture, talking, wait_until
 from sdlesson import photos
 from sdlesson.bot.application import MAX_WAITING_UPDATES
 from sdlesson.bot.incoming import read_command, readable, wish

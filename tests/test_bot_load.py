@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fixtures_bot import Painter
 from fixtures_talk import Talk, is_picture, talking, wait_until
-
 from sdlesson.bot.life import Life
 from sdlesson.bot.pace import Rates
 from sdlesson.bot.store import MemoryStore, User

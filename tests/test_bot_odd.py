@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from fixtures_bot import odd_texts
-from fixtures_talk import Talk, answer, is_picture, picture, talking, wait_until
 from PIL import Image
 
+from fixtures_bot import odd_texts
+from fixtures_talk import Talk, answer, is_picture, picture, talking, wait_until
 from sdlesson.bot_api import Person
 
 ODD = [

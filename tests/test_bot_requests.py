@@ -4,9 +4,9 @@ import unicodedata
 from dataclasses import replace
 
 import pytest
-from fixtures_bot import FRAGMENTS, odd_texts
 from PIL import Image
 
+from fixtures_bot import FRAGMENTS, odd_texts
 from sdlesson.bot.options import NUMBERS, Reason, RequestError
 from sdlesson.bot.requests import MAX_PROMPT_CHARS, Defaults, Request, clean, parse_request
 

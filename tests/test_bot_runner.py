@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from telegram.ext import CommandHandler
+
 from fixtures_bot import Painter
 from fixtures_talk import QUICK, answer, picture, talking, wait_until
 from hub_server import closed_url
-from telegram.ext import CommandHandler
-
 from sdlesson.bot import Bot, BotError, draw_for
 from sdlesson.bot_api import BotApiServer
 from sdlesson.language import set_language

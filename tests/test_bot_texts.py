@@ -5,8 +5,8 @@ from dataclasses import replace
 from string import Formatter
 
 import pytest
-from fixtures_bot import Painter
 
+from fixtures_bot import Painter
 from sdlesson.bot import texts
 from sdlesson.bot.options import OPTIONS, Reason, RequestError
 from sdlesson.bot.requests import Defaults, Request, parse_request

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
+
 from fixtures_bot import Painter
 from fixtures_talk import QUICK, picture, wait_until
-from test_secrets import BOT_TOKEN, all_that_an_error_tells
-
 from sdlesson.bot import Bot, BotError, find_token
 from sdlesson.bot.logs import HIDDEN, RingBuffer, redact
 from sdlesson.bot_api import BotApiServer
 from sdlesson.language import set_language
+from test_secrets import BOT_TOKEN, all_that_an_error_tells
 
 ALL_LOGGERS = (None, "httpx", "httpcore", "telegram", "sdlesson", "sdlesson.bot", "tornado")
 

@@ -4,8 +4,8 @@ import time
 from functools import wraps
 
 import pytest
-from fixtures_bot import Painter
 
+from fixtures_bot import Painter
 from sdlesson.bot.estimates import Estimates
 from sdlesson.bot.jobs import State
 from sdlesson.bot.queue import FairQueue, TooManyJobsError

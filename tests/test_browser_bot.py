@@ -6,6 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat import v4
+
+from sdlesson.language import say, set_language
 from test_browser import (  # noqa: F401
     NO_CELL_WAITS,
     NOTEBOOKS,
@@ -20,8 +22,6 @@ from test_browser import (  # noqa: F401
     screenshots,
 )
 from test_browser import TOKEN as LAB_TOKEN
-
-from sdlesson.language import say, set_language
 
 STOP_ON_A_SIGN = """import asyncio
 from pathlib import Path

@@ -32,9 +32,9 @@ from telegram.ext import (  # noqa: E402
     MessageHandler,
     filters,
 )
-from test_browser import browser, screenshots  # noqa: E402, F401
 
 from sdlesson.bot_api import BotApiServer  # noqa: E402
+from test_browser import browser, screenshots  # noqa: E402, F401
 
 SIZES = {"phone": (390, 844), "laptop": (1366, 768)}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import v4
+
 from test_browser import (  # noqa: F401
     PATIENCE_MS,
     Lab,

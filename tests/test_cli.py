@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 import sdlesson
 from sdlesson import cli, doctor, drawing
@@ -49,7 +49,7 @@ def test_draw_changes_a_picture(
     command += ["--steps", "4", *_model(tiny_folder)]
     assert cli.main([*command, "--strength", "0.5"]) == 0
     assert Image.open(out).size == (48, 40)
-    expected = {"prompt": "a cat", "seed": "3", "strength": "0.5", "image": str(picture)}
+    expected = {"prompt": "a cat", "seed": "3", "strength": "0.5", "image": picture.name}
     assert read_settings(out).items() >= expected.items()
     assert cli.main([*command, "--strength", "0"]) == 0
     with Image.open(picture) as before, Image.open(out) as after:
@@ -325,3 +325,34 @@ def _model(folder: Path) -> list[str]:
 
 def _must_not_be_called(*_: object, **__: object) -> None:
     raise AssertionError("a model was loaded for a picture that could not be saved")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell's 2>&-")
+def test_a_closed_stderr_hinders_no_picture(tmp_path: Path) -> None:
+    out = tmp_path / "a.png"
+    command = f"'{sys.executable}' -m sdlesson draw 'a cat' --out '{out}' --steps 1 2>&-"
+    done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    assert out.exists()
+
+
+@pytest.mark.parametrize("name", ["image", "control", "mask", "model"])
+def test_an_empty_option_is_refused(name: str, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "a.png"
+    assert cli.main(["draw", "a cat", "--out", str(out), f"--{name}", ""]) == cli.BAD_INPUT
+    assert f"--{name} is empty" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_what_is_see_through_in_a_mask_stays(tmp_path: Path) -> None:
+    source, mask, out = (tmp_path / f"{name}.png" for name in ("in", "mask", "out"))
+    Image.effect_noise((128, 128), 60).convert("RGB").save(source)
+    corner = Image.new("RGBA", (128, 128), (0, 0, 0, 0))
+    corner.paste((255, 255, 255, 255), (0, 0, 32, 32))
+    corner.save(mask)
+    files = ["--image", str(source), "--mask", str(mask), "--out", str(out)]
+    assert cli.main(["draw", "a cat", *files, "--steps", "2", "--seed", "1"]) == 0
+    with Image.open(source) as before, Image.open(out) as after:
+        box = ImageChops.difference(before.convert("RGB"), after.convert("RGB")).getbbox()
+    assert box is not None
+    assert max(box) <= 32

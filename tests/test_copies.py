@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from fixtures_pipeline import WINDOW
 
 import sdlesson
+from fixtures_pipeline import WINDOW
 from sdlesson.bot.generator import PipelineGenerator
 from sdlesson.copies import independent_copy, own_tokenizer
 from sdlesson.diffusion import decode_latents, embed, fresh_scheduler

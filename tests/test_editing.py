@@ -11,11 +11,12 @@ from diffusers import (
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
 )
-from fixtures_pipeline import flag_everything
 from PIL import Image
 from torch import Generator
 
 import sdlesson
+from fixtures_pipeline import flag_everything
+from sdlesson import editing
 from sdlesson.diffusion import fresh_scheduler
 from sdlesson.editing import (
     Tiled,
@@ -450,3 +451,19 @@ def test_the_pipeline_is_left_as_it_was(pocket: StableDiffusionPipeline, cat: Im
     assert pocket.scheduler is before
     assert isinstance(before, DDIMScheduler)
     assert before.num_inference_steps != 2 or len(before.timesteps) == 2
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda pipe, image: editing.image_to_image(pipe, image, "a cat"),
+        lambda pipe, image: editing.inpaint(pipe, image, image.convert("L"), "a cat"),
+        lambda pipe, image: editing.outpaint(pipe, image, "a cat", right=8),
+        lambda pipe, image: editing.upscale(pipe, image, prompt=""),
+        lambda pipe, _: editing.interpolate(pipe, ("a cat", "a dog"), (1, 2)),
+        lambda pipe, _: editing.load_controlnet(pipe),
+    ],
+)
+def test_a_models_name_where_a_pipeline_belongs_is_refused_at_the_door(edit):
+    with pytest.raises(ValueError, match="must be a loaded pipeline"):
+        edit("pocket", Image.new("RGB", (64, 64)))

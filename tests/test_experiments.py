@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from fixtures_pipeline import flag_everything
 from peft import LoraConfig
 from PIL import Image
 
 import sdlesson
+from fixtures_pipeline import flag_everything
 from sdlesson.diffusion import fresh_scheduler
 from sdlesson.drawing import Drawing, draw
 from sdlesson.experiments import Sweep, sweep

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from fixtures_finetuning import largest_file
 
+from fixtures_finetuning import largest_file
 from sdlesson.files import check_zip, whole, whole_folder
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from fixtures_finetuning import make_settings, weights_of
 
+from fixtures_finetuning import make_settings, weights_of
 from sdlesson.finetuning.adapters import (
     adapter_names,
     adapter_off,

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from fixtures_finetuning import make_photos
 
+from fixtures_finetuning import make_photos
 from sdlesson.diffusion import add_noise
 from sdlesson.finetuning.batches import Batch, Batches, cache
 from sdlesson.images import to_pixels

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from diffusers import StableDiffusionPipeline
-from fixtures_finetuning import make_photos, make_settings
 
+from fixtures_finetuning import make_photos, make_settings
 from sdlesson.finetuning.job import make_job
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from fixtures_finetuning import make_photos
 
+from fixtures_finetuning import make_photos
 from sdlesson.finetuning import checkpoints
 from sdlesson.finetuning.__main__ import main
 

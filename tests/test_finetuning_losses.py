@@ -2,8 +2,8 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.training_utils import compute_snr
-from fixtures_finetuning import make_photos, make_settings, weights_of
 
+from fixtures_finetuning import make_photos, make_settings, weights_of
 from sdlesson.diffusion import min_snr_weights
 from sdlesson.finetuning.adapters import adapter_off, prepare
 from sdlesson.finetuning.batches import Batch, Batches, cache

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from fixtures_finetuning import pocket_batch
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from fixtures_finetuning import pocket_batch
 from sdlesson.finetuning import memory, optimizers
 from sdlesson.finetuning.adapters import prepare
 from sdlesson.finetuning.dry_run import Ledger, run_dry

@@ -2,8 +2,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from fixtures_finetuning import make_settings
 
+from fixtures_finetuning import make_settings
 from sdlesson.finetuning.settings import (
     FULL_LEARNING_RATE,
     LORA_LEARNING_RATE,

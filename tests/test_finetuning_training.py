@@ -11,6 +11,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 from diffusers import StableDiffusionPipeline
+from PIL import Image
+
 from fixtures_finetuning import (
     assert_same_weights,
     largest_file,
@@ -20,8 +22,6 @@ from fixtures_finetuning import (
 )
 from fixtures_lora import add_lora, predict
 from fixtures_pipeline import flag_everything
-from PIL import Image
-
 from sdlesson.downloads import write_checksums
 from sdlesson.finetuning import checkpoints, memory, run
 from sdlesson.finetuning.history import History, Step

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_server import HubServer, point_the_client_at
 from safetensors.torch import load_file, save_file
 
 import sdlesson
+from hub_server import HubServer, point_the_client_at
 from sdlesson import hub
 from sdlesson.downloads import ModelError
 from sdlesson.metrics import clip_scorer

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hub_server import HubServer, closed_url, point_the_client_at, user
 from huggingface_hub import file_download
 from PIL import Image
 
+from hub_server import HubServer, closed_url, point_the_client_at, user
 from sdlesson import downloads, hub
 from sdlesson.downloads import ModelError, Source
 from sdlesson.images import same_picture

@@ -298,3 +298,9 @@ def test_a_damaged_file_of_settings_is_one_sentence(tmp_path: Path) -> None:
 def test_what_is_no_path_is_one_sentence(path: Any) -> None:
     with pytest.raises(ValueError, match="cannot write"):
         images.check_output(path)
+
+
+@pytest.mark.parametrize("name", ["a" * 260 + ".png", "é" * 130 + ".png", "a\0.png"])
+def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path, name):
+    with pytest.raises(ValueError, match=r"cannot write .*choose another folder or name"):
+        images.check_output(tmp_path / name)

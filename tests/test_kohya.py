@@ -4,11 +4,11 @@ import diffusers
 import pytest
 import torch
 from diffusers.utils import convert_state_dict_to_kohya
-from fixtures_lora import add_lora, predict, unit_lora
 from packaging.version import Version
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from fixtures_lora import add_lora, predict, unit_lora
 from sdlesson.finetuning.kohya import export_kohya
 from sdlesson.finetuning.lora_files import load_lora, save_lora
 from sdlesson.finetuning.lora_format import LoraError, kohya_name, read_lora, write_lora

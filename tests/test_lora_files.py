@@ -7,11 +7,11 @@ import safetensors.torch
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import convert_state_dict_to_diffusers
-from fixtures_finetuning import largest_file
-from fixtures_lora import add_lora, predict, unit_lora
 from peft.utils import get_peft_model_state_dict
 from safetensors import safe_open
 
+from fixtures_finetuning import largest_file
+from fixtures_lora import add_lora, predict, unit_lora
 from sdlesson.finetuning.adapters import trained_parameters
 from sdlesson.finetuning.kohya import export_kohya
 from sdlesson.finetuning.lora_files import load_lora, save_lora

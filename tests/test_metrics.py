@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hub_server import HubServer, point_the_client_at
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+from hub_server import HubServer, point_the_client_at
 from sdlesson import downloads, hub, metrics
 from sdlesson.images import to_pixels
 from sdlesson.language import set_language
@@ -646,3 +646,10 @@ def test_a_seam_is_told_from_the_pictures_own_steps() -> None:
     for where in ({}, {"column": 1, "row": 1}, {"column": 0}, {"column": 60}, {"row": 40}):
         with pytest.raises(ValueError, match=r"column= or row=|must be from 1"):
             metrics.seam_ratio(cut, **where)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_frechet_refuses_numbers_that_are_none(broken: float) -> None:
+    features = torch.zeros(3, 2)
+    with pytest.raises(ValueError, match="NaN or infinities"):
+        metrics.frechet_distance(torch.full((3, 2), broken), features)

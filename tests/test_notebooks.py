@@ -608,3 +608,18 @@ def test_an_entry_without_all_its_fields_or_a_word_twice_is_refused(tmp_path):
     path.write_text(f"- {entry.replace(', es_means: d', '')}")
     with pytest.raises(ValueError, match="must have the fields"):
         build.glossary.read_entries(path)
+
+
+def test_the_demo_draws_the_pictures_of_the_first_lesson_and_says_where_they_are(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(build, "PICTURES", tmp_path / "pictures")
+    build.demo()
+    written = sorted((tmp_path / "pictures").iterdir())
+    assert written
+    for path in written:
+        with Image.open(path) as picture:
+            assert min(picture.size) >= 128
+    said = capsys.readouterr().out
+    assert f"{len(written)} pictures" in said
+    assert all(f"pictures/{path.name}" in said for path in written)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
 
 from sdlesson import hub, pipelines
 from sdlesson.downloads import ModelError, verify_folder
@@ -163,3 +164,32 @@ assert logging.is_progress_bar_enabled()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "unet", "vae", "safety_checker"])
+@pytest.mark.parametrize("damage", ["one weight is gone", "all names are others"])
+def test_weights_that_no_file_holds_are_not_made_up(tmp_path: Path, part: str, damage: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(hub.POCKET_FOLDER, folder)
+    (folder / "SHA256SUMS").unlink()
+    (path,) = (folder / part).glob("*.safetensors")
+    weights = load_file(path)
+    if damage == "one weight is gone":
+        largest = max(weights, key=lambda name: weights[name].numel())
+        del weights[largest]
+    else:
+        weights = {f"x.{name}": value for name, value in weights.items()}
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(ModelError, match=r"does not load|lacks weights of its model"):
+        load_pipeline(folder, device="cpu")
+
+
+def test_links_in_a_circle_and_endless_names_are_one_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(hub.POCKET_FOLDER, folder)
+    (folder / "unet" / "loop.txt").symlink_to("loop.txt")
+    with pytest.raises(ModelError, match=r"loop\.txt is a link that leads nowhere"):
+        load_pipeline(folder, device="cpu")
+    for name in ("a" * 5_000, "a\0b"):
+        with pytest.raises(ModelError):
+            load_pipeline(name, device="cpu")

@@ -1,7 +1,7 @@
 import pytest
-from fixtures_pipeline import WINDOW, make_tiny_pipeline
 from transformers import CLIPTokenizer
 
+from fixtures_pipeline import WINDOW, make_tiny_pipeline
 from sdlesson.language import set_language
 from sdlesson.prompts import cut_words, guess_language, unknown_words
 

@@ -5,9 +5,9 @@ import random
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from fixtures_pipeline import flag_everything
 from PIL import Image
 
+from fixtures_pipeline import flag_everything
 from sdlesson.diffusion import decode
 from sdlesson.images import to_pixels
 from sdlesson.language import set_language

@@ -13,10 +13,10 @@ from pathlib import Path
 import huggingface_hub
 import nbformat
 import pytest
-from hub_server import HubServer, closed_url, point_the_client_at, user
 from nbformat import v4
 
 import sdlesson
+from hub_server import HubServer, closed_url, point_the_client_at, user
 from sdlesson import hub
 from sdlesson.account import Found
 from sdlesson.downloads import ModelError

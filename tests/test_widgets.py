@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import PNDMScheduler, StableDiffusionPipeline
-from fixtures_pipeline import flag_everything
 from jupyter_client import KernelManager
 from jupyter_client.blocking import BlockingKernelClient
 from PIL import Image
 
+from fixtures_pipeline import flag_everything
 from sdlesson.diffusion import decode, denoise
 from sdlesson.drawing import develop, draw
 from sdlesson.images import same_picture

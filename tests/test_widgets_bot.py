@@ -20,7 +20,6 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode, v4
 from PIL import Image
-from test_widgets_training import choose
 
 from sdlesson.bot_api import BotApiServer
 from sdlesson.language import set_language
@@ -28,6 +27,7 @@ from sdlesson.widgets import BotPanel, ChatPanel
 from sdlesson.widgets import bot as panels
 from sdlesson.widgets.bot import MAX_ERRORS, MAX_PICTURES, THUMBNAIL_PX
 from sdlesson.widgets.chat import MAX_MESSAGES
+from test_widgets_training import choose
 
 KEYS = [
     [{"text": "Again", "callback_data": "again:1"}, {"text": "More", "callback_data": "more:1"}],

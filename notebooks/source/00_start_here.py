@@ -178,15 +178,15 @@ assert not same_picture(unguided, plain), "guidance makes a difference"
 # The same picture, with less and less noise. The last one took as many steps from the same noise,
 # but nothing pushed it towards the words. [Lesson 02](lesson:02) takes this apart.
 #
-# So four things decide a picture: the words, the seed that picks the noise, the number of steps,
-# the guidance. diffusers' own pipeline takes them so:
+# So a picture follows from its words, the seed that picks the noise, the steps and the guidance.
+# diffusers' own pipeline takes them so:
 
 # %% [markdown] lang="es"
 # La misma imagen, con cada vez menos ruido. La última dio los mismos pasos desde el mismo ruido,
 # pero nada la empujó hacia las palabras. La [lección 02](lesson:02) desmonta todo esto.
 #
-# Así que cuatro cosas deciden una imagen: las palabras, la semilla que elige el ruido, los pasos y
-# la guía. Así las recibe el pipeline de diffusers:
+# Así que deciden las palabras, la semilla que elige el ruido, los pasos y la guía. El pipeline de
+# diffusers las recibe así:
 
 # %% tags=["nbval-check-output"]
 generator = torch.Generator("cpu").manual_seed(seed)

@@ -101,7 +101,11 @@ def is_own_host(host: str) -> bool:
 def is_own_origin(origin: str, host: str) -> bool:
     """Whether the page that asks is ours: from where the request goes, or of this machine."""
     name = _name(origin)
-    if name in ("localhost", "127.0.0.1", "::1") or urlsplit(origin).netloc == host:
+    try:
+        is_same = urlsplit(origin).netloc == host
+    except ValueError:  # half of an address in brackets
+        return False
+    if name in ("localhost", "127.0.0.1", "::1") or is_same:
         return True
     return _is_hosted() and origin.startswith("https://")
 

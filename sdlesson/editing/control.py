@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 from torch import Generator, Tensor
 
 from sdlesson import downloads, hub
+from sdlesson.copies import check_loaded
 from sdlesson.diffusion import NoisePredictor, denoise
 from sdlesson.editing.pictures import (
     Report,
@@ -70,7 +71,7 @@ def load_controlnet(
     Raises:
         ModelError: It cannot be had, or is damaged.
     """
-    if folder is None and is_pocket(pipe):
+    if folder is None and is_pocket(check_loaded(pipe)):
         if not hub.CONTROL_FOLDER.is_dir():
             raise downloads.ModelError(
                 "the pocket model's ControlNet is not here; train it: "

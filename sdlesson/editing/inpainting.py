@@ -6,6 +6,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Generator
 
+from sdlesson.copies import check_loaded
 from sdlesson.editing.pictures import Report, develop_edit, open_mask, open_picture, own_size
 from sdlesson.editing.redrawing import redraw
 from sdlesson.settings import DEFAULT_STEPS, SIZE_FACTOR, check_strength
@@ -45,6 +46,7 @@ def inpaint(
     Raises:
         ValueError: The picture or its mask cannot be used, or a setting is outside its range.
     """
+    check_loaded(pipe)
     picture = open_picture(image)
     hole = open_mask(mask, picture)
     if check_strength(strength) == 0 or not hole.getbbox():

@@ -7,6 +7,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Generator, Tensor
 
+from sdlesson.copies import check_loaded
 from sdlesson.diffusion import decode, denoise_latents, draw_noise, embed, fresh_scheduler
 from sdlesson.settings import DEFAULT_STEPS, check_guidance, check_prompt, check_seed, check_steps
 
@@ -45,6 +46,7 @@ def interpolate(
     Raises:
         ValueError: There are fewer than two frames, or a setting is outside its range.
     """
+    check_loaded(pipe)
     if frames < 2:
         raise ValueError(f"frames={frames} must be at least 2, the two ends; try 9")
     check_steps(num_inference_steps)

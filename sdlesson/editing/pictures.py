@@ -10,6 +10,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
+from sdlesson.copies import check_loaded
 from sdlesson.diffusion import decode
 from sdlesson.images import to_pixels
 from sdlesson.photos import flatten
@@ -48,7 +49,7 @@ def open_picture(image: Image.Image) -> Image.Image:
 
 def own_size(pipe: StableDiffusionPipeline) -> int:
     """The side in pixels of the pictures that a model was trained on."""
-    return pipe.unet.config.sample_size * pipe.vae_scale_factor
+    return check_loaded(pipe).unet.config.sample_size * pipe.vae_scale_factor
 
 
 def shrink_to_fit(pipe: StableDiffusionPipeline, image: Image.Image) -> Image.Image:

@@ -15,6 +15,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Generator, Tensor
 
+from sdlesson.copies import check_loaded
 from sdlesson.diffusion import NoisePredictor, Step, denoise_latents, embed, fresh_scheduler
 from sdlesson.editing.pictures import (
     Report,
@@ -65,6 +66,7 @@ def image_to_image(
     Raises:
         ValueError: The picture cannot be read, or a setting is outside its range.
     """
+    check_loaded(pipe)
     picture = open_picture(image)
     if check_strength(strength) == 0:
         return picture
@@ -237,7 +239,7 @@ def _scheduler_at(
 
 
 def _check_channels(pipe: StableDiffusionPipeline) -> None:
-    channels = pipe.unet.config.in_channels
+    channels = check_loaded(pipe).unet.config.in_channels
     if channels != pipe.vae.config.latent_channels:
         raise ValueError(
             f"this U-Net reads {channels} channels: it was trained for inpainting alone; use "

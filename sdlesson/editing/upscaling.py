@@ -10,6 +10,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from PIL import Image
 from torch import Generator, Tensor
 
+from sdlesson.copies import check_loaded
 from sdlesson.diffusion import NoisePredictor
 from sdlesson.editing.pictures import MAX_ENLARGED, Report, develop_edit, open_picture, own_size
 from sdlesson.editing.redrawing import redraw
@@ -102,7 +103,7 @@ def upscale(
         guidance_scale=guidance_scale,
         num_inference_steps=num_inference_steps,
         generator=generator,
-        unet=Tiled(pipe.unet, own_size(pipe) // pipe.vae_scale_factor),
+        unet=Tiled(check_loaded(pipe).unet, own_size(pipe) // pipe.vae_scale_factor),
     )
     return develop_edit(pipe, last.latents, size, report)
 

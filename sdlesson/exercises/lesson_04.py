@@ -16,6 +16,8 @@ NOISE_SHAPE = (4, 16, 16)
 MOST_HATS = 0.5
 """Of the hats that are there without a negative prompt."""
 FLOWERS, COLOURS_WANTED, MOST_YELLOW = 10, 4, 5
+LEAST_SEEN = 6
+"""Of ten flowers; the safety checker errs on some, and a black square has no flower."""
 
 
 def noise_for(answer: Callable[..., Any]) -> Verdict:
@@ -150,7 +152,8 @@ def balanced_bunch(
     return check(
         prompts,
         lambda prompts: (
-            len(prompts) == flowers == FLOWERS
+            len(prompts) == FLOWERS
+            and flowers >= LEAST_SEEN
             and len(found) >= COLOURS_WANTED
             and found.get("yellow", 0) <= MOST_YELLOW
         ),
@@ -165,8 +168,8 @@ def balanced_bunch(
                 say("There must be ten prompts.", "Tienen que ser diez prompts."),
             ),
             Mistake(
-                lambda prompts: flowers < FLOWERS,
-                say("Some pictures show no flower.", "En algunas imágenes no hay ninguna flor."),
+                lambda prompts: flowers < LEAST_SEEN,
+                say("Many pictures show no flower.", "En muchas imágenes no hay ninguna flor."),
             ),
             Mistake(
                 lambda prompts: found.get("yellow", 0) > MOST_YELLOW,

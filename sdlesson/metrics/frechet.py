@@ -82,8 +82,12 @@ def unbiased_frechet_distance(
 
 def _check_features(features: Tensor, reference_features: Tensor) -> None:
     shapes = [tuple(rows.shape) for rows in (features, reference_features)]
-    if any(len(shape) != 2 or shape[0] < 2 for shape in shapes) or shapes[0][1] != shapes[1][1]:
+    if any(len(shape) != 2 or shape[0] < 2 for shape in shapes) or not (
+        shapes[0][1] == shapes[1][1] > 0
+    ):
         raise ValueError(f"features have shapes {shapes}, must be (N, D) and (M, D), N and M > 1")
+    if not all(rows.isfinite().all() for rows in (features, reference_features)):
+        raise ValueError("features hold NaN or infinities; look for broken pictures among them")
 
 
 def _gaussian(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -31,9 +31,10 @@ from torch import Generator
 
 from sdlesson.copies import check_loaded
 from sdlesson.diffusion import Step, denoise
-from sdlesson.drawing import Drawing, develop, flag_note, prompt_notes
+from sdlesson.drawing import Drawing, develop, prompt_notes
 from sdlesson.language import say
 from sdlesson.pipelines import model_name
+from sdlesson.safety import flag_note
 from sdlesson.settings import DEFAULT_STEPS
 from sdlesson.widgets.parts import Buttons, Card, Fields, Request, close_all, dress, png
 
