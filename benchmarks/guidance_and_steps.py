@@ -10,13 +10,13 @@ Five tables that lesson 03 shows, each written as soon as it is done:
 - overshoot: how far from the path of many steps five steps end, without guidance and with it, and
   how often they are right: what becomes of schedulers that carry on from earlier steps.
 
-A row draws n scenes of one subject and n of two, all of them scenes that training never used, with
-the same captions and the same noise in every row; the guidance table draws n more, in fours of one
-prompt. So rows are compared scene by scene: what changes against one row, chosen beforehand (the
-card's guidance, the most steps, DDIM), has an interval of its own, far narrower than those of two
-rows side by side. That is n x 505 guided steps for guidance, n x 452 for steps and n x 580 for
-schedulers, and n x 113 for overshoot: on one core about 120 minutes in all at n = 250, and 9 at
-n = 16.
+A row draws n scenes of one thing, unstyled, whose likeness can be measured, and n of two subjects,
+all of them scenes that training never used, with the same captions and the same noise in every row;
+the guidance table draws n more, in fours of one prompt. So rows are compared scene by scene: what
+changes against one row, chosen beforehand (the card's guidance, the most steps, DDIM), has an
+interval of its own, far narrower than those of two rows side by side. That is n x 505 guided steps
+for guidance, n x 452 for steps and n x 580 for schedulers, and n x 113 for overshoot: on one core
+about 120 minutes in all at n = 250, and 9 at n = 16.
 
     python benchmarks/guidance_and_steps.py --n 250
     python benchmarks/guidance_and_steps.py --n 16 --only steps
@@ -38,6 +38,7 @@ from sdlesson import metrics
 from sdlesson.diffusion import decode, fresh_scheduler
 from sdlesson.pocket import evaluation, judging
 from sdlesson.pocket.grammar import caption
+from sdlesson.pocket.recognition import all_clear, bare, of_one_thing
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import Scene
 from sdlesson.runtime import best_device, device_name
@@ -76,6 +77,7 @@ HEADINGS = {
     "num_inference_steps": ("steps", "pasos"),
     "scheduler": ("scheduler", "planificador"),
     "evaluations": ("U-Net evaluations", "evaluaciones de la U-Net"),
+    "clear": ("clear to an eye", "clara a la vista"),
     "subject": ("subject right", "sujeto correcto"),
     "pair": ("both of two right", "los dos correctos"),
     "pair_change": ("both right, change", "los dos correctos, cambio"),
@@ -142,10 +144,10 @@ def main() -> None:
 
 
 def take_sample(n: int) -> Sample:
-    """Choose `n` scenes of one subject, `n` of two, and `n` in groups that differ in layout."""
+    """Choose `n` scenes of one thing, `n` of two, and `n` in groups that differ in layout."""
     prompts = _scenes("guidance repeated", max(2, n // PICTURES_A_PROMPT), "single", "riding")
     return Sample(
-        singles=_scenes("guidance singles", n, "single"),
+        singles=list(map(bare, evaluation.evaluation_scenes("guidance singles", n, of_one_thing))),
         pairs=_scenes("guidance pairs", n, "beside", "riding"),
         repeated=[replace(s, seed=s.seed + i) for s in prompts for i in range(PICTURES_A_PROMPT)],
     )
@@ -311,7 +313,7 @@ def _latents(
 
 
 def judge(sample: Sample, images: Sequence[Image.Image]) -> tuple[Row, list[bool]]:
-    """What the probe, CLIP and the pixels say of one picture of each scene.
+    """What likeness, the probe, CLIP and the pixels say of one picture of each scene.
 
     Returns:
         The figures, and for each scene of two subjects whether both are right.
@@ -322,11 +324,13 @@ def judge(sample: Sample, images: Sequence[Image.Image]) -> tuple[Row, list[bool
     scenes, singles, pairs = sample.scenes, sample.singles, sample.pairs
     of_pairs = zip(pairs, readings[len(singles) :], strict=True)
     both_right = [judging.both_right(scene, reading) for scene, reading in of_pairs]
+    drawn_singles = zip(singles, images, strict=False)
     row: Row = {
+        "clear": metrics.share(all_clear(scene, image) for scene, image in drawn_singles),
         "subject": judging.share_right(judging.subject_right, singles, readings[: len(singles)]),
         "pair": metrics.share(both_right),
         "place": judging.share_right(judging.place_right, scenes, readings),
-        "style": judging.share_right(judging.style_right, scenes, readings),
+        "style": judging.share_right(judging.style_right, pairs, readings[len(singles) :]),
         "clip_score": metrics.mean(metrics.clip_score(images, [caption(s) for s in scenes])),
         "frechet": frechet_distance(features, sample.reference_features),
         "saturation": metrics.mean(p.saturation for p in pixels),

@@ -29,6 +29,7 @@ from PIL import Image
 from sdlesson.metrics import diversity, mean, pocket_probe, share, write_table
 from sdlesson.pocket import evaluation, judging
 from sdlesson.pocket.grammar import PLACE_WORDS, caption
+from sdlesson.pocket.recognition import all_clear
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import (
     CASUALLY_HATTED,
@@ -66,6 +67,7 @@ HEADINGS = {
     "prompt": ("prompt", "prompt"),
     "negative_prompt": ("negative prompt", "prompt negativo"),
     "hat": ("wears a hat", "lleva sombrero"),
+    "clear": ("clear to an eye", "clara a la vista"),
     "subject": ("subject right", "sujeto correcto"),
     "place": ("place right", "lugar correcto"),
     "style": ("style right", "estilo correcto"),
@@ -154,24 +156,31 @@ def measure_counting(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
 
 
 def measure_held_out(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
-    """All that was never shown together, two things that were, and then each of the former."""
+    """All that was never shown together, two things that were, and then each of the former.
+
+    Unstyled, so that their likeness can be measured.
+    """
     each = max(2, n // HELD_OUT_PART)
     shown = evaluation.evaluation_scenes("shown", n, lambda s: s.kind in ("beside", "riding"))
-    groups = [("shown", "enseñado", list(shown))]
+    groups = [("shown", "enseñado", [replace(scene, style="plain") for scene in shown])]
     for bare in held_out_compositions():
         names = _bare_caption(bare, "en"), _bare_caption(bare, "es")
         groups.append((*names, _scenes_like(bare, each)))
-    rows, all_drawn, all_real = [], [], []
+    rows: list[Row] = []
+    never: dict[str, list[bool]] = {}
     for english, spanish, scenes in groups:
-        drawn = _compositions_right(scenes, draw(pipe, [caption(s) for s in scenes], scenes))
-        real = _compositions_right(scenes, [render(scene) for scene in scenes])
-        names = {"prompt": english, "spanish": spanish}
-        rows.append(names | {"right": share(drawn), "real": share(real)})
+        images = draw(pipe, [caption(s) for s in scenes], scenes)
+        seen = {
+            "clear": [all_clear(scene, image) for scene, image in zip(scenes, images, strict=True)],
+            "right": _compositions_right(scenes, images),
+            "real": _compositions_right(scenes, [render(scene) for scene in scenes]),
+        }
+        rows.append({"prompt": english, "spanish": spanish} | _shares(seen))
         print(rows[-1])
         if english != "shown":
-            all_drawn, all_real = all_drawn + drawn, all_real + real
-    total = {"right": share(all_drawn), "real": share(all_real)}
-    return [{"prompt": "never shown", "spanish": "nunca enseñado"} | total, *rows]
+            for column, found in seen.items():
+                never[column] = never.get(column, []) + found
+    return [{"prompt": "never shown", "spanish": "nunca enseñado"} | _shares(never), *rows]
 
 
 def measure_languages(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
@@ -260,7 +269,8 @@ def _scenes_like(bare: Scene, n: int) -> list[Scene]:
         return scene.kind == bare.kind and scene.subjects == bare.subjects and in_place
 
     name = f"held out/{' '.join(bare.subjects)}"
-    return list(evaluation.evaluation_scenes(name, n, same, held_out=True))
+    scenes = evaluation.evaluation_scenes(name, n, same, held_out=True)
+    return [replace(scene, style="plain") for scene in scenes]
 
 
 def _said(scene: Scene, place: bool, style: bool) -> str:
@@ -277,6 +287,10 @@ def _bare_caption(scene: Scene, language: str) -> str:
 def _compositions_right(scenes: Sequence[Scene], images: Sequence[Image.Image]) -> list[bool]:
     read = pocket_probe().read(images)
     return [judging.composition_right(s, reading) for s, reading in zip(scenes, read, strict=True)]
+
+
+def _shares(columns: dict[str, list[bool]]) -> Row:
+    return {name: share(found) for name, found in columns.items()}
 
 
 def _right(scenes: Sequence[Scene], read: Sequence[Reading]) -> Row:

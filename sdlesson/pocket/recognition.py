@@ -68,7 +68,7 @@ def single_scenes(name: str, each: int) -> list[Scene]:
     scenes = []
     while left.total():
         scene = sample_scene(rng)
-        if scene.kind == "single" and scene.count == 1 and left[scene.subjects[0]]:
+        if of_one_thing(scene) and left[scene.subjects[0]]:
             left[scene.subjects[0]] -= 1
             scenes.append(bare(scene))
     return scenes
@@ -83,6 +83,16 @@ def ride_scenes(name: str, count: int, *, held_out: bool = False) -> list[Scene]
         if scene.kind == "riding":
             scenes.append(bare(scene))
     return scenes
+
+
+def of_one_thing(scene: Scene) -> bool:
+    """Whether the scene shows a single thing, once."""
+    return scene.kind == "single" and scene.count == 1
+
+
+def all_clear(scene: Scene, image: Image.Image) -> bool:
+    """Whether each figure that an unstyled scene asks for is there for anyone to see."""
+    return all(likeness(image, ways).clear for ways in figures(scene))
 
 
 def bare(scene: Scene) -> Scene:
