@@ -117,7 +117,13 @@ figures.enlarged(plain)
 print(("astronaut", "horse") in HELD_OUT_RIDES)
 
 # %% part="claim"
+from sdlesson.pocket.recognition import all_clear
+from sdlesson.pocket.world import Scene
+
 assert ("astronaut", "horse") in HELD_OUT_RIDES, "it never saw an astronaut on a horse"
+bare = {"colours": (None, None), "hats": (False, False)}
+ride = Scene("riding", ("astronaut", "horse"), "mars", "plain", **bare)
+assert all_clear(ride, plain), "and here is one, for anyone to see"
 
 # %% [markdown] lang="en"
 # `True`: it has met astronauts, and it has met horses, but never one on the other. It put them
