@@ -201,14 +201,14 @@ assert gap < 1e-4, "image to image by hand is diffusers'"
 # %% [markdown] lang="en"
 # ## Another style, the same turtle
 #
-# Now words for another style. With too little strength nothing happens; with too much the turtle is
-# another one. Which would you hang on the wall?
+# Now words for another style. Little strength keeps this turtle, much of it draws another one. Which
+# would you hang on the wall?
 
 # %% [markdown] lang="es"
 # ## Otro estilo, la misma tortuga
 #
-# Ahora, palabras para otro estilo. Con poca fuerza no pasa nada; con demasiada, la tortuga es otra.
-# ¿Cuál colgarías en la pared?
+# Ahora, palabras para otro estilo. Con poca fuerza la tortuga sigue siendo esta; con mucha, sale
+# otra. ¿Cuál colgarías en la pared?
 
 # %%
 strengths = (0.3, 0.5, 0.7, 0.9)
