@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from fixtures_bot import Painter
-from sdlesson.bot.pace import Rates
+from sdlesson.bot.rate_limiter import RateLimits
 from sdlesson.bot.runner import Bot
 from sdlesson.bot_api import BotApiServer, Cloud, Person
 from sdlesson.bot_api.cloud import Chat, Query
 from sdlesson.bot_api.errors import Json
 from sdlesson.bot_api.people import photo_upload
 
-QUICK = Rates(chat_per_s=100, group_per_s=100, overall_per_s=1000)  # so that tests do not wait
+QUICK = RateLimits(chat_per_s=100, group_per_s=100, overall_per_s=1000)  # so that tests do not wait
 
 
 class Talk(NamedTuple):
@@ -40,7 +40,7 @@ def talking(painter: Painter | None = None, **named: Any) -> Iterator[Talk]:
     """Run a bot that draws with a painter; `named` goes to `Bot`."""
     painter = painter or Painter()
     with BotApiServer() as server:
-        bot = Bot(painter, server=server, **{"rates": QUICK} | named).start()
+        bot = Bot(painter, server=server, **{"rate_limits": QUICK} | named).start()
         try:
             yield Talk(bot, server, painter)
         finally:

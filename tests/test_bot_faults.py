@@ -16,7 +16,7 @@ UNCONFIRMED = "Telegram did not confirm"
 @pytest.fixture(autouse=True)
 def _short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bot that is told to wait for long stops all the same."""
-    monkeypatch.setattr("sdlesson.bot.life.FAREWELL_S", 0.3)
+    monkeypatch.setattr("sdlesson.bot.bot_run.SHUTDOWN_STEP_S", 0.3)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def talk() -> Iterator[Talk]:
 @pytest.fixture
 def slow_talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
     """Ten steps take a second, and a status is edited twice in that time."""
-    monkeypatch.setattr("sdlesson.bot.status.EDIT_EVERY_S", 0.5)
+    monkeypatch.setattr("sdlesson.bot.request_service.EDIT_EVERY_S", 0.5)
     with talking(Painter(step_s=0.1), timeout_s=TIMEOUT_S) as talk:
         yield talk
 

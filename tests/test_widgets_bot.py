@@ -63,10 +63,10 @@ def shown(snapshot: Snapshot) -> str:
 
 def test_the_panel_takes_the_snapshot_of_a_real_bot() -> None:
     pytest.importorskip("telegram")
-    from sdlesson.bot.runner import Snapshot as RealSnapshot
+    from sdlesson.bot.runner import BotSnapshot
 
     picture = (plain(), "a panda")
-    real = RealSnapshot(True, "@my_bot", "Telegram", 1, 1, 3, 0, [picture], ["E-12: no picture"])
+    real = BotSnapshot(True, "@my_bot", "Telegram", 1, 1, 3, 0, [picture], ["E-12: no picture"])
     assert repr(BotPanel(lambda: real)).splitlines() == [
         "Running · @my_bot · Telegram",
         "1 waiting · 1 being drawn · 3 drawn · 0 failed",
