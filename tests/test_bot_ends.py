@@ -61,10 +61,10 @@ def test_the_doubt_about_a_picture_is_told_though_its_first_word_is_lost_too() -
         ana = talk.person()
         talk.server.fail("sendPhoto", drop=True)
         ana.says("a cat")
-        wait_until(lambda: any(call.method == "sendPhoto" for call in talk.server.requests))
+        wait_until(lambda: any(call.method == "sendPhoto" for call in talk.server.calls))
         talk.server.fail("sendMessage", drop=True, times=2)
         assert ana.waits_for("did not confirm")
-        assert sum(call.method == "sendPhoto" for call in talk.server.requests) == 1
+        assert sum(call.method == "sendPhoto" for call in talk.server.calls) == 1
 
 
 def test_a_request_while_the_bot_stops_is_told_so() -> None:
@@ -73,7 +73,7 @@ def test_a_request_while_the_bot_stops_is_told_so() -> None:
         talk.server.fail("sendMessage", delay_s=1.0, chat_id=ana.id)
         ana.says("/help")
         ana.says("a cat too late")
-        wait_until(lambda: not talk.server.run(lambda cloud: cloud.updates.pending))
+        wait_until(lambda: not talk.server.run(lambda telegram: telegram.updates.pending))
         talk.bot.stop()
         told = [one.get("text", "") for one in ana.messages]
     assert "The bot was stopped before it drew this: a cat too late" in told

@@ -34,7 +34,7 @@ def slow_talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
 
 
 def calls(talk: Talk, method: str, after_s: float = 0.0) -> list:
-    return [call for call in talk.server.requests if call.method == method and call.at > after_s]
+    return [call for call in talk.server.calls if call.method == method and call.at > after_s]
 
 
 def assert_lives(talk: Talk) -> None:
@@ -125,7 +125,7 @@ def test_who_blocks_the_bot_has_no_more_jobs(slow_talk: Talk) -> None:
         ana.says(f"cat number {number} --steps {10 + number}")
     ana.waits_for("Drawing")
     ana.blocks()
-    wait_until(lambda: any(call.status == 403 for call in slow_talk.server.requests), 8)
+    wait_until(lambda: any(call.status == 403 for call in slow_talk.server.calls), 8)
     wait_until(lambda: slow_talk.bot.snapshot().queued + slow_talk.bot.snapshot().drawing == 0)
     ana.unblocks()
     assert_lives(slow_talk)

@@ -197,7 +197,7 @@ def test_who_has_too_many_waiting_sends_photos_in_vain_and_none_is_fetched(gated
         in ana.waits_for("waiting already", after=ana.says("a bear", photo=RED))["text"]
     )
     assert "--stpes" in ana.waits_for("--stpes", after=ana.says("x --stpes 3", photo=RED))["text"]
-    assert "getFile" not in {call.method for call in gated.server.requests}
+    assert "getFile" not in {call.method for call in gated.server.calls}
 
 
 # Updates.
@@ -210,7 +210,7 @@ def broken(secret: str) -> dict:
 
 def test_a_broken_update_silences_nobody_and_is_not_shown(talk: Talk) -> None:
     ana = talk.person()
-    talk.server.run(lambda cloud: cloud.updates.add("message", broken("the secret of ben")))
+    talk.server.run(lambda telegram: telegram.updates.add("message", broken("the secret of ben")))
     ana.says("/help")
     assert ana.waits_for("yours:")
     assert "cannot be read (" in talk.bot.snapshot().errors[0]
@@ -261,9 +261,11 @@ def test_a_flood_of_one_user_is_bounded_and_noticed_once() -> None:
     with talking() as talk:
         ana, ben = talk.person("Ana"), talk.person("Ben")
         talk.server.fail("sendMessage", delay_s=2, chat_id=ana.id)
-        chat = talk.server.run(lambda cloud: cloud.chats[ana.id])
+        chat = talk.server.run(lambda telegram: telegram.chats[ana.id])
         talk.server.run(
-            lambda cloud: [cloud.receive(chat, {"text": "/help"}) for _ in range(400)] and None
+            lambda telegram: (
+                [telegram.receive(chat, {"text": "/help"}) for _ in range(400)] and None
+            )
         )
         began_s = time.monotonic()
         assert "yours:" in answer(ben, "/help")["text"]

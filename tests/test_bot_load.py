@@ -93,7 +93,7 @@ def test_a_crowd_is_served_fairly_and_at_telegrams_rates(
             assert all(count == 1 for name, count in found.items() if "burst" in name)
             assert any("burst" in name for name in found)
         assert not talk.bot.snapshot().errors
-        calls = talk.server.requests
+        calls = talk.server.calls
     assert_fair([prompt for batch in painter.batches for prompt in batch])
     assert_rates(calls, rate_limits)
     late_s = float(np.quantile(lags_s, 0.99))
@@ -116,9 +116,7 @@ def ask_all(talk: Talk, people: list[Person], burst: int) -> None:
 def heard(talk: Talk) -> int:
     """How many requests are in the queue, drawn, or refused."""
     snapshot = talk.bot.snapshot()
-    texts = [
-        call.parameters["text"] for call in talk.server.requests if call.method == "sendMessage"
-    ]
+    texts = [call.parameters["text"] for call in talk.server.calls if call.method == "sendMessage"]
     refused = sum("waiting already" in text or "no more fit" in text for text in texts)
     return snapshot.queued + snapshot.drawing + snapshot.done + refused
 

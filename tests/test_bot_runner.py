@@ -91,7 +91,7 @@ def test_a_new_bot_replaces_the_old_one(server: BotApiServer, bots: list[Bot]) -
     assert not old.is_running
     assert new.is_running
     assert answer(server.user("Ana"), "/start")
-    assert not [call for call in server.requests if call.status == 409]
+    assert not [call for call in server.calls if call.status == 409]
 
 
 def test_a_stop_tells_users_and_takes_little_time() -> None:
@@ -116,7 +116,7 @@ def test_a_stop_ends_even_while_telegram_makes_a_chat_wait(monkeypatch) -> None:
         ana = talk.person()
         talk.server.fail("sendMessage", status=429, retry_after=200)
         ana.says("/help")
-        wait_until(lambda: any(call.status == 429 for call in talk.server.requests))
+        wait_until(lambda: any(call.status == 429 for call in talk.server.calls))
         began_s = time.monotonic()
         talk.bot.stop()
         assert time.monotonic() - began_s < 3
@@ -126,7 +126,7 @@ def test_a_refused_token_is_told_in_a_sentence_without_it(
     server: BotApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot = Bot(Painter(), server=server)
-    monkeypatch.setattr(server, "token", MADE_UP)
+    monkeypatch.setattr(server.state, "token", MADE_UP)
     with pytest.raises(BotError, match="refuses this token") as caught:
         bot.start()
     assert caught.value.__cause__ is None

@@ -102,7 +102,7 @@ def test_a_refused_token_is_in_no_error_and_no_log(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     bot = Bot(Painter(), server=server)
-    monkeypatch.setattr(server, "token", BOT_TOKEN[:-1] + "x")
+    monkeypatch.setattr(server.state, "token", BOT_TOKEN[:-1] + "x")
     turn_up()
     with pytest.raises(BotError) as caught:
         bot.start()

@@ -153,7 +153,7 @@ def panel(server: BotApiServer) -> Iterator[ChatPanel]:
 
 
 def bot_says(server: BotApiServer, method: str = "sendMessage", **parameters: Any) -> None:
-    chat_id = next(iter(server.run(lambda cloud: cloud.chats)))
+    chat_id = next(iter(server.run(lambda telegram: telegram.chats)))
     files = {"photo": parameters.pop("photo")} if "photo" in parameters else None
     address = f"{server.base_url}{server.token}/{method}"
     answer = httpx.post(address, data={"chat_id": chat_id, **parameters}, files=files).json()
@@ -304,7 +304,7 @@ def test_a_picture_that_the_server_has_forgotten_leaves_the_rest_of_the_chat(
     panel.text.value = "/start"
     panel.send.click()
     bot_says(server, "sendPhoto", photo=png(plain()), caption="what it was")
-    server.run(lambda cloud: cloud.files._files.clear())
+    server.run(lambda telegram: telegram.media._files.clear())
     panel.look()
     assert "what it was" in bubbles(panel)
     assert "<img" not in bubbles(panel)
