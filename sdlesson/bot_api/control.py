@@ -163,6 +163,8 @@ def _chat(control: ControlHandler, user_id: str, body: Json) -> Json:
 
 def _say(control: ControlHandler, user_id: str, body: Json) -> Json:
     photo, file = _bytes(body, "photo"), _bytes(body, "file")
+    if photo and file:
+        raise ValueError("a message holds a photo or a file; send the other one after it")
     text = body.get("text", "")
     if not isinstance(text, str):
         raise ValueError(f"text must be a text, not {type(text).__name__}")

@@ -59,6 +59,8 @@ class Person:
         Raises:
             ValueError: Telegram's apps cannot send this.
         """
+        if photo is not None and file is not None:
+            raise ValueError("a message holds a photo or a file; send the other one after it")
         content = written(text, has_media=photo is not None or file is not None)
         upload = None
         if photo is not None:
@@ -224,4 +226,8 @@ def button_data(chat: Chat, message_id: int, button: str) -> str:
 
 
 def _id(message: Json | int | None) -> int | None:
-    return message["message_id"] if isinstance(message, dict) else message
+    if not isinstance(message, dict):
+        return message
+    if "message_id" not in message:
+        raise ValueError("this is no message: it has no message_id; give one that a chat holds")
+    return int(message["message_id"])
