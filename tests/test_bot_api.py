@@ -918,7 +918,7 @@ def test_what_is_dropped_before_has_not_arrived(
     with pytest.raises(NetworkError):
         client.send_message(ana.id, "x")
     server.fail("sendMessage", status=502, times=9)
-    server.heal()
+    server.clear_faults()
     client.send_message(ana.id, "y")
     assert [message["text"] for message in ana.messages] == ["/start", "y"]
 

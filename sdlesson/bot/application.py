@@ -1,4 +1,8 @@
-"""The bot as python-telegram-bot runs it: put together here, started by whoever has a loop."""
+"""The bot as python-telegram-bot runs it: put together here, started by whoever has a loop.
+
+An update comes in by a `TimedRequest`, waits in the `PerUserUpdateProcessor` until those before it
+are handled, is dropped by `SeenUpdates` if it came before, and goes to the handlers.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +62,7 @@ class TimedRequest(HTTPXRequest):
     is_unauthorized = False
 
     async def do_request(self, url: str, *args: Any, **named: Any) -> tuple[int, bytes]:
-        """Make one request."""
+        """Make one request, note when it was answered, and empty updates that cannot be read."""
         status, body = await super().do_request(url, *args, **named)
         self.last_answer_s = time.monotonic()
         self.is_unauthorized = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND)
@@ -198,23 +202,6 @@ async def set_command_menu(application: App) -> None:
         await application.bot.set_my_commands(commands, language_code="" if code == "en" else code)
 
 
-async def _reply_too_fast(service: RequestService, update: Update) -> None:
-    requester = service.requester(update)
-    await service.reply(requester, requester.localize(texts.TOO_FAST, limit=MAX_WAITING_UPDATES))
-
-
-def _timed_request(connections: int, timeout_s: float, *, is_local: bool) -> TimedRequest:
-    return TimedRequest(
-        connections,
-        read_timeout=timeout_s,
-        write_timeout=timeout_s,
-        connect_timeout=timeout_s,
-        pool_timeout=timeout_s,
-        media_write_timeout=max(timeout_s, UPLOAD_TIMEOUT_S),
-        httpx_kwargs={"trust_env": not is_local},  # a proxy does not lead to this machine
-    )
-
-
 def without_unreadable_updates(body: bytes) -> bytes:
     """Empty those updates of an answer that cannot be read, but for their numbers.
 
@@ -242,6 +229,23 @@ def without_unreadable_updates(body: bytes) -> bytes:
         for number, update in zip(numbers, updates, strict=True)
     ]
     return json.dumps(answer | {"result": kept}).encode()
+
+
+async def _reply_too_fast(service: RequestService, update: Update) -> None:
+    requester = service.requester(update)
+    await service.reply(requester, requester.localize(texts.TOO_FAST, limit=MAX_WAITING_UPDATES))
+
+
+def _timed_request(connections: int, timeout_s: float, *, is_local: bool) -> TimedRequest:
+    return TimedRequest(
+        connections,
+        read_timeout=timeout_s,
+        write_timeout=timeout_s,
+        connect_timeout=timeout_s,
+        pool_timeout=timeout_s,
+        media_write_timeout=max(timeout_s, UPLOAD_TIMEOUT_S),
+        httpx_kwargs={"trust_env": not is_local},  # a proxy does not lead to this machine
+    )
 
 
 def _what_is_wrong(update: dict[str, Any]) -> str:

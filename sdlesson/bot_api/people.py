@@ -61,7 +61,7 @@ class Person:
         """
         if photo is not None and file is not None:
             raise ValueError("a message holds a photo or a file; send the other one after it")
-        content = written(text, has_media=photo is not None or file is not None)
+        content = message_content(text, has_media=photo is not None or file is not None)
         upload = None
         if photo is not None:
             upload = photo_upload(photo)
@@ -70,7 +70,9 @@ class Person:
             upload = Upload(data, file_name if isinstance(file, bytes) else Path(file).name)
         is_photo, message_id = photo is not None, _id(reply_to)
         return self._state.run(
-            lambda telegram: send(telegram, self._chat, content, upload, is_photo, message_id)
+            lambda telegram: send_to_bot(
+                telegram, self._chat, content, upload, is_photo, message_id
+            )
         )
 
     def presses(self, message: Json | int, button: str = "", *, data: str = "") -> str:
@@ -147,7 +149,7 @@ class Person:
             time.sleep(LOOK_EVERY_S)
 
 
-def written(text: str, *, has_media: bool) -> Json:
+def message_content(text: str, *, has_media: bool) -> Json:
     """Check what a user writes, as the apps do before they send it.
 
     Raises:
@@ -185,7 +187,7 @@ def photo_upload(photo: Picture) -> Upload:
     return Upload(data.getvalue(), "photo.jpg", "image/jpeg")
 
 
-def send(
+def send_to_bot(
     telegram: TelegramState,
     chat: Chat,
     content: Json,

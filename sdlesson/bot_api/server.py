@@ -155,7 +155,7 @@ class BotApiServer:
     @property
     def updates(self) -> list[Json]:
         """Every update that was made for the bot so far, delivered or not."""
-        return self.run(lambda telegram: copy.deepcopy(list(telegram.updates.made)))
+        return self.run(lambda telegram: copy.deepcopy(list(telegram.updates.history)))
 
     def replay(self, update: Json) -> None:
         """Deliver an update once as it is, even one that the bot has confirmed."""
@@ -184,8 +184,8 @@ class BotApiServer:
         )
         self.run(lambda _: self.state.faults.add(fault))
 
-    def heal(self) -> None:
-        """Let nothing fail any more."""
+    def clear_faults(self) -> None:
+        """Let no more calls fail of those that `fail` asked for."""
         self.run(lambda _: self.state.faults.clear())
 
     @property
