@@ -202,6 +202,23 @@ async def set_command_menu(application: App) -> None:
         await application.bot.set_my_commands(commands, language_code="" if code == "en" else code)
 
 
+async def _reply_too_fast(service: RequestService, update: Update) -> None:
+    requester = service.requester(update)
+    await service.reply(requester, requester.localize(texts.TOO_FAST, limit=MAX_WAITING_UPDATES))
+
+
+def _timed_request(connections: int, timeout_s: float, *, is_local: bool) -> TimedRequest:
+    return TimedRequest(
+        connections,
+        read_timeout=timeout_s,
+        write_timeout=timeout_s,
+        connect_timeout=timeout_s,
+        pool_timeout=timeout_s,
+        media_write_timeout=max(timeout_s, UPLOAD_TIMEOUT_S),
+        httpx_kwargs={"trust_env": not is_local},  # a proxy does not lead to this machine
+    )
+
+
 def without_unreadable_updates(body: bytes) -> bytes:
     """Empty those updates of an answer that cannot be read, but for their numbers.
 
@@ -229,23 +246,6 @@ def without_unreadable_updates(body: bytes) -> bytes:
         for number, update in zip(numbers, updates, strict=True)
     ]
     return json.dumps(answer | {"result": kept}).encode()
-
-
-async def _reply_too_fast(service: RequestService, update: Update) -> None:
-    requester = service.requester(update)
-    await service.reply(requester, requester.localize(texts.TOO_FAST, limit=MAX_WAITING_UPDATES))
-
-
-def _timed_request(connections: int, timeout_s: float, *, is_local: bool) -> TimedRequest:
-    return TimedRequest(
-        connections,
-        read_timeout=timeout_s,
-        write_timeout=timeout_s,
-        connect_timeout=timeout_s,
-        pool_timeout=timeout_s,
-        media_write_timeout=max(timeout_s, UPLOAD_TIMEOUT_S),
-        httpx_kwargs={"trust_env": not is_local},  # a proxy does not lead to this machine
-    )
 
 
 def _what_is_wrong(update: dict[str, Any]) -> str:
