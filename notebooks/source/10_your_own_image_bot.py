@@ -305,8 +305,8 @@ print(shown["caption"])
 enlarged(server.picture(shown))
 
 # %% [markdown] lang="en"
-# The caption holds all that is needed to draw the picture again. What becomes of your message on its
-# way to the model? First, a `Request`, with every setting checked:
+# The caption holds all that is needed to draw the picture again. What becomes of your message on
+# its way to the model? First, a `Request`, with every setting checked:
 
 # %% [markdown] lang="es"
 # El pie lleva todo lo que hace falta para volver a dibujar la imagen. ¿En qué se convierte tu
