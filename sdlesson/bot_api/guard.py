@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 log.addHandler(logging.NullHandler())  # else Python prints tracebacks below some cell
 
 
-class Guarded(RequestHandler):
+class GuardedHandler(RequestHandler):
     """What all requests have in common: strangers stay out, and errors tell no address."""
 
     def set_default_headers(self) -> None:
@@ -73,8 +73,8 @@ class Guarded(RequestHandler):
         log.error("%s could not answer", type(self).__name__, exc_info=(typ, value, tb))
 
 
-class NothingHere(Guarded):
-    """Every other address."""
+class NotFoundHandler(GuardedHandler):
+    """Any address that is none of this server's."""
 
     def prepare(self) -> None:
         """Say where the page is, to whoever asks from this machine; its address is a secret."""
