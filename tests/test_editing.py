@@ -30,7 +30,7 @@ from sdlesson.editing import (
     slerp,
     upscale,
 )
-from sdlesson.editing.pictures import latent_mask, open_picture
+from sdlesson.editing.pictures import latent_mask, picture_to_edit
 from sdlesson.images import picture_difference, same_picture
 from sdlesson.settings import steps_left
 
@@ -230,7 +230,7 @@ def test_a_picture_of_any_mode_is_edited(
     assert picture.mode == mode
     edited = image_to_image(tiny, picture, "a", num_inference_steps=2)
     assert (edited.mode, edited.size) == ("RGB", small.size)
-    assert picture_difference(open_picture(picture), small).mean_error < 0.35
+    assert picture_difference(picture_to_edit(picture), small).mean_error < 0.35
 
 
 @pytest.mark.parametrize(
