@@ -63,7 +63,7 @@ def regular_file(path: str | os.PathLike[str]) -> Path:
     except ValueError as error:  # of a null byte, or half a letter
         raise OSError(EINVAL, "no file can have this name", ascii(str(path))) from error
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(EISDIR, "it is a folder", str(path))
+        raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise OSError(EINVAL, "it is a pipe or a device, not a file", str(path))
     return path

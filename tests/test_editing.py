@@ -397,7 +397,7 @@ def test_interpolation_begins_and_ends_with_the_two_pictures(
     for prompt, seed, frame in zip(ends, (0, 1), (frames[0], frames[-1]), strict=True):
         drawn = sdlesson.draw(prompt, pipe=pocket, seed=seed, num_inference_steps=4).image
         assert same_picture(frame, drawn)
-    with pytest.raises(ValueError, match="frames=1 must be at least 2"):
+    with pytest.raises(ValueError, match="frames=1 must be a whole number from 2"):
         interpolate(pocket, ends, (0, 1), frames=1)
 
 

@@ -253,7 +253,7 @@ MEASURING: dict[str, Case] = {
     "a number beyond floats": (lambda d: metrics.mean([10**400, 1]), "a finite number"),
     "letters for flags": (
         lambda d: metrics.share_change("10", "01"),
-        "flags='10' must be a list",
+        "flags='10' must be a list of True and False",
     ),
     "bytes for flags": (lambda d: metrics.share(b"\x01\x00"), "must be a list"),
     "texts for flags": (
@@ -337,7 +337,7 @@ FILES: dict[str, Case] = {
     "a name without a name": (lambda d: check_output(d.folder / ".png"), "no name before .png"),
     "nothing to save": (lambda d: save_png(plain(0, 0), d.folder / "a.png", {}), NO_PIXEL),
     "a number to load": (lambda d: Drawing.load(0), "path=0 must be the path of a PNG"),
-    "a folder to load": (lambda d: Drawing.load(d.folder), "it is a folder"),
+    "a folder to load": (lambda d: Drawing.load(d.folder), "Is a directory"),
     "a null byte to load": (lambda d: Drawing.load("a\0.png"), "no file can have this name"),
     "a photo of no size": (lambda d: open_photo(d.picture, size=0, name="x"), "size=0 must be"),
     "a device": (lambda d: read_settings(os.devnull), "pipe or a device|no picture"),

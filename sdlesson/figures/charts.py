@@ -183,7 +183,7 @@ def _value(point: Point) -> float:
         number = float(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{point!r} must be a number, or have an interval") from error
-    if not math.isfinite(number):
+    if math.isinf(number):  # NaN leaves a gap
         raise ValueError(f"{point!r} has no place on an axis; leave it out")
     return number
 

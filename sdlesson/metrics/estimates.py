@@ -134,10 +134,10 @@ def mean_change(values: Sequence[float], reference: Sequence[float]) -> Mean:
     return mean(a - b for a, b in zip(ours, theirs, strict=True))
 
 
-def _listed(name: str, values: Any) -> list[Any]:
+def _listed(name: str, values: Any, kind: str) -> list[Any]:
     """List values; a text or bytes would be read as letters."""
     if isinstance(values, str | bytes | bytearray | Mapping) or not isinstance(values, Iterable):
-        raise ValueError(f"{name}={values!r} must be a list of values, one for each picture")
+        raise ValueError(f"{name}={values!r} must be a list of {kind}, one for each picture")
     found = list(islice(values, MAX_VALUES + 1))
     if len(found) > MAX_VALUES:
         raise ValueError(f"{name} has more than {MAX_VALUES:,} values, or no end")
@@ -146,7 +146,7 @@ def _listed(name: str, values: Any) -> list[Any]:
 
 def _truths(**named: Iterable[bool]) -> list[bool]:
     ((name, values),) = named.items()
-    found = _listed(name, values)
+    found = _listed(name, values, "True and False")
     if not all(getattr(value, "shape", ()) == () and value in (True, False) for value in found):
         raise ValueError(f"{name}={found!r} must each be True or False; compare first, then count")
     return [bool(value) for value in found]
@@ -154,7 +154,7 @@ def _truths(**named: Iterable[bool]) -> list[bool]:
 
 def _numbers(**named: Iterable[float]) -> list[float]:
     ((name, values),) = named.items()
-    found = _listed(name, values)
+    found = _listed(name, values, "numbers")
     numbers = [_as_float(value) for value in found]
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"{name}={found!r} must each be a finite number")
