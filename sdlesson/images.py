@@ -179,7 +179,7 @@ def image_grid(
         raise ValueError(f"a grid needs images of one size and columns; got {sizes} in {columns!r}")
     if type(font_px) is not int or not 1 <= font_px <= MAX_FONT_PX:
         raise ValueError(f"font_px={font_px!r} must be a whole number from 1 to {MAX_FONT_PX}")
-    is_list = isinstance(labels, list | tuple)
+    is_list = isinstance(labels, Sequence) and not isinstance(labels, str | bytes)
     if not is_list or not all(isinstance(label, str) for label in labels):
         raise ValueError(f"labels={labels!r} must be a list of texts, one for each image")
     if labels and len(labels) != len(images):
