@@ -4,7 +4,6 @@ import getpass
 import os
 import sys
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import huggingface_hub
@@ -13,6 +12,7 @@ from huggingface_hub.errors import HTTPError
 from huggingface_hub.utils import build_hf_headers, get_session
 
 from sdlesson.downloads import TOKENS_PAGE, can_be_sent, what_to_check
+from sdlesson.files import has_file
 from sdlesson.language import say
 from sdlesson.runtime import in_colab
 
@@ -127,7 +127,7 @@ def _from_environment() -> Found | None:
 
 
 def _from_store() -> Found | None:
-    if not Path(constants.HF_TOKEN_PATH).is_file():  # or the client would ask Colab once more
+    if not has_file(constants.HF_TOKEN_PATH):  # or the client would ask Colab once more
         return None
     token = clean_token(huggingface_hub.get_token())
     return Found(token, say("the stored token", "el token guardado")) if token else None

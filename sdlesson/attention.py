@@ -15,8 +15,9 @@ from diffusers.models.attention_processor import Attention
 from PIL import Image
 from torch import Generator, Tensor
 
+from sdlesson.copies import check_loaded
 from sdlesson.diffusion import decode, denoise
-from sdlesson.settings import DEFAULT_STEPS
+from sdlesson.settings import DEFAULT_STEPS, check_prompt, check_seed
 
 CROSS = "attn2"  # what diffusers calls the layers that look at the text; attn1 looks at itself
 
@@ -44,9 +45,14 @@ def word_maps(
 ) -> WordMaps:
     """Draw a square picture, and average its cross-attention over layers, heads and steps.
 
+    Raises:
+        ValueError: The pipe is not loaded, or a setting is outside its range.
+
     Source: the idea is that of Hertz et al. 2022 (prompt-to-prompt), arXiv:2208.01626.
     """
-    generator = Generator("cpu").manual_seed(seed)
+    check_prompt(prompt)
+    generator = Generator("cpu").manual_seed(check_seed(seed))
+    check_loaded(pipe)
     with _recording(pipe.unet) as shares:
         *_, last = denoise(
             pipe,

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, TextIO
 from sdlesson.language import Text, say, set_language
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from sdlesson.drawing import Drawing
 
 EXAMPLE = Text(
@@ -262,17 +260,6 @@ def _check_files(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name} says how to change a picture; give that one with --image")
 
 
-def _open_mask(path: str) -> "Image.Image":
-    """Open a mask with what is see-through in it, which is to stay."""
-    from PIL import Image, ImageOps
-
-    from sdlesson.photos import read_photo
-
-    read_photo(path, name=path)  # says what is wrong with a file that is no picture
-    with Image.open(path) as mask:
-        return ImageOps.exif_transpose(mask)
-
-
 def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
     """Change the picture of --image, or draw along the outlines of --control's."""
     import secrets
@@ -301,7 +288,9 @@ def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
     check_strength(strength)
     seed = secrets.randbelow(2**32) if options.seed is None else check_seed(options.seed)
     picture = read_photo(options.image or options.control, name=options.image or options.control)
-    mask = _open_mask(options.mask) if options.mask else None
+    mask = None
+    if options.mask:  # what is see-through in it stays
+        mask = read_photo(options.mask, name=options.mask, ground="black")
     pipe = load_pipeline(options.model)
     said: list[str] = []
 

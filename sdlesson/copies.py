@@ -46,7 +46,13 @@ def copy_scheduler(scheduler: SchedulerMixin) -> SchedulerMixin:
 
 
 def own_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """Return this thread's own copy, made once: a third of a second for Stable Diffusion 1.5's."""
+    """Return this thread's own copy, made once: a third of a second for Stable Diffusion 1.5's.
+
+    Raises:
+        ValueError: It is no tokenizer, such as the name of a model.
+    """
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise ValueError(f"tokenizer={tokenizer!r} must be a loaded tokenizer; try pipe.tokenizer")
     state = repr(tokenizer)  # with the words that were added to it since
     known_state, own = _copies.tokenizers.get(tokenizer, ("", tokenizer))
     if known_state != state:

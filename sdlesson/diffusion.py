@@ -18,9 +18,14 @@ from torch import Generator, Tensor
 from sdlesson.copies import check_loaded, copy_scheduler, in_float32, own_tokenizer
 from sdlesson.images import to_images
 from sdlesson.settings import (
+    MAX_BATCH,
+    MAX_SIDE,
+    SIZE_FACTOR,
+    check_function,
     check_guidance,
     check_size,
     check_steps,
+    check_whole,
     list_texts,
     pair_prompts,
 )
@@ -83,9 +88,10 @@ def denoise(
     check_steps(num_inference_steps)
     check_guidance(guidance_scale)
     check_size(height=height, width=width)
-    _check_generator(generator)
     prompts, negatives = pair_prompts(prompt, negative_prompt)
-    generator = Generator("cpu") if generator is None else generator
+    generator = check_generator(generator, len(prompts))
+    predictor = pipe.unet if unet is None else unet
+    check_function(unet=predictor)
     scheduler = fresh_scheduler(pipe)
     check_steps(num_inference_steps, scheduler.config.num_train_timesteps)
     scheduler.set_timesteps(num_inference_steps, device=pipe._execution_device)
@@ -94,7 +100,6 @@ def denoise(
     embeddings = embed(pipe, prompts)
     if guidance_scale > 1:
         embeddings = torch.cat([embed(pipe, negatives), embeddings])  # (2B, tokens, channels)
-    predictor = pipe.unet if unet is None else unet
     return denoise_latents(predictor, scheduler, latents, embeddings, guidance_scale, generator)
 
 
@@ -114,6 +119,8 @@ def fresh_scheduler(pipe: StableDiffusionPipeline, name: str | None = None) -> S
             f"prediction_type={predicted!r} must be 'epsilon', noise, which this loop takes away; "
             "load a model such as Stable Diffusion 1.5"
         )
+    if not isinstance(name, str | None):
+        raise ValueError(f"scheduler={name!r} must be the name of a class; try 'DDIMScheduler'")
     if name is None or name == type(pipe.scheduler).__name__:
         return copy_scheduler(pipe.scheduler)
     # Those that take the levels of noise the model was trained on, and lack no other library.
@@ -126,6 +133,30 @@ def fresh_scheduler(pipe: StableDiffusionPipeline, name: str | None = None) -> S
         raise ValueError(f"scheduler={name!r} must be one of {', '.join(sorted(classes))}")
     # Stable Diffusion skips the costly first steps of PNDM's paper; other schedulers have none.
     return classes[name].from_config({"skip_prk_steps": True, **pipe.scheduler.config})
+
+
+def check_generator(
+    generator: Generator | list[Generator] | None, count: int
+) -> Generator | list[Generator]:
+    """Return what makes the noise of so many pictures; by default a new generator on the CPU.
+
+    Raises:
+        ValueError: It makes no noise, such as the number that a generator is to be seeded with; or
+            there is a list of generators, and not one for each.
+    """
+    if generator is None:
+        return Generator("cpu")
+    each = generator if isinstance(generator, list) else [generator]
+    if not all(isinstance(one, Generator) for one in each):
+        raise ValueError(
+            f"generator={generator!r} must be a torch.Generator, or a list with one for each "
+            "prompt; try torch.Generator('cpu').manual_seed(5)"
+        )
+    if isinstance(generator, list) and len(generator) != count:
+        raise ValueError(
+            f"{len(generator)} generators for {count} prompts; give one for each, or one for all"
+        )
+    return generator
 
 
 def draw_noise(
@@ -142,12 +173,10 @@ def draw_noise(
         Standard normal, (count, 4, height/8, width/8), of the model's own size by default.
 
     Raises:
-        ValueError: There is a list of generators, and not one for each.
+        ValueError: There is a list of generators, and not one for each; or a side is no latents.
     """
-    _check_generator(generator)
-    if isinstance(generator, list) and len(generator) != count:
-        found = f"{len(generator)} generators for {count} prompts"
-        raise ValueError(f"{found}; give one for each, or one for all")
+    generator = check_generator(generator, check_whole(1, MAX_BATCH, 1, count=count))
+    check_size(height=height, width=width)
     factor, own = pipe.vae_scale_factor, pipe.unet.config.sample_size
     sides = (own if side is None else side // factor for side in (height, width))
     shape = (count, pipe.unet.config.in_channels, *sides)
@@ -210,9 +239,9 @@ def predict_noise(
         guidance_scale: One for all, or one for each picture, (B, 1, 1, 1).
     """
     if len(embeddings) == len(model_input):  # no negative prompts: no guidance
-        return unet(model_input, timestep, encoder_hidden_states=embeddings).sample
+        return _ask(unet, model_input, timestep, embeddings)
     twice = torch.cat([model_input, model_input])  # (2B, 4, H/8, W/8)
-    noise_preds = unet(twice, timestep, encoder_hidden_states=embeddings).sample
+    noise_preds = _ask(unet, twice, timestep, embeddings)
     noise_pred_uncond, noise_pred_text = noise_preds.chunk(2)
     return guide(noise_pred_uncond, noise_pred_text, guidance_scale)
 
@@ -302,10 +331,20 @@ def decode(pipe: StableDiffusionPipeline, latents: Tensor) -> list[Image.Image]:
     Raises:
         ValueError: The shape is not (B, 4, H/8, W/8), or the pictures come out as NaN.
     """
-    check_loaded(pipe)
-    if not isinstance(latents, Tensor) or latents.ndim != 4:
-        shape = tuple(getattr(latents, "shape", ()))
-        raise ValueError(f"latents have shape {shape}, must be (B, 4, H/8, W/8); try latents[None]")
+    channels = check_loaded(pipe).vae.config.latent_channels
+    most = MAX_SIDE // SIZE_FACTOR
+    shape = tuple(getattr(latents, "shape", ()))
+    if len(shape) != 4 or shape[1] != channels or not all(1 <= side <= most for side in shape[2:]):
+        raise ValueError(
+            f"latents have shape {shape}, must be (B, {channels}, H/8, W/8) with sides up to "
+            f"{most}; try latents[None]"
+        )
+    if not isinstance(latents, Tensor) or not latents.is_floating_point() or not len(latents):
+        kind = getattr(latents, "dtype", type(latents).__name__)
+        raise ValueError(
+            f"{len(latents)} latents of {kind} must be one or more of torch's floats; "
+            "try latents.float()"
+        )
     return to_images(decode_latents(pipe.vae, latents.to(pipe._execution_device, pipe.vae.dtype)))
 
 
@@ -326,11 +365,12 @@ def decode_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     return pixels
 
 
-def _check_generator(generator: object) -> None:
-    """Refuse what makes no noise, such as the number that a generator is to be seeded with."""
-    each = generator if isinstance(generator, list) and generator else [generator]
-    if not all(isinstance(one, Generator | None) for one in each):
+def _ask(unet: NoisePredictor, model_input: Tensor, timestep: Tensor, embeddings: Tensor) -> Tensor:
+    answer = unet(model_input, timestep, encoder_hidden_states=embeddings)
+    noise_pred = getattr(answer, "sample", None)
+    if not isinstance(noise_pred, Tensor) or noise_pred.shape != model_input.shape:
         raise ValueError(
-            f"generator={generator!r} must be a torch.Generator, or a list with one for each "
-            "prompt; try torch.Generator('cpu').manual_seed(5)"
+            f"unet= answers with a {type(answer).__name__}, must be something with the noise as "
+            f"its .sample, a tensor of shape {tuple(model_input.shape)}"
         )
+    return noise_pred

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from sdlesson.files import has_file
 from sdlesson.language import say
 from sdlesson.runtime import (
     GIB,
@@ -140,7 +141,7 @@ def check_token() -> Iterator[Check]:
     from sdlesson.account import TOKEN_VARIABLES
 
     in_environment = any(os.environ.get(name) for name in TOKEN_VARIABLES)
-    if in_environment or Path(constants.HF_TOKEN_PATH).is_file():
+    if in_environment or has_file(constants.HF_TOKEN_PATH):
         yield Check(True, say("Hugging Face token: present", "token de Hugging Face: lo hay"))
     else:
         yield Check(
@@ -177,6 +178,18 @@ def check_disk() -> Iterator[Check]:
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE).absolute()
+    try:
+        cache.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it is made with the first download
+    except OSError as error:  # too long for a name, say
+        reason = error.strerror
+        text = say(
+            f"models' cache: no folder can be where {_cache_variable()} says ({reason})",
+            f"caché de modelos: no puede haber carpeta donde dice {_cache_variable()} ({reason})",
+        )
+        yield Check(False, text, _unset(_cache_variable()), needed=False)
+        return
     folder = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
     free = shutil.disk_usage(folder).free
     gigabytes = f"{free / 10**9:.1f} GB"
@@ -218,6 +231,16 @@ def _check_package(requirement: Requirement, *, only_for: str = "") -> Check:
 def _pip(arguments: str) -> str:
     """The command as one types it here: in a cell of Colab, elsewhere in a terminal."""
     return f"%pip {arguments}" if in_colab() else f"python -m pip {arguments}"
+
+
+def _cache_variable() -> str:
+    """Name the variable that says where models are kept, as huggingface_hub looks for it."""
+    names = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")
+    return next((name for name in names if os.environ.get(name)), "HF_HOME")
+
+
+def _unset(variable: str) -> str:
+    return f"set {variable}=" if platform.system() == "Windows" else f"unset {variable}"
 
 
 def _restore(folder: Path) -> str:

@@ -30,7 +30,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from sdlesson.files import whole
+from sdlesson.files import is_there, whole
 from sdlesson.language import Text
 
 CHECKSUM_FILE = "SHA256SUMS"
@@ -154,15 +154,18 @@ def verify_saved(folder: Path) -> None:
         )
 
 
-def strangers(folder: Path) -> list[str]:
-    """List what a folder holds beyond the pipeline that was saved in it, hidden files too.
+def strangers(folder: Path, *, mark: str = "model_index.json") -> list[str]:
+    """List what a folder holds beyond the model that was saved in it, hidden files too.
 
-    Where no pipeline is recorded in it, all of it is strange, whatever it looks like.
+    Where no such model is recorded in it, all of it is strange, whatever it looks like.
+
+    Args:
+        mark: A file that is recorded with every model of this kind; a pipeline has its index.
     """
     recorded: set[str] = set()
     with suppress(OSError, ModelError):
         recorded = {*_read_checksums(folder / CHECKSUM_FILE), CHECKSUM_FILE}
-    if "model_index.json" not in recorded:
+    if mark not in recorded:
         recorded = set()
     found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     names = (path.relative_to(folder).as_posix() for path in found if path.name not in SYSTEM_FILES)
@@ -179,7 +182,13 @@ def _compare(folder: Path, mend: str) -> None:
 
 
 def _check_token() -> None:
-    token = get_token()
+    try:
+        token = get_token()
+    except OSError as error:  # the folder's name is too long, or the file may not be read
+        raise ModelError(
+            f"no token can be read where HF_HOME or HF_TOKEN_PATH says ({error.strerror}): "
+            "correct that variable, or take it away"
+        ) from error
     if token and not can_be_sent(token):
         raise ModelError(
             "your Hugging Face token has characters that no token has; copy it again from "
@@ -202,7 +211,7 @@ def what_to_check(error: Exception | None) -> Text:
         )
     for name in CERTIFICATE_VARIABLES:
         path = os.environ.get(name)
-        if path and (isinstance(error, ssl.SSLError) or not Path(path).exists()):
+        if path and (isinstance(error, ssl.SSLError) or not is_there(path)):
             return Text(
                 f"the variable {name} names no certificates that can be read: correct it, or take "
                 "it away",

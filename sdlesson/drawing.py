@@ -4,6 +4,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import diffusers
 import torch
@@ -20,12 +21,14 @@ from sdlesson.prompts import Unknown, cut_words, read_until, unknown_words
 from sdlesson.safety import flag_note
 from sdlesson.settings import (
     DEFAULT_STEPS,
+    check_function,
     check_guidance,
     check_negative,
     check_prompt,
     check_seed,
     check_size,
     check_steps,
+    check_text,
 )
 
 
@@ -63,26 +66,29 @@ class Drawing:
         """Read a picture that `save` wrote, with its settings.
 
         Raises:
-            ValueError: The file is no PNG, or a setting is missing in it.
+            ValueError: The file is no PNG, or a setting is missing in it or out of its range.
         """
-        found = images.read_settings(path)
+        image, found = images.open_png(path)
         if missing := [field.name for field in fields(cls)[1:] if field.name not in found]:
             raise ValueError(
                 f"{path} does not say its {', '.join(missing)}; `save` wrote no such file"
             )
-        with Image.open(path) as image:
-            image.load()
-        return cls(
-            image=image.convert("RGB"),
-            prompt=found["prompt"],
-            negative_prompt=found["negative_prompt"],
-            seed=int(found["seed"]),
-            num_inference_steps=int(found["num_inference_steps"]),
-            guidance_scale=float(found["guidance_scale"]),
-            scheduler=found["scheduler"],
-            model=found["model"],
-            flagged=found["flagged"] == "True",
-        )
+        try:
+            return cls(
+                image=image,
+                prompt=check_text(prompt=found["prompt"]),
+                negative_prompt=check_negative(found["negative_prompt"]),
+                seed=check_seed(_number(int, found["seed"])),
+                num_inference_steps=check_steps(_number(int, found["num_inference_steps"])),
+                guidance_scale=check_guidance(_number(float, found["guidance_scale"])),
+                scheduler=found["scheduler"],
+                model=found["model"],
+                flagged={"True": True, "False": False}[found["flagged"]],
+            )
+        except KeyError as error:
+            raise ValueError(f"{path} says flagged={error}, must be True or False") from error
+        except ValueError as error:
+            raise ValueError(f"{path} was changed since it was saved: {error}") from error
 
     def _repr_png_(self) -> bytes | None:
         return self.image._repr_png_()  # a notebook shows the picture
@@ -123,6 +129,7 @@ def draw(
     check_steps(num_inference_steps)
     check_guidance(guidance_scale)
     check_size(height=height, width=width)
+    check_function(report=report)
     seed = secrets.randbelow(2**32) if seed is None else check_seed(seed)
     loaded = independent_copy(pipe if isinstance(pipe, DiffusionPipeline) else load_pipeline(pipe))
     check_steps(num_inference_steps, loaded.scheduler.config.num_train_timesteps)
@@ -195,6 +202,14 @@ def develop(pipe: StableDiffusionPipeline, latents: Tensor) -> tuple[Image.Image
     flagged = bool(flags and flags[0])
     image = pipe.image_processor.postprocess(pixels, do_denormalize=[not flagged])[0]
     return image, flagged
+
+
+def _number(kind: Callable[[str], Any], text: str) -> Any:
+    """Read a number; any other text stays, for a check to refuse."""
+    try:
+        return kind(text)
+    except ValueError:
+        return text
 
 
 def _describe(unknown: Unknown) -> str:

@@ -6,10 +6,12 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EINVAL, EISDIR, ENOTDIR
 from glob import escape
 from hashlib import sha256
 from pathlib import Path
@@ -31,6 +33,40 @@ def beside(path: Path, suffix: str = "part") -> Path:
     """
     token = f"{os.getpid()}.{secrets.token_hex(4)}"
     return path.with_name(f".{_short(path.name)}.{token}.{suffix}")
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Say whether there is a file or folder of this name; one that none can have is not there."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long, or with a null byte
+        return False
+
+
+def has_file(path: str | os.PathLike[str]) -> bool:
+    """Say whether there is a file of this name; see `regular_file`."""
+    try:
+        return regular_file(path).is_file()
+    except OSError:
+        return False
+
+
+def regular_file(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file that has an end: a pipe or a device is waited for, or never ends.
+
+    Raises:
+        OSError: There is none of this name, or it is something else.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:  # of a null byte, or half a letter
+        raise OSError(EINVAL, "no file can have this name", ascii(str(path))) from error
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(EINVAL, "it is a pipe or a device, not a file", str(path))
+    return path
 
 
 @contextmanager
@@ -61,13 +97,15 @@ def whole_folder(path: Path) -> Iterator[Path]:
     old one back before anything else.
 
     Raises:
-        OSError: The new folder cannot take its place; the old one is back in it, and the message
-            says where the new one is.
+        OSError: There is a file of this name, which stays; or the new folder cannot take its place:
+            the old one is back in it, and the message says where the new one is.
     """
     path = Path(os.path.realpath(path))
     partial = beside(path)
     with _SWAPPING:
         _put_back(path)
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(ENOTDIR, "a file is in the folder's place; move it", str(path))
     _clear_up(path)
     try:
         partial.mkdir(parents=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sdlesson.configurations import find_fault
 from sdlesson.downloads import (
     WEIGHTS_SUFFIX,
     ModelError,
@@ -115,13 +116,6 @@ CONTROLNET = Source(
 """The published ControlNet for the outlines of Stable Diffusion 1.5's pictures."""
 
 
-def _is_folder(name: str) -> bool:
-    try:
-        return bool(name) and Path(name).is_dir()
-    except (OSError, ValueError):  # too long for a name, or with a null byte
-        return False
-
-
 def find_model(model: str | os.PathLike[str], *, half: bool) -> tuple[Path, str]:
     """Find a model's folder, downloading it where need be, and its name for the record.
 
@@ -138,7 +132,7 @@ def find_model(model: str | os.PathLike[str], *, half: bool) -> tuple[Path, str]
         return check_folder(POCKET_FOLDER), name
     if name in MODELS:
         return _first_available(name, half=half)
-    if _is_folder(name):
+    if is_folder(name):
         folder = check_folder(Path(name))
         verify_saved(folder)
         return folder, name
@@ -149,6 +143,14 @@ def find_model(model: str | os.PathLike[str], *, half: bool) -> tuple[Path, str]
         f"there is no model {name!r}: it is neither {names}, nor a folder here, "
         f"nor a Hub id such as {MODELS['sd15'][0].repo_id}"
     )
+
+
+def is_folder(name: str) -> bool:
+    """Say whether a name is that of a folder here; one that no folder can have is not."""
+    try:
+        return bool(name) and Path(name).is_dir()
+    except (OSError, ValueError):  # too long for a name, or with a null byte
+        return False
 
 
 def download(source: Source, *, half: bool) -> Path:
@@ -230,7 +232,7 @@ def check_pipeline(folder: Path) -> Path:
         )
     _check_links(folder)
     _check_no_pointer(index)
-    found = _read_json(index)
+    found = read_json(index)
     if "_class_name" not in found:
         raise ModelError(f"{index} is damaged; save or download the model again")
     if found["_class_name"] != "StableDiffusionPipeline":
@@ -253,9 +255,9 @@ def check_parts(folder: Path) -> None:
     """Check that what configures models in a folder, and just below it, names no code.
 
     Raises:
-        ModelError: A configuration names code or foreign files, an index of weights names
-            anything but safetensors beside it, a link leads out of the folder, or a file is a
-            pointer of git-lfs.
+        ModelError: A configuration names code or foreign files, or sets a value that no model can
+            have; an index of weights names anything but safetensors beside it, a link leads out
+            of the folder, or a file is a pointer of git-lfs.
     """
     _check_links(folder)
     for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
@@ -265,9 +267,32 @@ def check_parts(folder: Path) -> None:
         if name.endswith((".json", ".txt", WEIGHTS_SUFFIX)) and path.is_file():
             _check_no_pointer(path)
         if name.endswith(".json") and ".index." in name:
-            _check_shards(path, _read_json(path))
+            _check_shards(path, read_json(path))
         elif name == "config.json" or name.endswith("_config.json"):
-            _check_configuration(path, _read_json(path))
+            found = read_json(path)
+            _check_configuration(path, found)
+            if fault := find_fault(path.parent.name.lower(), found):
+                raise ModelError(f"{path} {fault}; correct it, or choose another model")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        ModelError: It is missing, too large or damaged, or holds anything else.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ModelError(f"{path} is larger than any that a model needs; take it out")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged; save or download the model again") from error
+    if not isinstance(found, dict):
+        raise ModelError(
+            f"{path} holds a {type(found).__name__} where a JSON object belongs; "
+            "save or download the model again"
+        )
+    return found
 
 
 def _check_links(folder: Path) -> None:
@@ -344,17 +369,6 @@ def _check_shards(path: Path, found: dict[str, Any]) -> None:
             )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; anything else in its place is one without names."""
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ModelError(f"{path} is larger than any that a model needs; take it out")
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is damaged; save or download the model again") from error
-    return found if isinstance(found, dict) else {}
-
-
 def _first_available(name: str, *, half: bool) -> tuple[Path, str]:
     """Download the first source of a named model that its owner still gives out."""
     refusals = []
@@ -370,7 +384,7 @@ def _without_weights(folder: Path) -> dict[str, str]:
     """Map each part of a pipeline that lacks weights to the name its weights would have."""
     stems = {}
     for config in sorted(folder.glob("*/config.json")):  # only models have a config.json
-        made_by_diffusers = "_diffusers_version" in _read_json(config)
+        made_by_diffusers = "_diffusers_version" in read_json(config)
         stem = "diffusion_pytorch_model" if made_by_diffusers else "model"
         if not any((config.parent / f"{stem}{suffix}").is_file() for suffix in (HALF, PLAIN)):
             stems[config.parent.name] = stem

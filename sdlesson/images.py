@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from sdlesson.files import beside, whole
+from sdlesson.files import beside, regular_file, whole
 
 # The one tolerance for pictures. Batching, devices and library versions add floats in another
 # order, which moves a pixel by a rounding step (1/255); a real difference moves many by far more.
@@ -23,6 +23,7 @@ SAME_SHARE_OFF = 1 / 1000
 
 GRID_GAP_PX = 4
 LABEL_FONT_PX = 12
+MAX_FONT_PX = 500
 LABEL_LINES = 1.5  # heights of the font that a label takes
 
 
@@ -50,15 +51,27 @@ def list_pictures(images: Sequence[Image.Image]) -> list[Image.Image]:
     return [as_rgb(image, f"image {number}") for number, image in enumerate(images)]
 
 
-def as_rgb(image: Image.Image, name: str = "image") -> Image.Image:
-    """Return a PIL image in RGB; numbers with a point are levels from 0 to 1, or up to 255.
+def check_picture(image: Image.Image, name: str = "image") -> None:
+    """Refuse what is no PIL image, and one without a pixel.
 
     Raises:
-        ValueError: It is no PIL image, was closed, is damaged, or holds other numbers.
+        ValueError: It is of another type, or a side of it is 0.
     """
     if not isinstance(image, Image.Image):
         kind = type(image).__name__
         raise ValueError(f"{name} is of type {kind}, must be a PIL image; try Image.open(path)")
+    if not all(image.size):
+        width, height = image.size
+        raise ValueError(f"{name} is {width} x {height} and has no pixel; each side needs one")
+
+
+def as_rgb(image: Image.Image, name: str = "image") -> Image.Image:
+    """Return a PIL image in RGB; numbers with a point are levels from 0 to 1, or up to 255.
+
+    Raises:
+        ValueError: It is no PIL image, is empty, was closed, is damaged, or holds other numbers.
+    """
+    check_picture(image, name)
     try:
         image.load()
         return (_levels(image, name) if image.mode[0] in "FI" else image).convert("RGB")
@@ -108,9 +121,11 @@ def to_images(pixels: Tensor) -> list[Image.Image]:
     Raises:
         ValueError: The shape is another, or a pixel is NaN or infinite, which would turn black.
     """
-    if not isinstance(pixels, Tensor) or pixels.ndim != 4 or pixels.shape[1] != 3:
-        shape = tuple(getattr(pixels, "shape", ()))
+    shape = tuple(getattr(pixels, "shape", ()))
+    if not isinstance(pixels, Tensor) or len(shape) != 4 or shape[1] != 3 or 0 in shape[2:]:
         raise ValueError(f"pixels have shape {shape}, must be (B, 3, H, W)")
+    if not pixels.is_floating_point():
+        raise ValueError(f"pixels are {pixels.dtype}, must be floats in [-1, 1]")
     if not pixels.isfinite().all():
         in_float = pixels.dtype == torch.float32
         advice = "look for where they come from" if in_float else "decode in float32"
@@ -160,9 +175,12 @@ def image_grid(
     """
     images = list_pictures(images)
     sizes = sorted({image.size for image in images})
-    if len(sizes) != 1 or not isinstance(columns, int) or columns < 1:
+    if len(sizes) != 1 or type(columns) is not int or columns < 1:
         raise ValueError(f"a grid needs images of one size and columns; got {sizes} in {columns!r}")
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+    if type(font_px) is not int or not 1 <= font_px <= MAX_FONT_PX:
+        raise ValueError(f"font_px={font_px!r} must be a whole number from 1 to {MAX_FONT_PX}")
+    is_list = isinstance(labels, Sequence) and not isinstance(labels, str | bytes)
+    if not is_list or not all(isinstance(label, str) for label in labels):
         raise ValueError(f"labels={labels!r} must be a list of texts, one for each image")
     if labels and len(labels) != len(images):
         raise ValueError(f"{len(labels)} labels for {len(images)} images; give one for each")
@@ -199,6 +217,8 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise ValueError(f"cannot write {path!r}: it must be the path of a file; try 'cat.png'")
     path = Path(path)
+    if path.name.lower() == ".png":
+        raise ValueError(f"cannot write {path}: it has no name before .png; try 'cat.png'")
     if path.suffix.lower() != ".png":
         raise ValueError(f"cannot write {path}: a picture is saved as PNG, so end it in .png")
     probe = beside(path)
@@ -212,6 +232,8 @@ def check_output(path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"cannot write {path}: {reason}; choose another folder or name") from error
     if is_folder:
         raise ValueError(f"cannot write {path}: it is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"cannot write {path}: it is a pipe or a device; choose another name")
     if not has_parent:
         raise ValueError(f"cannot write {path}: there is no folder {path.parent}; make it first")
     return path
@@ -221,12 +243,13 @@ def save_png(image: Image.Image, path: str | os.PathLike[str], settings: dict[st
     """Write a PNG with its settings as text, whole or not at all.
 
     Raises:
-        ValueError: The path cannot be written.
+        ValueError: The path cannot be written, or the picture cannot be read or is empty.
     """
     path = check_output(path)
     text = PngInfo()
     for key, value in settings.items():
         text.add_text(key, value.encode("utf-8", "backslashreplace").decode())
+    image = as_rgb(image)
     with whole(path) as partial:
         image.save(partial, format="PNG", pnginfo=text)
 
@@ -235,15 +258,29 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, str]:
     """Read the settings that `save_png` wrote; empty for a PNG without any.
 
     Raises:
-        ValueError: The file is not a PNG, or is damaged.
+        ValueError: It is no file, not a PNG, or damaged.
     """
+    return open_png(path)[1]
+
+
+def open_png(path: str | os.PathLike[str]) -> tuple[Image.Image, dict[str, str]]:
+    """Read a PNG's picture, in RGB, and the settings that `save_png` wrote into it.
+
+    Raises:
+        ValueError: It is no file, not a PNG, or damaged.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"path={path!r} must be the path of a PNG; try 'cat.png'")
     try:
-        with Image.open(path) as image:
+        with Image.open(regular_file(path)) as image:
             if image.format != "PNG":
                 raise ValueError(f"{path} is {image.format}, and only a PNG carries settings")
             image.load()  # text may stand behind the pixels
-            return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
+            items = image.info.items()
+            found = {str(key): value for key, value in items if isinstance(value, str)}
+            return image.convert("RGB"), found
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is damaged, or no picture ({error}); copy it again") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{path} is damaged, or no picture ({reason}); copy it again") from error

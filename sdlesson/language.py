@@ -26,7 +26,7 @@ def set_language(code: str) -> None:
         ValueError: The course is not written in that language.
     """
     global _language
-    if code not in LANGUAGES:
+    if not isinstance(code, str) or code not in LANGUAGES:
         known = ", ".join(f'"{known}" ({name})' for known, name in LANGUAGES.items())
         raise ValueError(f"language {code!r} is not one of {known}")
     _language = code

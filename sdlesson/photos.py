@@ -7,12 +7,12 @@ import io
 import os
 from contextlib import suppress
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from sdlesson.files import regular_file
 from sdlesson.language import say
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | io.IOBase | Image.Image
@@ -53,7 +53,10 @@ def open_photo(
 
     Raises:
         PhotoError: It is missing, empty, damaged, too large, too small, or no photo.
+        ValueError: The size is none.
     """
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"size={size!r} must be a whole number of pixels; try 128")
     if isinstance(source, Image.Image):
         image = flatten(source, name)
     else:
@@ -70,14 +73,14 @@ def open_photo(
     return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 
 
-def flatten(image: Image.Image, name: str) -> Image.Image:
-    """Turn any PIL picture into RGB, the right way up and on white; it stays as it is.
+def flatten(image: Image.Image, name: str, *, ground: str = "white") -> Image.Image:
+    """Turn any PIL picture into RGB, the right way up and on a ground; it stays as it is.
 
     Raises:
         PhotoError: It is closed or damaged, or its numbers are none of a picture's.
     """
     try:
-        return _flat(image, name)
+        return _flat(image, name, ground)
     except PhotoError:
         raise
     except Exception as error:  # what a decoder raises on damage depends on where the damage is
@@ -90,9 +93,19 @@ def flatten(image: Image.Image, name: str) -> Image.Image:
 
 
 def read_photo(
-    source: str | os.PathLike[str] | bytes | io.IOBase, *, name: str, max_pixels: int | None = None
+    source: str | os.PathLike[str] | bytes | io.IOBase,
+    *,
+    name: str,
+    max_pixels: int | None = None,
+    ground: str = "white",
 ) -> Image.Image:
     """Open one photo as an RGB picture of its own size, the right way up.
+
+    Args:
+        source: A path, the bytes of a file, or an open file.
+        name: What errors call it.
+        max_pixels: How many it may unpack to; by default as many as Pillow thinks harmless.
+        ground: The colour of what is see-through; that of a mask is "black", which stays.
 
     Raises:
         PhotoError: It is missing, empty, damaged, too large, or no photo.
@@ -105,7 +118,7 @@ def read_photo(
         )
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         _learn_heic(name)
-    return _decode(io.BytesIO(data), name, max_pixels or Image.MAX_IMAGE_PIXELS or 0)
+    return _decode(io.BytesIO(data), name, max_pixels or Image.MAX_IMAGE_PIXELS or 0, ground)
 
 
 def _bytes(source: str | os.PathLike[str] | bytes | io.IOBase, name: str) -> bytes:
@@ -113,7 +126,7 @@ def _bytes(source: str | os.PathLike[str] | bytes | io.IOBase, name: str) -> byt
         return bytes(source)
     try:
         if isinstance(source, str | os.PathLike):
-            return Path(source).read_bytes()
+            return regular_file(source).read_bytes()
         if isinstance(source, io.IOBase) and source.seekable():
             source.seek(0)  # it may have been read before
         data = source.read()
@@ -138,7 +151,7 @@ def _wrong_type(source: object, name: str) -> PhotoError:
     )
 
 
-def _decode(file: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
+def _decode(file: io.BytesIO, name: str, max_pixels: int, ground: str) -> Image.Image:
     Image.init()
     known = [format_ for format_ in FORMATS if format_ in Image.OPEN]
     try:
@@ -146,7 +159,7 @@ def _decode(file: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
         with Image.open(file, formats=known) as image:
             if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError
-            return _flat(image, name)
+            return _flat(image, name, ground)
     except PhotoError:
         raise
     except UnidentifiedImageError as error:
@@ -181,8 +194,8 @@ def _learn_heic(name: str) -> None:
     importlib.import_module("pillow_heif").register_heif_opener()
 
 
-def _flat(image: Image.Image, name: str) -> Image.Image:
-    """RGB pixels the right way up, on white."""
+def _flat(image: Image.Image, name: str, ground: str) -> Image.Image:
+    """RGB pixels the right way up, on a ground."""
     image.load()
     with suppress(Exception):  # with damaged notes of the camera, the photo stays as it lies
         image = ImageOps.exif_transpose(image)
@@ -190,8 +203,8 @@ def _flat(image: Image.Image, name: str) -> Image.Image:
         image = _in_8_bits(image, name)
     if not image.has_transparency_data:
         return image.convert("RGB")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    below = Image.new("RGBA", image.size, ground)
+    return Image.alpha_composite(below, image.convert("RGBA")).convert("RGB")
 
 
 def _in_8_bits(image: Image.Image, name: str) -> Image.Image:

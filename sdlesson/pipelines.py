@@ -172,7 +172,36 @@ def _load_folder(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
     for name, part in pipe.components.items():
         if isinstance(part, nn.Module):
             _check_all_loaded(part, folder / name)
+    _check_fit(pipe, folder)
     return pipe
+
+
+def _check_fit(pipe: StableDiffusionPipeline, folder: Path) -> None:
+    """Refuse parts that each load, and fail with each other at the first picture."""
+    text, unet, scheduler = pipe.text_encoder, pipe.unet.config, pipe.scheduler
+    tokens = text.get_input_embeddings().num_embeddings
+    at_most = (
+        ("tokenizer's last token", max(pipe.tokenizer.get_vocab().values()), tokens - 1),
+        (
+            "tokenizer's window",
+            pipe.tokenizer.model_max_length,
+            text.config.max_position_embeddings,
+        ),
+    )
+    equal = (
+        ("U-Net's cross_attention_dim", unet.cross_attention_dim, text.config.hidden_size),
+        ("U-Net's out_channels", unet.out_channels, pipe.vae.config.latent_channels),
+        ("list of betas", len(scheduler.alphas_cumprod), scheduler.config.num_train_timesteps),
+    )
+    faults = [
+        *(f"its {name} is {has}, and may be {most}" for name, has, most in at_most if has > most),
+        *(f"its {name} is {has}, must be {must}" for name, has, must in equal if has != must),
+    ]
+    if faults:
+        raise downloads.ModelError(
+            f"the parts of {folder} do not fit each other: {'; '.join(faults)}; "
+            "choose another model"
+        )
 
 
 def _check_all_loaded(part: nn.Module, folder: Path) -> None:

@@ -21,7 +21,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sdlesson.downloads import ModelError
 from sdlesson.images import list_pictures
+from sdlesson.settings import MAX_BATCH, check_whole
 
 SIZE_PX = 128
 """Width and height of every scene of the pocket world, and of what the probe is shown."""
@@ -103,7 +105,12 @@ class Probe(nn.Module):
 
     @torch.no_grad()
     def read(self, images: Sequence[Image.Image], batch: int = 64) -> list[Reading]:
-        """Read pictures of any size; they are resized to 128 x 128."""
+        """Read pictures of any size; they are resized to 128 x 128.
+
+        Raises:
+            ValueError: It is no list of pictures, or one of them cannot be read.
+        """
+        check_whole(1, MAX_BATCH, 64, batch=batch)
         device, images = next(self.parameters()).device, list_pictures(images)
         readings: list[Reading] = []
         for start in range(0, len(images), batch):
@@ -141,13 +148,22 @@ class Probe(nn.Module):
 
 
 def load_probe(path: Path, device: str = "cpu") -> Probe:
-    """Load a probe in fp32 from the file that `Probe.save` wrote."""
-    with safe_open(path, "pt") as file:
-        fields: dict[str, Any] = json.loads(file.metadata()["labels"])
-    max_count = int(fields.pop("max_count"))
-    labels = Labels(**{name: tuple(v) for name, v in fields.items()}, max_count=max_count)
-    probe = Probe(labels)
-    probe.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    """Load a probe in fp32 from the file that `Probe.save` wrote.
+
+    Raises:
+        ModelError: It is no such file, or damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            fields: dict[str, Any] = json.loads(file.metadata()["labels"])
+        max_count = int(fields.pop("max_count"))
+        labels = Labels(**{name: tuple(v) for name, v in fields.items()}, max_count=max_count)
+        probe = Probe(labels)
+        probe.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    except Exception as error:  # it is read by several libraries, each with errors of its own
+        raise ModelError(f"{path} holds no probe that Probe.save wrote; use pocket_probe()") from (
+            error
+        )
     return probe.to(device).eval().requires_grad_(False)
 
 

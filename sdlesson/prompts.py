@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sdlesson.copies import own_tokenizer
 from sdlesson.language import language
+from sdlesson.settings import check_text
 
 VOCABULARY_FILE = Path(__file__).parent / "pocket" / "vocabulary.json"
 MAX_SUGGESTIONS = 3
@@ -45,11 +46,12 @@ def unknown_words(prompt: str, *, taught: Iterable[str] = ()) -> list[Unknown]:
         taught: Words that it has learned since it was made.
 
     Raises:
-        ValueError: `taught` is one text, which would be read as letters.
+        ValueError: The prompt is no text, or `taught` is one, which would be read as letters.
     """
-    if isinstance(taught, str):
-        raise ValueError(f"taught={taught!r} must be a list of words; try [{taught!r}]")
-    known = frozenset(word.casefold() for word in taught).union(*_vocabularies().values())
+    words_taught = list(taught) if isinstance(taught, Iterable) else [taught]
+    if isinstance(taught, str) or not all(isinstance(word, str) for word in words_taught):
+        raise ValueError(f"taught={taught!r} must be a list of words; try ['zwx']")
+    known = frozenset(word.casefold() for word in words_taught).union(*_vocabularies().values())
     words = dict.fromkeys(word for word in _words(prompt) if not _is_known(word, known))
     return [Unknown(word, _suggestions(word, known)) for word in words]
 
@@ -61,7 +63,8 @@ def cut_words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
 
 def read_until(tokenizer: PreTrainedTokenizerBase, prompt: str) -> int:
     """Return where in a prompt the words end that fit the tokenizer's window."""
-    encoded = own_tokenizer(tokenizer)(prompt, return_offsets_mapping=True, verbose=False)
+    own = own_tokenizer(tokenizer)
+    encoded = own(check_text(prompt=prompt), return_offsets_mapping=True, verbose=False)
     window: int = tokenizer.model_max_length
     if len(encoded.input_ids) <= window:
         return len(prompt)
@@ -100,7 +103,8 @@ def _vocabularies() -> dict[str, frozenset[str]]:
 
 def _words(prompt: str) -> list[str]:
     """Split a prompt into lowercase words; emoji count as words, punctuation does not."""
-    found = _WORD.findall(unicodedata.normalize("NFC", prompt).casefold())
+    text = check_text(prompt=prompt)
+    found = _WORD.findall(unicodedata.normalize("NFC", text).casefold())
     return [word for word in found if not unicodedata.category(word[0]).startswith("P")]
 
 

@@ -30,7 +30,7 @@ from sdlesson.editing import (
     slerp,
     upscale,
 )
-from sdlesson.editing.pictures import latent_mask, open_picture
+from sdlesson.editing.pictures import latent_mask, picture_to_edit
 from sdlesson.images import picture_difference, same_picture
 from sdlesson.settings import steps_left
 
@@ -230,7 +230,7 @@ def test_a_picture_of_any_mode_is_edited(
     assert picture.mode == mode
     edited = image_to_image(tiny, picture, "a", num_inference_steps=2)
     assert (edited.mode, edited.size) == ("RGB", small.size)
-    assert picture_difference(open_picture(picture), small).mean_error < 0.35
+    assert picture_difference(picture_to_edit(picture), small).mean_error < 0.35
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_interpolation_begins_and_ends_with_the_two_pictures(
     for prompt, seed, frame in zip(ends, (0, 1), (frames[0], frames[-1]), strict=True):
         drawn = sdlesson.draw(prompt, pipe=pocket, seed=seed, num_inference_steps=4).image
         assert same_picture(frame, drawn)
-    with pytest.raises(ValueError, match="frames=1 must be at least 2"):
+    with pytest.raises(ValueError, match="frames=1 must be a whole number from 2"):
         interpolate(pocket, ends, (0, 1), frames=1)
 
 

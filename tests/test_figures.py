@@ -139,7 +139,7 @@ def test_bars_are_as_high_as_their_values_and_carry_their_labels():
     [
         ({"series": {"a": [1]}}, "'a' has 1 items for 2"),
         ({"pictures": [plain()]}, "'pictures' has 1 items for 2"),
-        ({"pictures": [plain()] * 2, "picture_labels": "abc"}, "'picture_labels' has 3 items"),
+        ({"pictures": [plain()] * 2, "picture_labels": "abc"}, "'picture_labels' is 'abc'"),
     ],
 )
 def test_what_does_not_match_x_is_refused(settings: dict, sentence: str):
@@ -204,3 +204,60 @@ def test_small_pictures_are_shown_at_two_or_three_times_their_pixels_and_large_o
     film = figures.animation([small, plain("blue", (128, 128))])
     assert film.size == (128, 128)  # stored as it is
     assert 'width="384" height="384"' in film._repr_html_()
+
+
+ODD = {
+    "a grid in columns of text": (lambda: figures.grid([plain()], "x"), "columns='x' must be"),
+    "a strip of a path": (lambda: figures.strip("cat.png"), "must be a list of PIL images"),
+    "a strip of thousands": (lambda: figures.strip([plain()] * 2000), "columns=2000 must be"),
+    "a strip of nothing": (lambda: figures.strip([plain(size=(0, 0))]), "has no pixel"),
+    "a number, enlarged": (lambda: figures.enlarged(5), "must be a PIL image"),
+    "time that runs backwards": (
+        lambda: figures.animation([plain()] * 2, milliseconds=-1),
+        "milliseconds=-1 must be",
+    ),
+    "curves over nothing": (lambda: figures.curves([], {"a": []}, **LABELS), "nothing to draw"),
+    "no curves": (lambda: figures.curves([1, 2], {}, **LABELS), "must have points by the name"),
+    "a curve of letters": (lambda: figures.curves([1, 2], {"a": "12"}, **LABELS), "must be a list"),
+    "a point of nothing": (
+        lambda: figures.curves([1, 2], {"a": [1, None]}, **LABELS),
+        "None must be a number",
+    ),
+    "a point without end": (
+        lambda: figures.curves([1, 2], {"a": [1, math.inf]}, **LABELS),
+        "has no place on an axis",
+    ),
+    "bars of nothing": (lambda: figures.bars([], [], y_label=""), "nothing to draw"),
+    "an equation of paths": (lambda: figures.equation(["x"], [], ["a"]), "must be a PIL image"),
+    "arrows to nowhere": (
+        lambda: figures.guidance_arrow(torch.ones(4), torch.rand(4), []),
+        "leave nowhere to go",
+    ),
+    "arrows in no plane": (
+        lambda: figures.guidance_arrow(torch.zeros(4), torch.ones(4), [1.0]),
+        "no plane",
+    ),
+    "a map of NaN": (
+        lambda: figures.heat_maps(plain(), {"a": torch.full((4, 4), math.nan)}),
+        "holds NaN or infinity",
+    ),
+    "a U-Net's name": (lambda: figures.unet_diagram("pocket"), "must be a loaded pipeline"),
+}
+
+
+@pytest.mark.parametrize(("draw", "sentence"), ODD.values(), ids=ODD)
+def test_what_cannot_be_shown_is_one_sentence(draw, sentence):
+    with pytest.raises(ValueError, match=sentence) as caught:
+        draw()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_dollar_in_a_label_is_a_dollar():
+    chart = figures.bars(["from $5_ to $6_"], [1], y_label="$\\x$")
+    FigureCanvasAgg(chart).draw()
+    assert {"$\\x$"} <= set(texts(chart))
+
+
+def test_hundreds_of_bars_and_a_picture_like_a_line_are_drawn():
+    assert len(figures.bars(["a"] * 100, [1] * 100, y_label="").axes[0].patches) == 100
+    assert figures.enlarged(plain(size=(5000, 1))).height == 1

@@ -255,3 +255,14 @@ def test_a_flipped_bit_of_what_torch_saved_is_found_wherever_it_matters(tmp_path
     path.write_bytes(good[:-30])
     with pytest.raises(ValueError, match="is damaged"):
         check_zip(path)
+
+
+def test_a_file_in_a_folders_place_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("my thesis")
+    with (
+        pytest.raises(NotADirectoryError, match="a file is in the folder's place; move it"),
+        whole_folder(tmp_path / "mine") as partial,
+    ):
+        (partial / "a").write_text("new")
+    assert (tmp_path / "mine").read_text() == "my thesis"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

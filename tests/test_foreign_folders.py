@@ -208,6 +208,102 @@ def test_a_pointer_of_git_lfs_is_called_what_it_is(gift: Path, name: str) -> Non
         load_pipeline(gift, device="cpu")
 
 
+UNET_CONFIG, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
+PROCESSOR = "feature_extractor/preprocessor_config.json"
+TOKENIZER = "tokenizer/tokenizer_config.json"
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value"),
+    [
+        (UNET_CONFIG, "sample_size", "x"),
+        (UNET_CONFIG, "sample_size", None),
+        (UNET_CONFIG, "sample_size", 10**6),
+        (UNET_CONFIG, "sample_size", True),
+        (UNET_CONFIG, "sample_size", [4, 4]),
+        (UNET_CONFIG, "layers_per_block", 10**5),
+        (UNET_CONFIG, "block_out_channels", [10**7, 10**7]),
+        (UNET_CONFIG, "num_class_embeds", 10**12),
+        ("vae/config.json", "scaling_factor", None),
+        ("vae/config.json", "scaling_factor", "0.18"),
+        ("vae/config.json", "scaling_factor", 0),
+        ("vae/config.json", "scaling_factor", float("inf")),
+        ("vae/config.json", "scaling_factor", float("nan")),
+        (SCHEDULER, "num_train_timesteps", 1),
+        (SCHEDULER, "num_train_timesteps", 10**9),
+        (SCHEDULER, "prediction_type", "zigzag"),
+        (SCHEDULER, "timestep_spacing", "zigzag"),
+        (SCHEDULER, "timestep_spacing", ["leading"]),
+        (SCHEDULER, "beta_start", 5),
+        (SCHEDULER, "steps_offset", 10**6),
+        (PROCESSOR, "crop_size", 10**6),
+        (PROCESSOR, "crop_size", "x"),
+        (PROCESSOR, "image_std", [0, 0, 0]),
+        (TOKENIZER, "model_max_length", "x"),
+        (TOKENIZER, "model_max_length", 10**30),
+        (TOKENIZER, "model_max_length", 2),
+        ("text_encoder/config.json", "vocab_size", 10**9),
+        ("text_encoder/config.json", "eos_token_id", None),
+    ],
+)
+def test_a_number_that_no_model_can_have_is_named(
+    gift: Path, file: str, name: str, value: object
+) -> None:
+    amend(gift / file, **{name: value})
+    with pytest.raises(ModelError, match=rf"{file} sets {name} to .*, which must be ") as caught:
+        hub.check_folder(gift)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sides", [{"height": 10**6, "width": 16}, {"shortest_edge": "x"}])
+def test_a_number_deep_inside_is_named_too(gift: Path, sides: dict[str, object]) -> None:
+    amend(gift / PROCESSOR, size=sides)
+    with pytest.raises(ModelError, match=r"which must be .* \(in size\)"):
+        hub.check_folder(gift)
+
+
+def test_a_model_without_the_size_of_its_pictures_is_named(gift: Path) -> None:
+    found = json.loads((gift / UNET_CONFIG).read_text())
+    del found["sample_size"]
+    (gift / UNET_CONFIG).write_text(json.dumps(found))
+    with pytest.raises(ModelError, match="sets sample_size to null"):
+        hub.check_folder(gift)
+
+
+@pytest.mark.parametrize(
+    ("file", "fields", "sentence"),
+    [
+        (TOKENIZER, {"pad_token": "<|zigzag|>"}, r"its tokenizer's last token is \d+, and may be"),
+        (TOKENIZER, {"model_max_length": 77}, "its tokenizer's window is 77, and may be 16"),
+        (SCHEDULER, {"trained_betas": [0.1]}, "its list of betas is 1, must be 1000"),
+    ],
+)
+def test_parts_that_do_not_fit_each_other_are_named(
+    gift: Path, file: str, fields: dict[str, object], sentence: str
+) -> None:
+    amend(gift / file, **fields)
+    with pytest.raises(ModelError, match=f"do not fit each other: {sentence}"):
+        load_pipeline(gift, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["model_index.json", UNET_CONFIG, SCHEDULER, TOKENIZER])
+@pytest.mark.parametrize(
+    ("text", "sentence"), [("[]", "holds a list where a JSON object"), ("5", "holds a int where")]
+)
+def test_json_without_names_is_called_what_it_is(
+    gift: Path, name: str, text: str, sentence: str
+) -> None:
+    (gift / name).write_text(text)
+    with pytest.raises(ModelError, match=sentence):
+        hub.check_folder(gift)
+
+
+def test_a_mark_of_byte_order_is_damage(gift: Path) -> None:
+    (gift / UNET_CONFIG).write_bytes(b"\xef\xbb\xbf" + (gift / UNET_CONFIG).read_bytes())
+    with pytest.raises(ModelError, match=r"config\.json is damaged"):
+        hub.check_folder(gift)
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"weight_map": ', "\xff", ""])
 def test_a_broken_configuration_is_one_sentence(gift: Path, text: str) -> None:
     (gift / "unet" / "config.json").write_text(text, encoding="latin-1")

@@ -283,7 +283,7 @@ def test_a_text_where_a_list_of_texts_belongs_is_not_read_as_letters() -> None:
         unknown_words("a zwx", taught="zwx")
     with pytest.raises(ValueError, match="values='123' must be a list of numbers"):
         mean("123")
-    with pytest.raises(ValueError, match="flags='10' must each be True or False"):
+    with pytest.raises(ValueError, match="flags='10' must be a list of True and False"):
         share("10")
     assert clip_scorer().embed_texts("a cat").shape[0] == 1
 

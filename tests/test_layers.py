@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "sdlesson"
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("language", "files"),
-    ("runtime", "images", "photos", "settings", "downloads", "copies"),
+    ("runtime", "images", "photos", "settings", "downloads", "copies", "configurations"),
     ("hub", "account", "diffusion", "prompts", "probe", "bot_api"),
     ("pipelines", "prompting", "safety", "attention", "metrics", "figures"),
     ("drawing", "editing"),

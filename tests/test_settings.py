@@ -28,7 +28,7 @@ def test_a_text_comes_back_as_it_is() -> None:
     [
         (settings.check_negative, None, "negative_prompt=None must be a text; try"),
         (settings.check_negative, ["a hat"], r"negative_prompt=\['a hat'\] must be a text"),
-        (settings.check_batch_size, 0, "batch_size=0 must be a whole number from 1; try 4"),
+        (settings.check_batch_size, 0, "batch_size=0 must be a whole number from 1 to 256; try 4"),
         (settings.check_batch_size, 2.0, "batch_size=2.0 must be a whole number"),
         (settings.check_guidance, math.nan, "guidance_scale=nan must be a number"),
     ],

@@ -19,11 +19,11 @@ from sdlesson.editing.pictures import (
     Report,
     check_room,
     develop_edit,
-    open_picture,
     padded_pixels,
+    picture_to_edit,
 )
 from sdlesson.pipelines import is_pocket
-from sdlesson.settings import DEFAULT_STEPS
+from sdlesson.settings import DEFAULT_STEPS, check_function
 
 EDGE = 0.1
 """How steep a change of colour counts as an edge, in [0, 1] a pixel."""
@@ -39,11 +39,13 @@ def outline(image: Image.Image, *, edge: float = EDGE) -> Image.Image:
         edge: The lower, the more lines.
 
     Raises:
-        ValueError: The picture cannot be read.
+        ValueError: The picture cannot be read, or the edge is outside its range.
 
     Source: Canny 1986, doi:10.1109/TPAMI.1986.4767851, without its hysteresis.
     """
-    blurred = open_picture(image).filter(ImageFilter.GaussianBlur(1))
+    if type(edge) not in (int, float) or not 0 < edge <= 1:
+        raise ValueError(f"edge={edge!r} must be a number above 0 and at most 1; try {EDGE}")
+    blurred = picture_to_edit(image).filter(ImageFilter.GaussianBlur(1))
     levels = np.asarray(blurred, dtype=np.float32) / 255
     down, across = np.gradient(levels, axis=(0, 1))  # (H, W, 3)
     slope = np.hypot(down, across)
@@ -79,17 +81,23 @@ def load_controlnet(
             )
         downloads.verify_folder(hub.CONTROL_FOLDER)
         folder = hub.CONTROL_FOLDER
-    half = pipe.unet.dtype == torch.float16
+    if not isinstance(folder, str | os.PathLike | None):
+        raise downloads.ModelError(f"folder={folder!r} must be the path of a folder")
+    half = check_loaded(pipe).unet.dtype == torch.float16
     folder = hub.download_controlnet(half=half) if folder is None else Path(folder)
+    if not hub.is_folder(os.fspath(folder)):
+        raise downloads.ModelError(f"there is no folder {str(folder)!a}; check its name")
+    hub.check_parts(folder)
     try:
         controlnet = ControlNetModel.from_pretrained(
             folder, variant=hub.controlnet_variant(folder, half=half), use_safetensors=True
         )
-    except (OSError, ValueError) as error:
+        controlnet = controlnet.to(pipe.unet.device, pipe.unet.dtype)
+    except Exception as error:  # libraries read these files, each with errors of its own
         raise downloads.ModelError(
             f"{folder} holds no ControlNet that loads ({str(error).splitlines()[0]})"
         ) from error
-    return controlnet.to(pipe.unet.device, pipe.unet.dtype).eval().requires_grad_(False)
+    return controlnet.eval().requires_grad_(False)
 
 
 class Controlled:
@@ -165,8 +173,11 @@ def draw_along(
     Raises:
         ValueError: The outline cannot be used, or a setting is outside its range.
     """
-    picture = open_picture(lines)
-    check_room(pipe, picture)
+    picture = picture_to_edit(lines)
+    check_room(pipe, picture.size)
+    check_function(report=report)
+    if not isinstance(controlnet, ControlNetModel):
+        raise ValueError(f"controlnet={controlnet!r} must be loaded; try load_controlnet(pipe)")
     pixels = padded_pixels([picture])
     height, width = pixels.shape[-2:]
     *_, last = denoise(

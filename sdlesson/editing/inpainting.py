@@ -7,9 +7,16 @@ from PIL import Image
 from torch import Generator
 
 from sdlesson.copies import check_loaded
-from sdlesson.editing.pictures import Report, develop_edit, open_mask, open_picture, own_size
-from sdlesson.editing.redrawing import redraw
-from sdlesson.settings import DEFAULT_STEPS, SIZE_FACTOR, check_strength
+from sdlesson.editing.pictures import (
+    Report,
+    Wish,
+    develop_edit,
+    open_mask,
+    own_size,
+    picture_to_edit,
+)
+from sdlesson.editing.redrawing import redraw_as
+from sdlesson.settings import DEFAULT_STEPS, MAX_SIDE, SIZE_FACTOR, check_strength, check_whole
 
 
 def inpaint(
@@ -47,23 +54,10 @@ def inpaint(
         ValueError: The picture or its mask cannot be used, or a setting is outside its range.
     """
     check_loaded(pipe)
-    picture = open_picture(image)
-    hole = open_mask(mask, picture)
-    if check_strength(strength) == 0 or not hole.getbbox():
-        return picture
-    *_, last = redraw(
-        pipe,
-        [picture],
-        prompt,
-        mask=hole,
-        strength=strength,
-        negative_prompt=negative_prompt,
-        guidance_scale=guidance_scale,
-        num_inference_steps=num_inference_steps,
-        generator=generator,
-        resample=resample,
+    wish = Wish(
+        prompt, negative_prompt, guidance_scale, num_inference_steps, generator, resample, report
     )
-    return develop_edit(pipe, last.latents, picture.size, report, keep=(picture, hole))
+    return _paint(wish, pipe, image, mask, check_strength(strength))
 
 
 def outpaint(
@@ -91,41 +85,35 @@ def outpaint(
     Raises:
         ValueError: The picture cannot be used, no edge is to grow, or a setting is off its range.
     """
-    grow = {"left": left, "top": top, "right": right, "bottom": bottom}
-    _check_growth(grow)
-    picture, stride = open_picture(image), own_size(pipe) // 2
+    grow = _check_growth({"left": left, "top": top, "right": right, "bottom": bottom})
+    picture, stride = picture_to_edit(image), own_size(pipe) // 2
     generator = Generator("cpu") if generator is None else generator  # goes on from part to part
+    wish = Wish(
+        prompt, negative_prompt, guidance_scale, num_inference_steps, generator, resample, report
+    )
     for edge, pixels in grow.items():
         for done in range(0, pixels, stride):
-            picture = _paint_beyond(
-                pipe,
-                picture,
-                edge,
-                min(stride, pixels - done),
-                prompt=prompt,
-                negative_prompt=negative_prompt,
-                guidance_scale=guidance_scale,
-                num_inference_steps=num_inference_steps,
-                generator=generator,
-                resample=resample,
-                report=report,
-            )
+            picture = _paint_beyond(wish, pipe, picture, edge, min(stride, pixels - done))
     return picture
 
 
-def _paint_beyond(
+def _paint(
+    wish: Wish,
     pipe: StableDiffusionPipeline,
-    picture: Image.Image,
-    edge: str,
-    by: int,
-    *,
-    prompt: str,
-    negative_prompt: str,
-    guidance_scale: float,
-    num_inference_steps: int,
-    generator: Generator,
-    resample: int,
-    report: Report,
+    image: Image.Image,
+    mask: Image.Image,
+    strength: float = 1.0,
+) -> Image.Image:
+    picture = picture_to_edit(image)
+    hole = open_mask(mask, picture)
+    if strength == 0 or not hole.getbbox():
+        return picture
+    *_, last = redraw_as(wish, pipe, [picture], mask=hole, strength=strength)
+    return develop_edit(pipe, last.latents, picture.size, wish.report, keep=(picture, hole))
+
+
+def _paint_beyond(
+    wish: Wish, pipe: StableDiffusionPipeline, picture: Image.Image, edge: str, by: int
 ) -> Image.Image:
     """Let one edge grow by a part of the model's own size."""
     if turns := _TURNS[edge]:  # so that there is one case: to the right
@@ -142,18 +130,7 @@ def _paint_beyond(
     upright, upright_mask = window, mask
     if turns:  # the model has never seen the world lie on its side
         upright, upright_mask = window.transpose(turns[1]), mask.transpose(turns[1])
-    painted = inpaint(
-        pipe,
-        upright,
-        upright_mask,
-        prompt,
-        negative_prompt=negative_prompt,
-        guidance_scale=guidance_scale,
-        num_inference_steps=num_inference_steps,
-        generator=generator,
-        resample=resample,
-        report=report,
-    )
+    painted = _paint(wish, pipe, upright, upright_mask)
     if turns:
         painted = painted.transpose(turns[0])
     canvas.paste(painted, (width - seen, 0))
@@ -170,9 +147,8 @@ _TURNS: dict[str, tuple[Image.Transpose, Image.Transpose] | None] = {
 """How to turn each edge to the right, and back."""
 
 
-def _check_growth(grow: dict[str, int]) -> None:
-    for edge, pixels in grow.items():
-        if not isinstance(pixels, int) or isinstance(pixels, bool) or pixels < 0:
-            raise ValueError(f"{edge}={pixels!r} must be a whole number of pixels; try 64")
-    if not any(grow.values()):
+def _check_growth(grow: dict[str, int]) -> dict[str, int]:
+    checked = {edge: check_whole(0, MAX_SIDE, 64, **{edge: grow[edge]}) for edge in grow}
+    if not any(checked.values()):
         raise ValueError("no edge is to grow: say left=, top=, right= or bottom=, such as right=64")
+    return checked

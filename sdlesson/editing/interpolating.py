@@ -9,9 +9,18 @@ from torch import Generator, Tensor
 
 from sdlesson.copies import check_loaded
 from sdlesson.diffusion import decode, denoise_latents, draw_noise, embed, fresh_scheduler
-from sdlesson.settings import DEFAULT_STEPS, check_guidance, check_prompt, check_seed, check_steps
+from sdlesson.settings import (
+    DEFAULT_STEPS,
+    check_guidance,
+    check_pair,
+    check_prompt,
+    check_seed,
+    check_steps,
+    check_whole,
+)
 
 BATCH = 8
+MAX_FRAMES = 300  # ten seconds of film
 
 
 def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
@@ -20,8 +29,13 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     Noise of so many numbers has nearly always the same length. Half-way on the straight line
     between two it is shorter by the root of two: not noise as the model knows it, but less.
 
+    Raises:
+        ValueError: The noises are no tensors of one shape.
+
     Source: Shoemake 1985, doi:10.1145/325334.325242.
     """
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.shape != b.shape:
+        raise ValueError("slerp goes between two tensors of one shape; see draw_noise")
     cosine = torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0)
     angle = cosine.clamp(-1, 1).acos()
     if angle.sin().abs() < 1e-4:  # the same noise: no way to go
@@ -44,17 +58,18 @@ def interpolate(
     Embeddings go along a straight line, noise along the sphere. The safety checker does not look.
 
     Raises:
-        ValueError: There are fewer than two frames, or a setting is outside its range.
+        ValueError: There are too few or too many frames, or a setting is outside its range.
     """
     check_loaded(pipe)
-    if frames < 2:
-        raise ValueError(f"frames={frames} must be at least 2, the two ends; try 9")
+    frames = check_whole(2, MAX_FRAMES, 9, frames=frames)
     check_steps(num_inference_steps)
     check_guidance(guidance_scale)
+    texts_of_ends = map(check_prompt, check_pair(prompts=prompts))
+    first_seed, last_seed = map(check_seed, check_pair(seeds=seeds))
     first, last = (
-        draw_noise(pipe, 1, Generator("cpu").manual_seed(check_seed(seed))) for seed in seeds
+        draw_noise(pipe, 1, Generator("cpu").manual_seed(seed)) for seed in (first_seed, last_seed)
     )
-    start, empty, end = embed(pipe, [check_prompt(prompts[0]), "", check_prompt(prompts[1])])
+    start, end, empty = embed(pipe, [*texts_of_ends, ""])
     shares = torch.linspace(0, 1, frames).tolist()
     noise = torch.cat([slerp(first, last, share) for share in shares])
     texts = torch.stack([torch.lerp(start, end, share) for share in shares])
@@ -66,7 +81,7 @@ def interpolate(
         if guidance_scale > 1:
             part = torch.cat([empty.expand_as(part), part])
         latents = noise[begin : begin + BATCH] * scheduler.init_noise_sigma
-        generator = Generator("cpu").manual_seed(seeds[0])
+        generator = Generator("cpu").manual_seed(first_seed)
         steps = denoise_latents(pipe.unet, scheduler, latents, part, guidance_scale, generator)
         *_, step = steps
         images += decode(pipe, step.latents)

@@ -2,42 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
 from diffusers import StableDiffusionPipeline
 from PIL import Image
-from torch import Tensor
+from torch import Generator, Tensor
 
 from sdlesson.copies import check_loaded
-from sdlesson.diffusion import decode
-from sdlesson.images import to_pixels
+from sdlesson.diffusion import check_generator, decode
+from sdlesson.images import check_picture, to_pixels
 from sdlesson.photos import flatten
 from sdlesson.safety import flag_note, flags
-from sdlesson.settings import SIZE_FACTOR
+from sdlesson.settings import (
+    SIZE_FACTOR,
+    check_function,
+    check_guidance,
+    check_steps,
+    check_whole,
+    pair_prompts,
+)
 
 MAX_ENLARGED = 4
 """A side may be so many times the model's own; further out it draws the same things again."""
 REPAINTED_FROM = 128
 """The level of grey from which a mask says: paint here."""
 
+MAX_MASK_SIDE = 10_000
+"""More than any camera's picture has."""
+MAX_RESAMPLE = 20
+"""How often a step may be taken: twice as often as in the paper."""
+
 Report = Callable[[str], object]
 
 
-def open_picture(image: Image.Image) -> Image.Image:
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of an edit beside its pictures, all of it checked when it is made.
+
+    Raises:
+        ValueError: A setting is outside its range.
+    """
+
+    prompt: str | Sequence[str]
+    negative_prompt: str | Sequence[str]
+    guidance_scale: float
+    num_inference_steps: int
+    generator: Generator | list[Generator] | None
+    resample: int = 1
+    report: Report = print
+
+    def __post_init__(self) -> None:
+        prompts, _ = pair_prompts(self.prompt, self.negative_prompt)
+        check_guidance(self.guidance_scale)
+        check_steps(self.num_inference_steps)
+        check_generator(self.generator, len(prompts))
+        check_whole(1, MAX_RESAMPLE, 4, resample=self.resample)
+        check_function(report=self.report)
+
+
+def picture_to_edit(image: Image.Image) -> Image.Image:
     """Return a picture as RGB, turned as its camera says, on white where it is see-through.
 
     Raises:
         ValueError: It is no picture, is too small, or its numbers are no colours.
     """
-    if not isinstance(image, Image.Image):
-        kind = type(image).__name__
-        raise ValueError(f"image is of type {kind}, must be a PIL image; try Image.open(path)")
+    check_picture(image)
     if min(image.size) < SIZE_FACTOR:
         raise ValueError(
-            f"image is {_size(image)}; each side needs at least {SIZE_FACTOR} pixels, which is one "
-            "latent"
+            f"image is {_size(image.size)}; each side needs at least {SIZE_FACTOR} pixels, which "
+            "is one latent"
         )
     if image.mode in ("F", "LAB"):
         raise ValueError(
@@ -54,6 +91,7 @@ def own_size(pipe: StableDiffusionPipeline) -> int:
 
 def shrink_to_fit(pipe: StableDiffusionPipeline, image: Image.Image) -> Image.Image:
     """Return a picture with as many pixels as the model's own, if it has more than it can edit."""
+    check_picture(image)
     own, (width, height) = own_size(pipe), image.size
     if max(width, height) <= MAX_ENLARGED * own:
         return image
@@ -62,16 +100,16 @@ def shrink_to_fit(pipe: StableDiffusionPipeline, image: Image.Image) -> Image.Im
     return image.resize((new_width, new_height), Image.Resampling.LANCZOS)
 
 
-def check_room(pipe: StableDiffusionPipeline, image: Image.Image) -> None:
-    """Refuse a picture that is much larger than those the model was trained on.
+def check_room(pipe: StableDiffusionPipeline, size: tuple[int, int]) -> None:
+    """Refuse the size of a picture that is much larger than those the model was trained on.
 
     Raises:
         ValueError: A side is more than `MAX_ENLARGED` times the model's own.
     """
     own = own_size(pipe)
-    if max(image.size) > MAX_ENLARGED * own:
+    if max(size) > MAX_ENLARGED * own:
         raise ValueError(
-            f"image is {_size(image)}, and this model, which draws {own} x {own}, edits sides of "
+            f"image is {_size(size)}, and this model, which draws {own} x {own}, edits sides of "
             f"at most {MAX_ENLARGED * own}; shrink it first: image.thumbnail(({own}, {own}))"
         )
 
@@ -87,14 +125,12 @@ def open_mask(mask: Image.Image, image: Image.Image) -> Image.Image:
     if not isinstance(mask, Image.Image):
         kind = type(mask).__name__
         raise ValueError(f"mask is of type {kind}, must be a PIL image; try box_mask(size, box)")
-    if mask.has_transparency_data:
-        black = Image.new("RGBA", mask.size, "black")
-        mask = Image.alpha_composite(black, mask.convert("RGBA"))
-    levels = flatten(mask, "mask").convert("L").point(lambda level: 255 * (level >= REPAINTED_FROM))
+    grey = flatten(mask, "mask", ground="black").convert("L")
+    levels = grey.point(lambda level: 255 * (level >= REPAINTED_FROM))
     if levels.size != image.size:
         raise ValueError(
-            f"mask is {_size(levels)} and the picture {_size(image)}; draw the mask on this "
-            f"picture, or resize it: mask.resize({image.size})"
+            f"mask is {_size(levels.size)} and the picture {_size(image.size)}; draw the mask on "
+            f"this picture, or resize it: mask.resize({image.size})"
         )
     return levels
 
@@ -103,9 +139,15 @@ def box_mask(size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Ima
     """Make a mask of a picture's size that is white in a box: (left, top, right, bottom).
 
     Raises:
-        ValueError: The box has no pixel inside the picture.
+        ValueError: The box has no pixel inside the picture, or one of both is no such numbers.
     """
-    left, top, right, bottom = box
+    for name, numbers, count in (("size", size, 2), ("box", box, 4)):
+        is_list = isinstance(numbers, list | tuple) and len(numbers) == count
+        if not is_list or not all(isinstance(number, Integral) for number in numbers):
+            raise ValueError(f"{name}={numbers!r} must be {count} whole numbers of pixels")
+    if max(size) > MAX_MASK_SIDE:
+        raise ValueError(f"size={size} must be {MAX_MASK_SIDE} pixels a side at most")
+    left, top, right, bottom = map(int, box)
     inside = (max(0, left), max(0, top), min(size[0], right), min(size[1], bottom))
     if inside[0] >= inside[2] or inside[1] >= inside[3]:
         raise ValueError(
@@ -162,5 +204,5 @@ def develop_edit(
     return image
 
 
-def _size(image: Image.Image) -> str:
-    return f"{image.width} x {image.height}"
+def _size(size: tuple[int, int]) -> str:
+    return "{} x {}".format(*size)

@@ -16,20 +16,27 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from sdlesson.copies import check_loaded
-from sdlesson.diffusion import NoisePredictor, Step, denoise_latents, embed, fresh_scheduler
+from sdlesson.diffusion import (
+    NoisePredictor,
+    Step,
+    check_generator,
+    denoise_latents,
+    embed,
+    fresh_scheduler,
+)
 from sdlesson.editing.pictures import (
     Report,
+    Wish,
     check_room,
     develop_edit,
     latent_mask,
     open_mask,
-    open_picture,
     padded_pixels,
+    picture_to_edit,
 )
 from sdlesson.settings import (
     DEFAULT_STEPS,
-    check_guidance,
-    check_steps,
+    check_function,
     check_strength,
     pair_prompts,
     steps_left,
@@ -67,23 +74,16 @@ def image_to_image(
         ValueError: The picture cannot be read, or a setting is outside its range.
     """
     check_loaded(pipe)
-    picture = open_picture(image)
+    wish = Wish(
+        prompt, negative_prompt, guidance_scale, num_inference_steps, generator, report=report
+    )
+    picture = picture_to_edit(image)
     if check_strength(strength) == 0:
         return picture
-    *_, last = redraw(
-        pipe,
-        [picture],
-        prompt,
-        strength=strength,
-        negative_prompt=negative_prompt,
-        guidance_scale=guidance_scale,
-        num_inference_steps=num_inference_steps,
-        generator=generator,
-    )
+    *_, last = redraw_as(wish, pipe, [picture], strength=strength)
     return develop_edit(pipe, last.latents, picture.size, report)
 
 
-@torch.no_grad()
 def redraw(
     pipe: StableDiffusionPipeline,
     images: Sequence[Image.Image],
@@ -120,16 +120,36 @@ def redraw(
     Source: Meng et al. 2021, arXiv:2108.01073 (image to image); Lugmayr et al. 2022, eq. 8 and
     section 4.2, arXiv:2201.09865 (the known part put back at each step, and resampling).
     """
-    check_steps(num_inference_steps)
-    check_guidance(guidance_scale)
+    wish = Wish(prompt, negative_prompt, guidance_scale, num_inference_steps, generator, resample)
+    return redraw_as(wish, pipe, images, mask=mask, strength=strength, unet=unet)
+
+
+@torch.no_grad()
+def redraw_as(
+    wish: Wish,
+    pipe: StableDiffusionPipeline,
+    images: Sequence[Image.Image],
+    *,
+    mask: Image.Image | None = None,
+    strength: float,
+    unet: NoisePredictor | None = None,
+) -> Iterator[Step]:
+    """Do what `redraw` does, as a wish says it.
+
+    Raises:
+        ValueError: A picture or a setting cannot be used, or the model is another kind.
+    """
     _check_channels(pipe)
-    pictures = [open_picture(image) for image in images]
-    check_room(pipe, pictures[0])
-    prompts, negatives = pair_prompts(prompt, negative_prompt)
+    pictures = [picture_to_edit(image) for image in _list(images)]
+    check_room(pipe, pictures[0].size)
+    prompts, negatives = pair_prompts(wish.prompt, wish.negative_prompt)
     if len(prompts) != len(pictures):
         raise ValueError(f"{len(prompts)} prompts for {len(pictures)} images; give one for each")
-    generator = Generator("cpu") if generator is None else generator
-    scheduler, first_step = _scheduler_at(pipe, num_inference_steps, strength)
+    predictor = pipe.unet if unet is None else unet
+    check_function(unet=predictor)
+    generator = check_generator(wish.generator, len(pictures))
+    resample, guidance_scale = wish.resample, wish.guidance_scale
+    scheduler, first_step = _scheduler_at(pipe, wish.num_inference_steps, strength)
     if resample != 1:
         _repeat_steps(scheduler, first_step, resample)
     clean = encode(pipe, padded_pixels(pictures), generator)  # (B, 4, H/8, W/8)
@@ -146,7 +166,7 @@ def redraw(
     if guidance_scale > 1:
         embeddings = torch.cat([embed(pipe, negatives), embeddings])  # (2B, tokens, channels)
     return denoise_latents(
-        pipe.unet if unet is None else unet,
+        predictor,
         scheduler,
         latents,
         embeddings,
@@ -166,11 +186,7 @@ def encode(
     Raises:
         ValueError: There is a list of generators, and not one for each.
     """
-    if isinstance(generator, list) and len(generator) != len(pixels):
-        raise ValueError(
-            f"{len(generator)} generators for {len(pixels)} images; give one for each, or one for "
-            "all"
-        )
+    generator = check_generator(generator, len(pixels))
     posterior = pipe.vae.encode(pixels.to(pipe._execution_device, pipe.vae.dtype)).latent_dist
     mean, std = posterior.mean, posterior.std
     spread = randn_tensor(mean.shape, generator, device=mean.device, dtype=mean.dtype)
@@ -210,10 +226,15 @@ class _KnownPart:
         return ratio.sqrt() * latents + (1 - ratio).sqrt() * fresh
 
 
+def _list(images: Sequence[Image.Image]) -> Sequence[Image.Image]:
+    if not isinstance(images, Sequence) or isinstance(images, str | bytes) or not images:
+        kind = type(images).__name__
+        raise ValueError(f"images is a {kind}, must be a list of PIL images; try [image]")
+    return images
+
+
 def _repeat_steps(scheduler: SchedulerMixin, first_step: int, times: int) -> None:
     """Let a scheduler without memory take each of its steps several times."""
-    if not isinstance(times, int) or times < 1:
-        raise ValueError(f"resample={times!r} must be a whole number from 1; try 4")
     if not isinstance(scheduler, DDIMScheduler):
         raise ValueError(
             f"resample={times} goes back up the schedule, and {type(scheduler).__name__} keeps a "

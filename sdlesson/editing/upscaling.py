@@ -12,9 +12,17 @@ from torch import Generator, Tensor
 
 from sdlesson.copies import check_loaded
 from sdlesson.diffusion import NoisePredictor
-from sdlesson.editing.pictures import MAX_ENLARGED, Report, develop_edit, open_picture, own_size
-from sdlesson.editing.redrawing import redraw
-from sdlesson.settings import DEFAULT_STEPS, check_strength
+from sdlesson.editing.pictures import (
+    MAX_ENLARGED,
+    Report,
+    Wish,
+    check_room,
+    develop_edit,
+    own_size,
+    picture_to_edit,
+)
+from sdlesson.editing.redrawing import redraw_as
+from sdlesson.settings import DEFAULT_STEPS, check_strength, check_whole
 
 OVERLAP = 0.5
 """The share of a tile's side that it has in common with the next one."""
@@ -87,24 +95,19 @@ def upscale(
     Raises:
         ValueError: The picture cannot be used, or a setting is outside its range.
     """
-    if not isinstance(factor, int) or not 1 <= factor <= MAX_ENLARGED:
-        raise ValueError(f"factor={factor!r} must be a whole number from 1 to {MAX_ENLARGED}")
-    picture = open_picture(image)
-    size = (factor * picture.width, factor * picture.height)
+    check_loaded(pipe)
+    check_whole(1, MAX_ENLARGED, 2, factor=factor)
+    wish = Wish(
+        prompt, negative_prompt, guidance_scale, num_inference_steps, generator, report=report
+    )
+    picture = picture_to_edit(image)
+    size = (int(factor * picture.width), int(factor * picture.height))
+    check_room(pipe, size)
     enlarged = picture.resize(size, Image.Resampling.LANCZOS)
     if check_strength(strength) == 0:
         return enlarged
-    *_, last = redraw(
-        pipe,
-        [enlarged],
-        prompt,
-        strength=strength,
-        negative_prompt=negative_prompt,
-        guidance_scale=guidance_scale,
-        num_inference_steps=num_inference_steps,
-        generator=generator,
-        unet=Tiled(check_loaded(pipe).unet, own_size(pipe) // pipe.vae_scale_factor),
-    )
+    tiled = Tiled(pipe.unet, own_size(pipe) // pipe.vae_scale_factor)
+    *_, last = redraw_as(wish, pipe, [enlarged], strength=strength, unet=tiled)
     return develop_edit(pipe, last.latents, size, report)
 
 

@@ -1,5 +1,6 @@
 """Sweep: draw every combination of some settings, with progress, and go on after a stop."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ from sdlesson.language import say
 from sdlesson.settings import (
     DEFAULT_STEPS,
     check_batch_size,
+    check_function,
     check_guidance,
     check_negative,
     check_prompt,
@@ -27,7 +29,7 @@ from sdlesson.settings import (
     check_steps,
 )
 
-MAX_VALUES = 10_000  # of one setting, which is days of drawing
+MAX_PICTURES = 10_000  # which is hours of drawing, or days
 
 
 def sweep(
@@ -73,8 +75,7 @@ def sweep(
     check_loaded(pipe)
     if batch_size is not None:
         check_batch_size(batch_size)
-    if not callable(report):
-        raise ValueError(f"report={report!r} must be a function that takes a sentence; try print")
+    check_function(report=report)
     axes = (
         _axis("prompt", prompt, check_prompt),
         _axis("negative_prompt", negative_prompt, check_negative),
@@ -85,6 +86,12 @@ def sweep(
         _axis("width", width, lambda side: _side(pipe, width=side)),
         _axis("seed", seed, check_seed),
     )
+    count = math.prod(len(values) for values in axes)
+    if count > MAX_PICTURES:
+        raise ValueError(
+            f"these settings make {count:,} pictures, and may make {MAX_PICTURES:,}; "
+            "give fewer values at a time"
+        )
     asked = [Settings(*values) for values in product(*axes)]
     album = Album(pipe, folder, asked)
     for text in dict.fromkeys((*axes[0], *axes[1])):
@@ -99,9 +106,9 @@ def sweep(
 
 def _axis(name: str, value: Any, check: Callable[[Any], Any]) -> list[Any]:
     """List the values of one setting, each of them checked."""
-    found = list(islice(listed(value), MAX_VALUES + 1))
-    if len(found) > MAX_VALUES:
-        raise ValueError(f"{name} has more than {MAX_VALUES:,} values; give fewer at a time")
+    found = list(islice(listed(value), MAX_PICTURES + 1))
+    if len(found) > MAX_PICTURES:
+        raise ValueError(f"{name} has more than {MAX_PICTURES:,} values; give fewer at a time")
     values = [check(item) for item in found]
     if not values:
         raise ValueError(f"{name}={value!r} is empty; give one value, or a list of them")
@@ -112,8 +119,6 @@ def _axis(name: str, value: Any, check: Callable[[Any], Any]) -> list[Any]:
 
 
 def _scheduler_name(pipe: StableDiffusionPipeline, name: str | None) -> str:
-    if not isinstance(name, str | None):
-        raise ValueError(f"scheduler={name!r} must be the name of a class; try 'DDIMScheduler'")
     return type(fresh_scheduler(pipe, name)).__name__
 
 

@@ -7,6 +7,7 @@ kind of colour vision tell apart; lines carry their names, so that nobody has to
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -34,6 +35,7 @@ STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.7,
     "savefig.dpi": 96,
     "text.color": INK,
+    "text.parse_math": False,  # a prompt may speak of dollars
     "xtick.color": INK,
     "ytick.color": INK,
     "ytick.left": False,
@@ -103,8 +105,11 @@ def curves(
         percent: Values from 0 to 1 are shares: show 0% to 100%.
 
     Raises:
-        ValueError: A line, the pictures or their labels do not match x in number.
+        ValueError: A line, the pictures or their labels do not match x in number, or a point is
+            none.
     """
+    if not isinstance(series, Mapping) or not series:
+        raise ValueError(f"series={series!r} must have points by the name of their line")
     _require_one_each(x, {**series, "pictures": pictures, "picture_labels": picture_labels})
     with matplotlib.rc_context(STYLE):
         chart, axes = _new_chart(y_label, title, percent=percent, log_x=log_x)
@@ -154,26 +159,37 @@ def bars(
             top, lift = (place, max(high, 0)), (0, 3)
             axes.annotate(text, top, lift, textcoords="offset points", ha="center")
         wrap = textwrap.TextWrapper(
-            BAR_CHARACTERS // len(labels), break_on_hyphens=False, break_long_words=False
+            max(1, BAR_CHARACTERS // len(labels)), break_on_hyphens=False, break_long_words=False
         )
-        _mark(axes, places, [wrap.fill(label) for label in labels])
+        _mark(axes, places, [wrap.fill(str(label)) for label in labels])
         axes.tick_params(axis="x", length=0)
         return chart
 
 
 def _require_one_each(wanted: Sequence, found: Mapping[str, Sequence]) -> None:
+    if isinstance(wanted, str) or not len(wanted):
+        raise ValueError(f"there is nothing to draw over {wanted!r}; give a list of one or more")
     for name, values in found.items():
+        if isinstance(values, str | bytes):
+            raise ValueError(f"{name!r} is {values!r}, must be a list, one item for each")
         optional = name in ("pictures", "picture_labels") and not values
         if len(values) != len(wanted) and not optional:
             raise ValueError(f"{name!r} has {len(values)} items for {len(wanted)}; give one each")
 
 
 def _value(point: Point) -> float:
-    return point.value if isinstance(point, Interval) else float(point)
+    value = point.value if isinstance(point, Interval) else point
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{point!r} must be a number, or have an interval") from error
+    if math.isinf(number):  # NaN leaves a gap
+        raise ValueError(f"{point!r} has no place on an axis; leave it out")
+    return number
 
 
 def _interval(point: Point) -> tuple[float, float]:
-    return (point.low, point.high) if isinstance(point, Interval) else (float(point),) * 2
+    return (point.low, point.high) if isinstance(point, Interval) else (_value(point),) * 2
 
 
 def _new_chart(

@@ -17,8 +17,10 @@ from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
+from sdlesson.copies import check_loaded
 from sdlesson.figures.charts import COLOURS, INK, STYLE, Chart
 from sdlesson.figures.strips import grid
+from sdlesson.images import as_rgb, list_pictures
 from sdlesson.language import say
 
 NETWORK, FORMULA, DATA = "#cfe3f5", "#fde3c4", "#f4f4f4"  # learned, written by hand, passed on
@@ -110,7 +112,7 @@ def pipeline_diagram() -> Chart:
 
 def unet_diagram(pipe: StableDiffusionPipeline) -> Chart:
     """Draw the U of a pipeline's U-Net, with the shape that each of its parts gives."""
-    unet = pipe.unet
+    unet = check_loaded(pipe).unet
     shapes = unet_shapes(unet, pipe.tokenizer.model_max_length)
     depth = len(unet.down_blocks)
     blocks = {f"down {level}": block for level, block in enumerate(unet.down_blocks)}
@@ -179,6 +181,7 @@ def equation(images: Sequence[Image.Image], signs: Sequence[str], labels: Sequen
     Raises:
         ValueError: There is not one sign less than images, or not one label each.
     """
+    images = list_pictures(images)
     if len(signs) != len(images) - 1 or len(labels) != len(images):
         counts = f"{len(images)} images, {len(signs)} signs, {len(labels)} labels"
         raise ValueError(f"{counts}; give a sign between each two images and a label for each")
@@ -202,12 +205,20 @@ def guidance_arrow(
 
     Nothing is distorted: guided predictions lie on the line through both, so two axes are enough.
     The first axis points along the prediction without words, the second at right angles to it.
+
+    Raises:
+        ValueError: The predictions have no plane of their own, or there are no scales.
     """
-    without, text = (
-        pred.detach().float().flatten() for pred in (noise_pred_uncond, noise_pred_text)
-    )
+    both = (noise_pred_uncond, noise_pred_text)
+    if not all(isinstance(pred, Tensor) for pred in both) or both[0].shape != both[1].shape:
+        raise ValueError("the two predictions must be tensors of one shape; see Step.noise_pred")
+    if not len(scales):
+        raise ValueError("scales=[] leave nowhere to go; give one or more, such as [1.0, 7.5]")
+    without, text = (pred.detach().float().flatten() for pred in both)
     along = without / without.norm()
     across = text - (text @ along) * along
+    if not without.norm() or not across.norm():
+        raise ValueError("the two predictions point the same way, or one is zero: no plane")
     across = across / across.norm()
 
     def place(vector: Tensor) -> tuple[float, float]:
@@ -255,18 +266,26 @@ def heat_maps(picture: Image.Image, maps: Mapping[str, Tensor]) -> Image.Image:
     Args:
         picture: What was drawn.
         maps: By the word, (h, w); each is stretched from its own least value to its greatest.
+
+    Raises:
+        ValueError: It is no picture, or a map is no tensor of finite numbers.
     """
     colours = matplotlib.colormaps[ATTENTION_COLOURS]
+    picture = as_rgb(picture, "the picture")
     grey = picture.convert("L").convert("RGB")
     laid = []
-    for values in maps.values():
+    for word, values in maps.items():
+        if not isinstance(values, Tensor) or values.ndim != 2 or not values.numel():
+            raise ValueError(f"the map of {word!r} must be a tensor, (h, w), as word_maps makes it")
+        if not values.isfinite().all():
+            raise ValueError(f"the map of {word!r} holds NaN or infinity; load in float32")
         low, high = values.min(), values.max()
         heat = ((values - low) / (high - low).clamp(min=1e-12)).cpu().numpy()
         levels = Image.fromarray((255 * heat).astype(np.uint8))
         levels = levels.resize(picture.size, Image.Resampling.BICUBIC)
         coloured = Image.fromarray((255 * colours(np.asarray(levels))[..., :3]).astype(np.uint8))
         laid.append(Image.blend(grey, coloured, ATTENTION_SHARE))
-    return grid([picture.convert("RGB"), *laid], len(laid) + 1, ["", *maps])
+    return grid([picture, *laid], len(laid) + 1, ["", *maps])
 
 
 def _part(kind: str) -> str:

@@ -11,13 +11,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from sdlesson.images import image_grid
+from sdlesson.images import image_grid, list_pictures
+from sdlesson.settings import check_whole
 
 STRIP_WIDTH_PX = 1056
 ANIMATION_WIDTH_PX = STRIP_WIDTH_PX // 2
 MAX_TIMES = 3  # the pocket model's 128 pixels on a screen of today
 FONT_PX = 16
 WEBP_QUALITY = 50
+MAX_WEBP_PX = 16_383  # a side, by the format
+MAX_COLUMNS = 100  # each is ten pixels wide then
+MAX_MILLISECONDS = 60_000
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,7 +63,9 @@ def grid(images: Sequence[Image.Image], columns: int, labels: Sequence[str] = ()
     Raises:
         ValueError: There are no images, sizes differ, or labels do not match images in number.
     """
-    fitted = _fitted(images, min(columns, len(images)))
+    columns = check_whole(1, MAX_COLUMNS, 4, columns=columns)
+    pictures = list_pictures(images)
+    fitted = _fitted(pictures, min(columns, len(pictures)))
     return image_grid(fitted, columns, labels=labels, font_px=FONT_PX)
 
 
@@ -69,12 +75,17 @@ def strip(images: Sequence[Image.Image], labels: Sequence[str] = ()) -> Image.Im
     Raises:
         ValueError: There are no images, sizes differ, or labels do not match images in number.
     """
-    return grid(images, len(images), labels)
+    pictures = list_pictures(images)
+    return grid(pictures, max(1, len(pictures)), labels)
 
 
 def enlarged(image: Image.Image) -> Image.Image:
-    """Show one image at up to three times its pixels."""
-    return _fitted([image], 2)[0]
+    """Show one image at up to three times its pixels.
+
+    Raises:
+        ValueError: It is no picture, or has no pixel.
+    """
+    return _fitted(list_pictures([image]), 2)[0]
 
 
 def animation(
@@ -88,32 +99,35 @@ def animation(
         hold_milliseconds: How long the last is shown.
 
     Raises:
-        ValueError: There are no images, or their sizes differ.
+        ValueError: There are no images, their sizes differ, or a time is outside its range.
     """
-    sizes = sorted({image.size for image in images})
+    check_whole(1, MAX_MILLISECONDS, 120, milliseconds=milliseconds)
+    check_whole(1, MAX_MILLISECONDS, 1200, hold_milliseconds=hold_milliseconds)
+    pictures = list_pictures(images)
+    sizes = sorted({picture.size for picture in pictures})
     if len(sizes) != 1:
         raise ValueError(f"images must be of one size, got {sizes}; resize them first")
-    first, *rest = (_shrunk(image) for image in images)
+    first, *rest = (_shrunk(picture) for picture in pictures)
     durations = [milliseconds] * len(rest) + [hold_milliseconds]
     file = io.BytesIO()
     settings = {"quality": WEBP_QUALITY, "duration": durations, "loop": 0}
     first.save(file, "WEBP", save_all=True, append_images=rest, **settings)
-    return Animation(file.getvalue(), first.size, len(images))
+    return Animation(file.getvalue(), first.size, len(pictures))
 
 
 def _fitted(images: Sequence[Image.Image], columns: int) -> list[Image.Image]:
     """Make images as wide as so many beside each other can be on a page, within reason."""
     room = STRIP_WIDTH_PX // max(columns, 1)
-    return [_of_width(image.convert("RGB"), room) for image in images]
+    return [_of_width(image, room) for image in images]
 
 
 def _shrunk(image: Image.Image) -> Image.Image:
-    copy = image.convert("RGB")
-    copy.thumbnail((ANIMATION_WIDTH_PX, copy.height))
+    copy = image.copy()
+    copy.thumbnail((ANIMATION_WIDTH_PX, MAX_WEBP_PX))
     return copy
 
 
 def _of_width(image: Image.Image, room: int) -> Image.Image:
     width = min(MAX_TIMES * image.width, room)
-    height = round(image.height * width / image.width)
+    height = max(1, round(image.height * width / image.width))
     return image.resize((width, height), Image.Resampling.BICUBIC)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from numbers import Integral
+from typing import Any, NamedTuple
 
 from sdlesson.language import say
 
+MAX_VALUES = 10**7
 Z_95 = 1.959964
 """The 97.5% quantile of the standard normal: a two-sided 95% interval."""
 T_95 = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764}
@@ -55,11 +58,7 @@ def share(flags: Iterable[bool]) -> Share:
     Raises:
         ValueError: There is nothing to count, or something is neither true nor false.
     """
-    values = [] if isinstance(flags, str) else list(flags)
-    if isinstance(flags, str) or any(value not in (True, False) for value in values):
-        raise ValueError(
-            f"flags={values or flags!r} must each be True or False; compare first, then count"
-        )
+    values = _truths(flags=flags)
     successes = sum(bool(value) for value in values)
     low, high = wilson_interval(successes, len(values))
     return Share(successes / len(values), low, high, len(values))
@@ -73,7 +72,9 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
 
     Source: Wilson 1927, doi:10.2307/2276774.
     """
-    if n < 1 or not 0 <= successes <= n:
+    if not all(isinstance(count, Integral) for count in (successes, n)) or not (
+        0 <= successes <= n >= 1
+    ):
         raise ValueError(f"successes={successes} must be from 0 to n={n}, and n at least 1")
     p, z2 = successes / n, Z_95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
@@ -91,12 +92,10 @@ def mean(values: Iterable[float]) -> Mean:
 
     Source: Student 1908, doi:10.2307/2331554.
     """
-    if isinstance(values, str):
-        raise ValueError(f"values={values!r} must be a list of numbers, not a text")
-    numbers = [float(value) for value in values]
+    numbers = _numbers(values=values)
     n = len(numbers)
-    if n < 2 or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"values={numbers} must be finite, and 2 or more to show how they vary")
+    if n < 2:
+        raise ValueError(f"values={numbers} must be 2 or more, to show how they vary")
     middle = math.fsum(numbers) / n
     variance = math.fsum((x - middle) ** 2 for x in numbers) / (n - 1)
     half = _student_quantile(n - 1) * math.sqrt(variance / n)
@@ -110,13 +109,15 @@ def share_change(flags: Sequence[bool], reference: Sequence[bool]) -> Mean:
     many are right only here, and how many only there. The interval is Agresti and Min's.
 
     Raises:
-        ValueError: There is nothing to compare, or not one for one.
+        ValueError: There is nothing to compare, not one for one, or something is neither true nor
+            false.
 
     Source: Agresti & Min 2005, doi:10.1002/sim.1781.
     """
-    n = _require_pairs(flags, reference)
-    gained = sum(bool(a) and not b for a, b in zip(flags, reference, strict=True))
-    lost = sum(bool(b) and not a for a, b in zip(flags, reference, strict=True))
+    ours, theirs = _truths(flags=flags), _truths(reference=reference)
+    n = _require_pairs(ours, theirs)
+    gained = sum(a and not b for a, b in zip(ours, theirs, strict=True))
+    lost = sum(b and not a for a, b in zip(ours, theirs, strict=True))
     b, c, m = gained + 0.5, lost + 0.5, n + 2  # half a pair more of each of the four kinds
     middle, half = (b - c) / m, Z_95 * math.sqrt(b + c - (b - c) ** 2 / m) / m
     return Mean((gained - lost) / n, max(-1.0, middle - half), min(1.0, middle + half), n)
@@ -128,8 +129,44 @@ def mean_change(values: Sequence[float], reference: Sequence[float]) -> Mean:
     Raises:
         ValueError: There are fewer than two, not one for one, or one is not finite.
     """
-    _require_pairs(values, reference)
-    return mean(a - b for a, b in zip(values, reference, strict=True))
+    ours, theirs = _numbers(values=values), _numbers(reference=reference)
+    _require_pairs(ours, theirs)
+    return mean(a - b for a, b in zip(ours, theirs, strict=True))
+
+
+def _listed(name: str, values: Any, kind: str) -> list[Any]:
+    """List values; a text or bytes would be read as letters."""
+    if isinstance(values, str | bytes | bytearray | Mapping) or not isinstance(values, Iterable):
+        raise ValueError(f"{name}={values!r} must be a list of {kind}, one for each picture")
+    found = list(islice(values, MAX_VALUES + 1))
+    if len(found) > MAX_VALUES:
+        raise ValueError(f"{name} has more than {MAX_VALUES:,} values, or no end")
+    return found
+
+
+def _truths(**named: Iterable[bool]) -> list[bool]:
+    ((name, values),) = named.items()
+    found = _listed(name, values, "True and False")
+    if not all(getattr(value, "shape", ()) == () and value in (True, False) for value in found):
+        raise ValueError(f"{name}={found!r} must each be True or False; compare first, then count")
+    return [bool(value) for value in found]
+
+
+def _numbers(**named: Iterable[float]) -> list[float]:
+    ((name, values),) = named.items()
+    found = _listed(name, values, "numbers")
+    numbers = [_as_float(value) for value in found]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{name}={found!r} must each be a finite number")
+    return numbers
+
+
+def _as_float(value: Any) -> float:
+    """Read a number, also a tensor's or numpy's; what is none, a text above all, is NaN."""
+    try:
+        return math.nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last of a tensor of several
+        return math.nan
 
 
 def _require_pairs(first: Sequence, second: Sequence) -> int:

@@ -69,6 +69,8 @@ def unbiased_frechet_distance(
             f"sets of {len(features)} and {len(reference_features)} are too small for features "
             f"of {features.shape[1]} dimensions; give {needed} pictures or more of each"
         )
+    if not isinstance(generator, torch.Generator | None):
+        raise ValueError(f"generator={generator!r} must be a torch.Generator, or left out")
     generator = generator or torch.Generator().manual_seed(0)
     halves = []
     for _ in range(SPLITS):
@@ -81,12 +83,16 @@ def unbiased_frechet_distance(
 
 
 def _check_features(features: Tensor, reference_features: Tensor) -> None:
-    shapes = [tuple(rows.shape) for rows in (features, reference_features)]
+    both = (features, reference_features)
+    if not all(isinstance(rows, Tensor) and not rows.is_complex() for rows in both):
+        kinds = " and ".join(type(rows).__name__ for rows in both)
+        raise ValueError(f"features are {kinds}, must be tensors of real numbers; try torch.tensor")
+    shapes = [tuple(rows.shape) for rows in both]
     if any(len(shape) != 2 or shape[0] < 2 for shape in shapes) or not (
         shapes[0][1] == shapes[1][1] > 0
     ):
         raise ValueError(f"features have shapes {shapes}, must be (N, D) and (M, D), N and M > 1")
-    if not all(rows.isfinite().all() for rows in (features, reference_features)):
+    if not all(rows.isfinite().all() for rows in both):
         raise ValueError("features hold NaN or infinities; look for broken pictures among them")
 
 

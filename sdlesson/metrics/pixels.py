@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from sdlesson.images import as_rgb
+from sdlesson.settings import check_whole
 
 LUMA = (0.299, 0.587, 0.114)
 """How bright red, green and blue look (ITU-R BT.601)."""
@@ -34,6 +35,9 @@ def pixel_statistics(image: Image.Image) -> PixelStatistics:
     few colours do for pixel art that it is clipped by nature. Compare with real pictures of the
     same prompts, or one setting with another. JPEG and resizing change `clipped`: measure the
     picture as it was drawn.
+
+    Raises:
+        ValueError: It is no picture, or has no pixel.
 
     Source: Smith 1978, doi:10.1145/800248.807361 (HSV's saturation).
     """
@@ -80,11 +84,13 @@ def seam_ratio(image: Image.Image, *, column: int | None = None, row: int | None
     """
     if (column is None) == (row is None):
         raise ValueError("say column= or row=, where the seam is")
-    levels = np.asarray(image.convert("RGB"), dtype=np.float64)
+    levels = np.asarray(as_rgb(image), dtype=np.float64)
     across = levels if row is None else levels.swapaxes(0, 1)
-    seam = column if row is None else row
-    if seam is None or not 1 <= seam < across.shape[1]:
-        raise ValueError(f"seam={seam} must be from 1 to {across.shape[1] - 1}")
+    name, where = ("column", column) if row is None else ("row", row)
+    most = across.shape[1] - 1
+    if most < 2:
+        raise ValueError(f"the picture has no {name} beside its seam to compare with; it needs 3")
+    seam = check_whole(1, most, most // 2, **{name: where})
     steps = np.abs(np.diff(across, axis=1)).mean((0, 2))  # one for each pair of neighbours
     others = np.delete(steps, seam - 1).mean()
     return float(steps[seam - 1] / max(others, 1e-9))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -61,6 +61,8 @@ class ClipScorer:
     def embed_images(self, images: Sequence[Image.Image]) -> Tensor:
         """Embed pictures of any size: (N, D), on the CPU. CLIP sees the square in the middle."""
         rows, pictures = [], list_pictures(images)
+        if not pictures:
+            raise ValueError("images=[] hold nothing to embed; give at least one")
         for start in range(0, len(pictures), BATCH):
             batch = pictures[start : start + BATCH]
             inputs = self.image_processor(batch, return_tensors="pt").to(self.model.device)
@@ -83,7 +85,7 @@ class ClipScorer:
         return torch.cat(rows)
 
 
-def clip_scorer(name: str = "pocket") -> ClipScorer:
+def clip_scorer(name: str | os.PathLike[str] = "pocket") -> ClipScorer:
     """Load a CLIP, once, onto the best device: the pocket's own, OpenAI's, or another.
 
     Args:
@@ -116,7 +118,8 @@ def clip_score(
     Source: Hessel et al. 2021, section 3, arXiv:2104.08718.
     """
     images = list_pictures(images)
-    texts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
+    texts = list_texts(prompts=prompts) if prompts or images else []
+    texts *= len(images) if isinstance(prompts, str) else 1
     if len(texts) != len(images):
         raise ValueError(f"{len(texts)} prompts for {len(images)} images; give one for each")
     if not texts:
@@ -177,22 +180,28 @@ def diversity(images: Sequence[Image.Image], *, scorer: str = "pocket") -> float
     return 1 - ((cosines.sum() - cosines.trace()) / (n * (n - 1))).item()
 
 
-def _checked_name(name: str) -> str:
-    if not isinstance(name, str):
-        raise ValueError(f"scorer={name!r} must be 'pocket', a Hub id or the name of a folder")
-    return name
+def _checked_name(name: str | os.PathLike[str]) -> str:
+    if not isinstance(name, str | os.PathLike):
+        raise ValueError(f"scorer={name!r} must be 'pocket', a Hub id or a folder")
+    return os.fspath(name)
 
 
 @cache
 def _load_clip(name: str) -> ClipScorer:
     folder = _clip_folder(name)
-    with quiet_libraries():
-        model = CLIPModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-    return ClipScorer(
-        model.float().eval().to(best_device()),
-        CLIPTokenizer.from_pretrained(folder),
-        CLIPImageProcessorPil.from_pretrained(folder),  # by name: the same with torchvision or not
-    )
+    try:
+        with quiet_libraries():
+            model = CLIPModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+            tokenizer = CLIPTokenizer.from_pretrained(folder)
+            # By name: the same with torchvision or not.
+            image_processor = CLIPImageProcessorPil.from_pretrained(folder)
+    except Exception as error:  # three libraries read these files, each with errors of its own
+        reason = str(error).strip().split("\n")[0]
+        raise downloads.ModelError(
+            f"{folder} does not load: a file in it is missing or damaged ({reason}); "
+            "delete the folder and download or save the model again"
+        ) from error
+    return ClipScorer(model.float().eval().to(best_device()), tokenizer, image_processor)
 
 
 def _unit(features: Tensor) -> Tensor:
@@ -204,7 +213,7 @@ def _clip_folder(name: str) -> Path:
     if name == "pocket":
         downloads.verify_folder(hub.SCORER_FOLDER)
         return hub.SCORER_FOLDER / "clip"
-    if Path(name).is_dir():
+    if hub.is_folder(name):
         return _check_clip(Path(name))
     source = OPENAI_CLIP if name == OPENAI_CLIP.repo_id else downloads.Source(name)
     return _check_clip(downloads.fetch(source, ["*.json", "*.txt", WEIGHTS]))
@@ -212,10 +221,12 @@ def _clip_folder(name: str) -> Path:
 
 def _check_clip(folder: Path) -> Path:
     """Return the folder if it holds a CLIP with weights that are no pickle, and runs no code."""
-    hub.check_parts(folder)
-    config = folder / "config.json"
-    kind = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
-    if kind.get("model_type") != "clip" or not (folder / WEIGHTS).is_file():
+    files = [folder / "config.json", folder / WEIGHTS]
+    is_clip = all(file.is_file() for file in files)
+    if is_clip:
+        hub.check_parts(folder)
+        is_clip = hub.read_json(files[0]).get("model_type") == "clip"
+    if not is_clip:
         raise downloads.ModelError(
             f"{folder} holds no CLIP with a {WEIGHTS}; use 'pocket' or {OPENAI_CLIP.repo_id}"
         )

@@ -6,7 +6,7 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -107,11 +107,13 @@ def measured(name: str, *, folder: Path = MEASURED_FOLDER) -> Table:
     Raises:
         ValueError: There is no such table.
     """
-    path = folder / f"{name}.json"
-    if not path.is_file():
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.json"))) or "none"
-        raise ValueError(f"there is no table {name!r}; there are {known}")
-    content = json.loads(path.read_text(encoding="utf-8"))
+    known = sorted(path.stem for path in Path(folder).glob("*.json"))
+    if name not in known:
+        raise ValueError(f"there is no table {name!r}; there are {', '.join(known) or 'none'}")
+    path = Path(folder) / f"{name}.json"
+    content = hub.read_json(path)
+    if missing := {field.name for field in fields(Table)} - content.keys():
+        raise ValueError(f"{path} is no table: it lacks {', '.join(sorted(missing))}")
     shares = set(content.pop("shares"))
     content["headings"] = {key: tuple(pair) for key, pair in content["headings"].items()}
     content["rows"] = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from sdlesson.downloads import write_checksums
+from sdlesson.downloads import strangers, write_checksums
+from sdlesson.files import whole_folder
 from sdlesson.hub import POCKET_FOLDER, SCORER_FOLDER
 from sdlesson.pipelines import amend_json, save_pipeline
 from sdlesson.pocket.autoencoder import latents_std, new_autoencoder
@@ -23,6 +24,8 @@ from sdlesson.pocket.scorer import IMAGE_MEAN, IMAGE_STD, LABELS, new_clip
 from sdlesson.pocket.world import SIZE_PX
 from sdlesson.probe import Probe
 from sdlesson.prompts import VOCABULARY_FILE
+
+PROBE_FILE = "probe.safetensors"
 
 
 def package(
@@ -67,13 +70,13 @@ def package(
 
 def save_half(pipe: StableDiffusionPipeline, folder: Path) -> None:
     """Save in half precision, with the tokenizer's files as CLIP's own too."""
-    _clear(folder)
-    save_pipeline(pipe.to(dtype=torch.float16), folder)
-    # transformers loads in the dtype of the configuration, diffusers in fp32: make it one.
-    for part in ("text_encoder", "safety_checker"):
-        amend_json(folder / part / "config.json", dtype="float32")
-    _write_merges(pipe.tokenizer, folder / "tokenizer")
-    write_checksums(folder)
+    with _in_place_of(folder, "model_index.json") as new:
+        save_pipeline(pipe.to(dtype=torch.float16), new)
+        # transformers loads in the dtype of the configuration, diffusers in fp32: make it one.
+        for part in ("text_encoder", "safety_checker"):
+            amend_json(new / part / "config.json", dtype="float32")
+        _write_merges(pipe.tokenizer, new / "tokenizer")
+        write_checksums(new)
 
 
 def save_scorer(
@@ -84,14 +87,14 @@ def save_scorer(
     folder: Path,
 ) -> None:
     """Save the CLIP pair with its tokenizer and image processor, and the probe beside it."""
-    _clear(folder)
-    clip.half().save_pretrained(folder / "clip", safe_serialization=True)
-    tokenizer.save_pretrained(folder / "clip")
-    processor.save_pretrained(folder / "clip")
-    amend_json(folder / "clip/config.json", dtype="float32")
-    amend_json(folder / "clip/preprocessor_config.json", image_processor_type="CLIPImageProcessor")
-    probe.save(folder / "probe.safetensors")
-    write_checksums(folder)
+    with _in_place_of(folder, PROBE_FILE) as new:
+        clip.half().save_pretrained(new / "clip", safe_serialization=True)
+        tokenizer.save_pretrained(new / "clip")
+        processor.save_pretrained(new / "clip")
+        amend_json(new / "clip/config.json", dtype="float32")
+        amend_json(new / "clip/preprocessor_config.json", image_processor_type="CLIPImageProcessor")
+        probe.save(new / PROBE_FILE)
+        write_checksums(new)
 
 
 def write_vocabulary(path: Path) -> None:
@@ -119,14 +122,18 @@ def _finish_decoder(checkpoint: Path, vae: AutoencoderKL) -> None:
             vae.get_submodule(part).load_state_dict(weights)
 
 
-def _clear(folder: Path) -> None:
-    """Empty a folder of everything but its prose and pictures."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.suffix not in (".md", ".png"):
-            path.unlink()
+def _in_place_of(folder: Path, mark: str) -> AbstractContextManager[Path]:
+    """Replace what was packaged there before, and nothing else.
+
+    Raises:
+        ValueError: The folder holds anything else, which would be lost.
+    """
+    if folder.is_dir() and (others := strangers(folder, mark=mark)):
+        raise ValueError(
+            f"{folder} holds {others[0]}, which was not packaged there; move it, or choose another "
+            "output"
+        )
+    return whole_folder(folder)
 
 
 def _write_merges(tokenizer: CLIPTokenizer, folder: Path) -> None:

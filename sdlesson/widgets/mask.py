@@ -15,6 +15,7 @@ import traitlets
 from PIL import Image
 
 from sdlesson.editing import box_mask
+from sdlesson.images import as_rgb
 from sdlesson.language import say
 from sdlesson.widgets.parts import png
 
@@ -29,6 +30,9 @@ class MaskPainter(anywidget.AnyWidget):
 
     Attributes:
         mask: What was painted, white on black and as large as the picture, or None.
+
+    Raises:
+        ValueError: It is no picture, or cannot be read.
     """
 
     _esm = Path(__file__).with_suffix(".js")
@@ -43,7 +47,8 @@ class MaskPainter(anywidget.AnyWidget):
     drawn = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, image: Image.Image) -> None:
-        encoded = base64.b64encode(png(image.convert("RGB"))).decode()
+        image = as_rgb(image)
+        encoded = base64.b64encode(png(image)).decode()
         super().__init__(
             picture=PREFIX + encoded,
             width=image.width,

@@ -148,8 +148,14 @@ class Playground(VBox):
             self._thread.join(timeout_s)
 
     def bring_back(self, index: int) -> None:
-        """Show an earlier picture and its settings again; 0 is the newest."""
+        """Show an earlier picture and its settings again; 0 is the newest.
+
+        Raises:
+            ValueError: There is no such picture.
+        """
         with self._lock:
+            if index not in range(len(self.drawings)):
+                raise ValueError(f"index={index!r} is none of the {len(self.drawings)} pictures")
             self._stop_drawing()
             drawing = self.drawings[index]
             self.fields.write(drawing)
