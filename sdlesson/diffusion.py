@@ -31,7 +31,7 @@ something with the noise as its `.sample` out."""
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class DenoisingStep:
     """One step of the loop.
 
     Attributes:
@@ -61,7 +61,7 @@ def denoise(
     height: int | None = None,
     width: int | None = None,
     unet: NoisePredictor | None = None,
-) -> Iterator[Step]:
+) -> Iterator[DenoisingStep]:
     """Draw from noise as the pipeline does, and yield each step.
 
     Args:
@@ -165,7 +165,7 @@ def denoise_latents(
     *,
     first_step: int = 0,
     amend: Callable[[int, Tensor], Tensor] | None = None,
-) -> Iterator[Step]:
+) -> Iterator[DenoisingStep]:
     """Walk latents down a scheduler's timesteps; `denoise` prepares what this takes.
 
     Args:
@@ -182,7 +182,7 @@ def denoise_latents(
         latents = scheduler.step(noise_pred, timestep, latents, **options).prev_sample
         if amend:
             latents = amend(index, latents)
-        yield Step(index, timestep.item(), latents, noise_pred, pred_original_sample)
+        yield DenoisingStep(index, timestep.item(), latents, noise_pred, pred_original_sample)
 
 
 def embed(pipe: StableDiffusionPipeline, texts: list[str]) -> Tensor:

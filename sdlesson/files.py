@@ -24,7 +24,7 @@ CLOCK_TOLERANCE_S = 2.0
 _SWAPPING = threading.Lock()
 
 
-def beside(path: Path, suffix: str = "part") -> Path:
+def partial_path(path: Path, suffix: str = "part") -> Path:
     """Name the file next to `path` that becomes it once it is whole: another one at every call.
 
     A name that is too long for any file stays so, and the system refuses it at the first byte.
@@ -34,7 +34,7 @@ def beside(path: Path, suffix: str = "part") -> Path:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Write to the file this names: it takes the place of `path` when all went well.
 
     Whatever goes wrong, a file that was at `path` before stays as it was. Nothing is left over, or
@@ -42,7 +42,7 @@ def whole(path: Path) -> Iterator[Path]:
     link, what it leads to is replaced.
     """
     path = Path(os.path.realpath(path))
-    partial = beside(path)
+    partial = partial_path(path)
     _clear_up(path)
     try:
         yield partial
@@ -53,7 +53,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Fill the folder this names: it takes the place of `path` when all went well.
 
     What was at `path` is removed once the new folder is in its place, and not before. A process
@@ -65,7 +65,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             says where the new one is.
     """
     path = Path(os.path.realpath(path))
-    partial = beside(path)
+    partial = partial_path(path)
     with _SWAPPING:
         _put_back(path)
     _clear_up(path)
@@ -107,7 +107,7 @@ def _short(name: str) -> str:
 
 def _swap(new: Path, path: Path) -> None:
     """Put a folder in the place of another by two renames; if one fails, both are kept."""
-    old = beside(path, "old")
+    old = partial_path(path, "old")
     try:
         with suppress(FileNotFoundError):  # there may be none to replace
             path.rename(old)

@@ -22,7 +22,7 @@ from sdlesson.finetuning.photos import load_photos
 from sdlesson.language import set_language
 from sdlesson.widgets import PhotoUpload, TrainingPanel
 from sdlesson.widgets import training as panels
-from sdlesson.widgets.training import DRAWING_SHARE, MAX_COLUMNS, MAX_POINTS, WINDOW
+from sdlesson.widgets.training_panel import DRAWING_SHARE, MAX_COLUMNS, MAX_POINTS, WINDOW
 
 VERSION = int(ipywidgets.__version__.split(".")[0])
 

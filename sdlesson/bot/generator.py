@@ -17,7 +17,7 @@ from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.results import Result
 from sdlesson.copies import independent_copy
 from sdlesson.diffusion import embed
-from sdlesson.drawing import Drawing, develop, unread
+from sdlesson.drawing import Drawing, decode_and_check, unread
 from sdlesson.photos import open_photo
 from sdlesson.pipelines import is_pocket, model_name
 
@@ -94,7 +94,7 @@ class PipelineGenerator:
         latents = self._denoise(seeded, on_step, stopped)
         # One by one: the decoder takes far more memory than the U-Net, and a batch no less time.
         pictures = [
-            None if stopped(number) else develop(self._text, latents[number : number + 1])
+            None if stopped(number) else decode_and_check(self._text, latents[number : number + 1])
             for number in range(len(seeded))
         ]
         seconds = (time.perf_counter() - started_s) / len(seeded)
@@ -168,7 +168,7 @@ class _Watch:
         if not going_on or time.perf_counter() - self._last_preview_s < self._preview_every_s:
             return {}
         number = going_on[self._previews % len(going_on)]
-        image, flagged = develop(pipe, latents[number : number + 1])
+        image, flagged = decode_and_check(pipe, latents[number : number + 1])
         self._previews, self._last_preview_s = self._previews + 1, time.perf_counter()
         return {} if flagged else {number: _blurred(image)}
 

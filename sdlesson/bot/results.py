@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
 from sdlesson.bot.requests import Request
 from sdlesson.drawing import Drawing
-from sdlesson.images import save_png
+from sdlesson.images import encode_png
 from sdlesson.prompts import Unknown
 
 
@@ -50,7 +48,4 @@ class Result:
 
     def png(self) -> bytes:
         """Pack the picture with its settings as a file; slow enough to keep off an event loop."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "picture.png")
-            save_png(self.image, path, self.settings)
-            return path.read_bytes()
+        return encode_png(self.image, self.settings)

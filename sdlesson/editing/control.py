@@ -18,7 +18,7 @@ from sdlesson.diffusion import NoisePredictor, denoise
 from sdlesson.editing.pictures import (
     Report,
     check_room,
-    develop_edit,
+    decode_edit,
     open_picture,
     padded_pixels,
 )
@@ -180,4 +180,4 @@ def draw_along(
         width=width,
         unet=Controlled(pipe.unet, controlnet, pixels / 2 + 0.5, scale),
     )
-    return develop_edit(pipe, last.latents, picture.size, report)
+    return decode_edit(pipe, last.latents, picture.size, report)

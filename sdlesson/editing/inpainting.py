@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Generator
 
 from sdlesson.copies import check_loaded
-from sdlesson.editing.pictures import Report, develop_edit, open_mask, open_picture, own_size
+from sdlesson.editing.pictures import Report, decode_edit, open_mask, open_picture, own_size
 from sdlesson.editing.redrawing import redraw
 from sdlesson.settings import DEFAULT_STEPS, SIZE_FACTOR, check_strength
 
@@ -63,7 +63,7 @@ def inpaint(
         generator=generator,
         resample=resample,
     )
-    return develop_edit(pipe, last.latents, picture.size, report, keep=(picture, hole))
+    return decode_edit(pipe, last.latents, picture.size, report, keep=(picture, hole))
 
 
 def outpaint(

@@ -16,11 +16,17 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from sdlesson.copies import check_loaded
-from sdlesson.diffusion import NoisePredictor, Step, denoise_latents, embed, fresh_scheduler
+from sdlesson.diffusion import (
+    DenoisingStep,
+    NoisePredictor,
+    denoise_latents,
+    embed,
+    fresh_scheduler,
+)
 from sdlesson.editing.pictures import (
     Report,
     check_room,
-    develop_edit,
+    decode_edit,
     latent_mask,
     open_mask,
     open_picture,
@@ -80,7 +86,7 @@ def image_to_image(
         num_inference_steps=num_inference_steps,
         generator=generator,
     )
-    return develop_edit(pipe, last.latents, picture.size, report)
+    return decode_edit(pipe, last.latents, picture.size, report)
 
 
 @torch.no_grad()
@@ -97,7 +103,7 @@ def redraw(
     generator: Generator | list[Generator] | None = None,
     resample: int = 1,
     unet: NoisePredictor | None = None,
-) -> Iterator[Step]:
+) -> Iterator[DenoisingStep]:
     """Begin the loop with noise on pictures, and yield each step that is left.
 
     Args:

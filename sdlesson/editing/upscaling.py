@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from sdlesson.copies import check_loaded
 from sdlesson.diffusion import NoisePredictor
-from sdlesson.editing.pictures import MAX_ENLARGED, Report, develop_edit, open_picture, own_size
+from sdlesson.editing.pictures import MAX_ENLARGED, Report, decode_edit, open_picture, own_size
 from sdlesson.editing.redrawing import redraw
 from sdlesson.settings import DEFAULT_STEPS, check_strength
 
@@ -105,7 +105,7 @@ def upscale(
         generator=generator,
         unet=Tiled(check_loaded(pipe).unet, own_size(pipe) // pipe.vae_scale_factor),
     )
-    return develop_edit(pipe, last.latents, size, report)
+    return decode_edit(pipe, last.latents, size, report)
 
 
 def _hill(tile: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sdlesson.files import check_zip, whole
+from sdlesson.files import atomic_write, check_zip
 from sdlesson.finetuning.history import History, Step
 
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -52,7 +52,7 @@ def write(folder: Path, state: State) -> None:
         OSError: The disk is full or the folder cannot be written; the one before is kept.
     """
     try:
-        with whole(folder / CHECKPOINT_NAME) as partial, partial.open("wb") as file:
+        with atomic_write(folder / CHECKPOINT_NAME) as partial, partial.open("wb") as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:  # torch wraps some of the system's own
         reason = str(error).strip().split("\n")[0]

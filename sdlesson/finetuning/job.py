@@ -18,12 +18,12 @@ from sdlesson.diffusion import fresh_scheduler
 from sdlesson.finetuning.photos import is_one, load_photos, name_of
 from sdlesson.finetuning.settings import TrainingSettings
 from sdlesson.images import to_pixels
-from sdlesson.photos import Source, flatten
+from sdlesson.photos import PhotoSource, flatten
 from sdlesson.pipelines import LEARNED
 from sdlesson.prompts import cut_words
 from sdlesson.settings import check_size
 
-Photos: TypeAlias = Source | Iterable[Source]
+Photos: TypeAlias = PhotoSource | Iterable[PhotoSource]
 """Pictures, or what `load_photos` takes."""
 
 
@@ -104,7 +104,7 @@ def _open(pipe: StableDiffusionPipeline, photos: Photos) -> list[Image.Image]:
     """Photos as RGB pictures: those that are pictures at their own size, others at the model's."""
     if is_one(photos) or not isinstance(photos, Iterable):
         return load_photos(photos, size=_own_size(pipe))
-    given = list(cast("Iterable[Source]", photos))
+    given = list(cast("Iterable[PhotoSource]", photos))
     if not given:
         raise ValueError("there are no photos: give three to five of the thing to be learned")
     pictures = [photo for photo in given if isinstance(photo, Image.Image)]

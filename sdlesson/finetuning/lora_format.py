@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sdlesson.files import whole
+from sdlesson.files import atomic_write
 
 SUFFIX = ".safetensors"
 
@@ -151,7 +151,7 @@ def write_lora(
         )
     content = _sort_metadata(save({k: v.contiguous() for k, v in tensors.items()}, dict(metadata)))
     try:
-        with whole(path) as partial, partial.open("wb") as file:
+        with atomic_write(path) as partial, partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())  # a full disk may not say so before

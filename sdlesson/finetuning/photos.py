@@ -10,7 +10,7 @@ from typing import TypeGuard, cast
 
 from PIL import Image
 
-from sdlesson.photos import HEIC_SUFFIXES, PhotoError, Source, open_photo
+from sdlesson.photos import HEIC_SUFFIXES, PhotoError, PhotoSource, open_photo
 from sdlesson.settings import check_size
 
 __all__ = ["PhotoError", "load_photos"]
@@ -18,7 +18,7 @@ __all__ = ["PhotoError", "load_photos"]
 MIN_PHOTOS = 2
 
 
-def load_photos(sources: Source | Iterable[Source], *, size: int) -> list[Image.Image]:
+def load_photos(sources: PhotoSource | Iterable[PhotoSource], *, size: int) -> list[Image.Image]:
     """Open photos as RGB pictures of size x size, in the order given.
 
     They are turned as their camera says, laid on white where they are see-through, cropped to the
@@ -45,17 +45,17 @@ def load_photos(sources: Source | Iterable[Source], *, size: int) -> list[Image.
     return photos
 
 
-def _named(sources: Source | Iterable[Source]) -> list[tuple[str, Source]]:
+def _named(sources: PhotoSource | Iterable[PhotoSource]) -> list[tuple[str, PhotoSource]]:
     """Each photo with the name that errors call it."""
     if isinstance(sources, str | os.PathLike) and os.path.isdir(sources):  # noqa: PTH112
         return [(path.name, path) for path in sorted(Path(sources).iterdir()) if is_picture(path)]
     if is_one(sources) or not isinstance(sources, Iterable):
         return [(name_of(sources, 1), sources)]
-    listed = cast("Iterable[Source]", sources)
+    listed = cast("Iterable[PhotoSource]", sources)
     return [(name_of(source, number), source) for number, source in enumerate(listed, start=1)]
 
 
-def is_one(sources: object) -> TypeGuard[Source]:
+def is_one(sources: object) -> TypeGuard[PhotoSource]:
     """Whether this is one photo or a folder of them, and not a list, though it has parts."""
     return isinstance(sources, str | os.PathLike | bytes | bytearray | Image.Image | IOBase)
 
@@ -85,7 +85,9 @@ def _check_different(names: Sequence[str], photos: Sequence[Image.Image]) -> Non
             )
 
 
-def _too_few(sources: Source | Iterable[Source], named: Sequence[tuple[str, Source]]) -> PhotoError:
+def _too_few(
+    sources: PhotoSource | Iterable[PhotoSource], named: Sequence[tuple[str, PhotoSource]]
+) -> PhotoError:
     if named:
         ((name, _),) = named
         return PhotoError(

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from sdlesson.diffusion import denoise
-from sdlesson.drawing import develop
+from sdlesson.drawing import decode_and_check
 from sdlesson.finetuning.job import Job
 from sdlesson.finetuning.machine import idle_parts, moved
 from sdlesson.finetuning.photos import is_picture
@@ -121,7 +121,7 @@ def _draw(job: Job, prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[
         height=height,
         width=width,
     )
-    return [develop(job.pipe, latents[None]) for latents in last.latents]
+    return [decode_and_check(job.pipe, latents[None]) for latents in last.latents]
 
 
 def _origin(job: Job, seed: int) -> dict[str, str]:

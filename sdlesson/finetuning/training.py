@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from diffusers import StableDiffusionPipeline
 
 from sdlesson.downloads import strangers
-from sdlesson.files import whole_folder
+from sdlesson.files import atomic_folder
 from sdlesson.finetuning import checkpoints
 from sdlesson.finetuning.adapters import (
     base_only,
@@ -76,7 +76,7 @@ class Training:
             save_lora(self.pipe, path, name=word, word=word, class_noun=class_noun)
         else:
             check_model_folder(Path(path))
-            with whole_folder(Path(path)) as partial:
+            with atomic_folder(Path(path)) as partial:
                 save_pipeline(self.pipe, partial)
 
 

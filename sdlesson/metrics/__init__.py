@@ -5,7 +5,8 @@ a whole set is from another, and pixels whether colours are broken. A figure fro
 worth its interval, so shares and means carry theirs; `measured` opens what was counted on many.
 """
 
-from sdlesson.metrics.estimates import (
+from sdlesson.metrics.frechet import frechet_distance, unbiased_frechet_distance
+from sdlesson.metrics.intervals import (
     Mean,
     Share,
     mean,
@@ -14,7 +15,6 @@ from sdlesson.metrics.estimates import (
     share_change,
     wilson_interval,
 )
-from sdlesson.metrics.frechet import frechet_distance, unbiased_frechet_distance
 from sdlesson.metrics.pixels import PixelStatistics, pixel_statistics, seam_ratio
 from sdlesson.metrics.scorers import (
     ClipScorer,

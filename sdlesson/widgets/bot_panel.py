@@ -19,7 +19,7 @@ from PIL import Image
 
 from sdlesson.language import say
 from sdlesson.photos import PhotoError, flatten
-from sdlesson.widgets.parts import Watcher, in_notebook
+from sdlesson.widgets.parts import PollingThread, in_notebook
 
 REFRESH_S = 1.0
 MAX_PICTURES = 6
@@ -89,7 +89,7 @@ class BotPanel:
         self._last: Snapshot | None = None
         self._handles: list[DisplayHandle] = []
         self._shown: object = None
-        self._thread: Watcher | None = None
+        self._thread: PollingThread | None = None
         self._lock = RLock()
 
     def __repr__(self) -> str:
@@ -102,7 +102,7 @@ class BotPanel:
             handle.display(_bundle(self._look()), raw=True)
             self._handles.append(handle)
         if in_notebook() and not (self._thread and self._thread.is_alive()):
-            self._thread = Watcher(self._of, self._watch, REFRESH_S, "bot-panel")
+            self._thread = PollingThread(self._of, self._watch, REFRESH_S, "bot-panel")
             self._thread.start()
 
     def refresh(self) -> None:
