@@ -18,14 +18,14 @@ def check_prompt(prompt: str) -> str:
         raise ValueError(
             f"prompt={prompt!r} must be a text that says what to draw, such as 'a cat on the beach'"
         )
-    return _check_letters(prompt=prompt)
+    return check_letters(prompt=prompt)
 
 
 def check_negative(negative_prompt: str) -> str:
     """Return a negative prompt that is a text; an empty one keeps nothing out."""
     if not isinstance(negative_prompt, str):
         raise ValueError(f"negative_prompt={negative_prompt!r} must be a text; try 'a hat' or ''")
-    return _check_letters(negative_prompt=negative_prompt)
+    return check_letters(negative_prompt=negative_prompt)
 
 
 def check_seed(seed: int) -> int:
@@ -123,10 +123,10 @@ def list_texts(**named: str | Sequence[str]) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, Sequence) or not texts or not all(isinstance(t, str) for t in texts):
         raise ValueError(f"{name}={value!r} must be a text or a list of texts, at least one")
-    return [_check_letters(**{name: text}) for text in texts]
+    return [check_letters(**{name: text}) for text in texts]
 
 
-def _check_letters(**named: str) -> str:
+def check_letters(**named: str) -> str:
     """Return a text of whole letters: bytes that are none come in as halves of a pair."""
     ((name, text),) = named.items()
     try:

@@ -1,12 +1,12 @@
 import math
 
-from sdlesson.finetuning.history import History, Step
+from sdlesson.finetuning.history import History, TrainingStep
 from sdlesson.metrics import mean
 
 
-def make_step(index: int, loss: float, **pictures: tuple[float, ...]) -> Step:
+def make_step(index: int, loss: float, **pictures: tuple[float, ...]) -> TrainingStep:
     timesteps = tuple(int(t) for t in pictures.get("timesteps", ()))
-    return Step(index, 9, loss, 0.0, timesteps, pictures.get("errors", ()), float(index))
+    return TrainingStep(index, 9, loss, 0.0, timesteps, pictures.get("errors", ()), float(index))
 
 
 def test_smooth_is_the_mean_of_the_last_steps() -> None:

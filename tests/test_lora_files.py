@@ -12,10 +12,10 @@ from safetensors import safe_open
 
 from fixtures_finetuning import largest_file
 from fixtures_lora import add_lora, predict, unit_lora
-from sdlesson.finetuning.adapters import trained_parameters
-from sdlesson.finetuning.kohya import export_kohya
-from sdlesson.finetuning.lora_files import load_lora, save_lora
-from sdlesson.finetuning.lora_format import LoraError, read_lora, write_lora
+from sdlesson.finetuning.adapters import trainable_parameters
+from sdlesson.finetuning.lora_format import LoraError, read_lora
+from sdlesson.finetuning.lora_loading import load_lora
+from sdlesson.finetuning.lora_saving import export_kohya, save_lora, write_lora
 from sdlesson.images import same_picture
 from sdlesson.language import set_language
 from sdlesson.pipelines import load_pipeline
@@ -493,7 +493,7 @@ def test_what_is_no_pipeline_is_refused_at_the_door(pipe, lora_path, tmp_path):
     for use in (
         lambda: load_lora(pipe, lora_path),
         lambda: save_lora(pipe, tmp_path / "new.safetensors"),
-        lambda: trained_parameters(pipe),
+        lambda: trainable_parameters(pipe),
     ):
         with pytest.raises(ValueError, match=r"pipe.*load_pipeline\("):
             use()

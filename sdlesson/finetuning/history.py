@@ -13,7 +13,7 @@ from sdlesson.settings import NOISE_LEVELS
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """One step of a training, as it is reported while it runs.
 
     Attributes:
@@ -41,7 +41,7 @@ class Step:
 class History:
     """All steps so far, kept in the checkpoint: a resumed training has the whole of it."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[TrainingStep] = field(default_factory=list)
 
     def smooth(self, window: int = 25) -> list[float]:
         """The loss as a running mean over the last `window` steps, one value a step."""

@@ -1,4 +1,10 @@
-"""Teach a pipeline one new thing, in this process; stop at any time, and go on later."""
+"""DreamBooth: teach a pipeline one new thing; stop at any time, and go on later.
+
+Ruiz et al. 2023, section 3 and figure 3 (arXiv:2208.12242): a few photos under a rare word, and a
+prior that keeps the rest of its class. In full, or as a LoRA (Hu et al. 2021, arXiv:2106.09685).
+From top to bottom: `train` checks and prepares, `_train_until_done` makes room and leaves the
+pipeline in order whatever happens, `_loop` takes the steps.
+"""
 
 from __future__ import annotations
 
@@ -13,34 +19,39 @@ from diffusers import StableDiffusionPipeline
 
 from sdlesson.downloads import strangers
 from sdlesson.files import atomic_folder
-from sdlesson.finetuning import checkpoints
 from sdlesson.finetuning.adapters import (
-    base_only,
-    being_trained,
     check_adapters,
     check_peft,
-    check_pipe,
-    remember_adapters,
-    trained_parameters,
+    check_pipeline,
+    snapshot_adapters,
+    start_from_base,
+    trainable_parameters,
+    training_mode,
 )
-from sdlesson.finetuning.batches import Batches, cache
-from sdlesson.finetuning.history import History, Step
-from sdlesson.finetuning.job import Job, Photos, make_job
-from sdlesson.finetuning.lora_files import save_lora
-from sdlesson.finetuning.machine import idle_parts, make_accelerator, moved, uninterrupted
+from sdlesson.finetuning.checkpoints import (
+    Checkpoint,
+    read_checkpoint,
+    unpack_history,
+    write_checkpoint,
+)
+from sdlesson.finetuning.generated_images import check_class_folder, draw_class_images, draw_samples
+from sdlesson.finetuning.hardware import make_accelerator, moved_to, uninterrupted, unused_parts
+from sdlesson.finetuning.history import History, TrainingStep
+from sdlesson.finetuning.lora_saving import save_lora
 from sdlesson.finetuning.memory import check_memory
-from sdlesson.finetuning.pictures import check_class_folder, class_images, samples
-from sdlesson.finetuning.run import Run
-from sdlesson.finetuning.settings import TrainingSettings
+from sdlesson.finetuning.trainer import Trainer
+from sdlesson.finetuning.training_batches import TrainingBatches, cache_latents
+from sdlesson.finetuning.training_job import PhotoSources, TrainingJob, make_training_job
+from sdlesson.finetuning.training_settings import TrainingSettings
 from sdlesson.language import say
 from sdlesson.pipelines import LEARNED, save_pipeline
 
-Watch = Callable[[Step], object]
+StepCallback = Callable[[TrainingStep], object]
 """Takes each step of a training as soon as it is done."""
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingResult:
     """What came out of a call of `train`.
 
     Attributes:
@@ -82,13 +93,13 @@ class Training:
 
 def train(
     pipe: StableDiffusionPipeline,
-    photos: Photos,
+    photos: PhotoSources,
     settings: TrainingSettings,
     folder: str | os.PathLike[str],
     *,
     prompts: str | Sequence[str] | None = None,
-    watch: Watch | None = None,
-) -> Training:
+    callback: StepCallback | None = None,
+) -> TrainingResult:
     """Teach a pipeline what the photos show, and leave it ready to draw that.
 
     A folder that holds a checkpoint of the same training is gone on from, to the same weights as
@@ -106,7 +117,7 @@ def train(
         folder: For the checkpoint and the pictures of the class.
         prompts: What each photo shows, with the word in it, or one text for all of them; by
             default the instance prompt.
-        watch: Is called with each step.
+        callback: Is called with each step.
 
     Raises:
         ValueError: Photos, prompts or settings do not fit, or the folder holds something else.
@@ -115,115 +126,27 @@ def train(
             checkpoint stays, and the pipeline has its weights.
         OSError: A checkpoint cannot be written, as on a full disk; the one before stays.
     """
-    check_pipe(pipe)
-    _check_call(settings, watch)
+    check_pipeline(pipe)
+    _check_call(settings, callback)
     settings = settings.for_model(pipe.unet.num_parameters())
-    job = make_job(pipe, photos, settings, folder, prompts)
+    job = make_training_job(pipe, photos, settings, folder, prompts)
     check_peft()
     check_adapters(pipe, settings)
-    state = checkpoints.read(job.folder, job.identity, settings.steps)
+    state = read_checkpoint(job.folder, job.identity, settings.steps)
     if state is not None and state["done"] >= settings.steps:
-        base_only(pipe, settings)
-        history = _recall(job, state)
+        start_from_base(pipe, settings)
+        history = _load_checkpoint(job, state)
     else:
         height, width = job.size
         check_memory(pipe, settings, height=height, width=width)
         check_class_folder(job)
-        history = _go_on(job, state, watch)
-    training = Training(pipe, settings, history, len(history.steps), job.folder)
+        history = _train_until_done(job, state, callback)
+    training = TrainingResult(pipe, settings, history, len(history.steps), job.folder)
     if not settings.is_lora:  # which pictures tell of, as they do of the model's name
         pipe.register_to_config(_name_or_path=f"{job.model}{LEARNED}{settings.word}")
     if not training.finished:
         print(_interrupted_note(training))
     return training
-
-
-def _go_on(job: Job, state: checkpoints.State | None, watch: Watch | None) -> History:
-    """Train until all steps are done or the kernel is interrupted."""
-    go_back = remember_adapters(job.pipe)
-    try:
-        base_only(job.pipe, job.settings)
-        accelerator = make_accelerator(job.pipe)
-        batches = _make_batches(job, accelerator)
-        idle = idle_parts(job.pipe, job.settings)
-        with moved(idle, torch.device("cpu")), being_trained(job.pipe, job.settings):
-            run = Run(job.pipe, batches, job.settings, accelerator)
-            if state is not None:
-                run.load(state)
-            _loop(job, run, accelerator, watch)
-        return run.history
-    except BaseException as error:  # whatever it is, the pipeline is left with what is on disk
-        state = checkpoints.read(job.folder, job.identity, job.settings.steps)
-        if state is None:  # nothing has been learned, so nothing has taken a place
-            go_back()
-            history = History()
-        else:
-            base_only(job.pipe, job.settings)
-            history = _recall(job, state)
-        if isinstance(error, KeyboardInterrupt):
-            return history
-        raise
-
-
-def _loop(job: Job, run: Run, accelerator: Accelerator, watch: Watch | None) -> None:
-    settings, is_main = job.settings, accelerator.is_main_process
-    _keep(job, run, accelerator)  # if that cannot be done, it is better known now
-    try:
-        while run.done < settings.steps:
-            step = run.advance()
-            if (
-                is_main
-                and settings.sample_prompts
-                and _is_due(run, settings.sample_every, settings)
-            ):
-                with run.averaged(), accelerator.autocast():
-                    step = run.illustrate(samples(job, accelerator.device))
-            if is_main and watch is not None:
-                watch(step)
-            if _is_due(run, settings.checkpoint_every, settings):
-                _keep(job, run, accelerator)
-    except KeyboardInterrupt:
-        with uninterrupted():
-            _keep(job, run, accelerator)
-    run.settle()
-
-
-def _is_due(run: Run, every: int, settings: TrainingSettings) -> bool:
-    return run.done % every == 0 or run.done == settings.steps
-
-
-def _keep(job: Job, run: Run, accelerator: Accelerator) -> None:
-    if accelerator.is_main_process:
-        checkpoints.write(job.folder, {"identity": job.identity, **run.state()})
-
-
-def _recall(job: Job, state: checkpoints.State) -> History:
-    """Put on the pipeline what a checkpoint has learned."""
-    with being_trained(job.pipe, job.settings), torch.no_grad():
-        for name, weight in trained_parameters(job.pipe).items():
-            weight.copy_({**state["weights"], **state["average"]}[name])
-    return checkpoints.unpack_history(state["history"])
-
-
-def _make_batches(job: Job, accelerator: Accelerator) -> Batches:
-    """Encode the photos, and what the prior needs, while the model is as it was."""
-    settings, pipe = job.settings, job.pipe
-    parts = settings.gradient_accumulation * accelerator.num_processes
-    if settings.batch_size % parts:
-        raise ValueError(
-            f"batch_size={settings.batch_size} must be a multiple of {parts}, the processes times "
-            f"gradient_accumulation; try {parts * -(-settings.batch_size // parts)}"
-        )
-    photos = cache(pipe, job.photos, job.prompts)
-    prior = None
-    if settings.prior == "class_images":
-        with accelerator.main_process_first():  # which draws them; the others read them
-            images = class_images(job)
-        prior = cache(pipe, images, [settings.class_prompt] * len(images))
-    elif settings.prior == "own_prediction":
-        prior = cache(pipe, job.photos, job.class_prompts)
-    alphas_cumprod = pipe.scheduler.alphas_cumprod.cpu()
-    return Batches(photos, prior, alphas_cumprod, settings.batch_size, settings.seed)
 
 
 def check_model_folder(path: Path) -> None:
@@ -245,17 +168,114 @@ def check_model_folder(path: Path) -> None:
         )
 
 
-def _check_call(settings: object, watch: object) -> None:
+def _train_until_done(
+    job: TrainingJob, state: Checkpoint | None, callback: StepCallback | None
+) -> History:
+    """Train until all steps are done or the kernel is interrupted."""
+    restore = snapshot_adapters(job.pipe)
+    try:
+        start_from_base(job.pipe, job.settings)
+        accelerator = make_accelerator(job.pipe)
+        batches = _encode_batches(job, accelerator)
+        # Photos and texts are encoded by now: VAE and safety checker can wait in the CPU's memory.
+        idle = unused_parts(job.pipe, job.settings)
+        with moved_to(idle, torch.device("cpu")), training_mode(job.pipe, job.settings):
+            trainer = Trainer(job.pipe, batches, job.settings, accelerator)
+            if state is not None:
+                trainer.load_state_dict(state)
+            _loop(job, trainer, accelerator, callback)
+        return trainer.history
+    except BaseException as error:  # whatever it is, the pipeline is left with what is on disk
+        state = read_checkpoint(job.folder, job.identity, job.settings.steps)
+        if state is None:  # nothing has been learned, so nothing has taken a place
+            restore()
+            history = History()
+        else:
+            start_from_base(job.pipe, job.settings)
+            history = _load_checkpoint(job, state)
+        if isinstance(error, KeyboardInterrupt):
+            return history
+        raise
+
+
+def _loop(
+    job: TrainingJob, trainer: Trainer, accelerator: Accelerator, callback: StepCallback | None
+) -> None:
+    settings, is_main = job.settings, accelerator.is_main_process
+    # Before the first step, so that a full disk is known before an hour is spent.
+    _save_checkpoint(job, trainer, accelerator)
+    try:
+        while trainer.steps_done < settings.steps:
+            step = trainer.take_step()
+            if (
+                is_main
+                and settings.sample_prompts
+                and _is_due(trainer, settings.sample_every, settings)
+            ):
+                # What is shown is what will be kept: the average, where one is.
+                with trainer.averaged_weights(), accelerator.autocast():
+                    step = trainer.attach_samples(draw_samples(job, accelerator.device))
+            if is_main and callback is not None:
+                callback(step)
+            if _is_due(trainer, settings.checkpoint_every, settings):
+                _save_checkpoint(job, trainer, accelerator)
+    except KeyboardInterrupt:
+        with uninterrupted():  # a second press of the stop button waits until this is on disk
+            _save_checkpoint(job, trainer, accelerator)
+    trainer.use_average()
+
+
+def _is_due(trainer: Trainer, every: int, settings: TrainingSettings) -> bool:
+    return trainer.steps_done % every == 0 or trainer.steps_done == settings.steps
+
+
+def _save_checkpoint(job: TrainingJob, trainer: Trainer, accelerator: Accelerator) -> None:
+    if accelerator.is_main_process:
+        write_checkpoint(job.folder, {"identity": job.identity, **trainer.state_dict()})
+
+
+def _load_checkpoint(job: TrainingJob, state: Checkpoint) -> History:
+    """Put on the pipeline what a checkpoint has learned."""
+    with training_mode(job.pipe, job.settings), torch.no_grad():
+        for name, weight in trainable_parameters(job.pipe).items():
+            # Where an average was kept, it is what the training ends with; see `use_average`.
+            weight.copy_({**state["weights"], **state["average"]}[name])
+    return unpack_history(state["history"])
+
+
+def _encode_batches(job: TrainingJob, accelerator: Accelerator) -> TrainingBatches:
+    """Encode the photos, and what the prior needs, while the model is as it was."""
+    settings, pipe = job.settings, job.pipe
+    parts = settings.gradient_accumulation * accelerator.num_processes
+    if settings.batch_size % parts:
+        raise ValueError(
+            f"batch_size={settings.batch_size} must be a multiple of {parts}, the processes times "
+            f"gradient_accumulation; try {parts * -(-settings.batch_size // parts)}"
+        )
+    photos = cache_latents(pipe, job.photos, job.prompts)
+    prior = None  # else pictures or texts of the class, which keep it as it was
+    if settings.prior == "class_images":
+        with accelerator.main_process_first():  # which draws them; the others read them
+            images = draw_class_images(job)
+        prior = cache_latents(pipe, images, [settings.class_prompt] * len(images))
+    elif settings.prior == "own_prediction":
+        # The same photos, under their texts without the word; the targets are made in each step.
+        prior = cache_latents(pipe, job.photos, job.class_prompts)
+    alphas_cumprod = pipe.scheduler.alphas_cumprod.cpu()
+    return TrainingBatches(photos, prior, alphas_cumprod, settings.batch_size, settings.seed)
+
+
+def _check_call(settings: object, callback: object) -> None:
     if not isinstance(settings, TrainingSettings):
         raise ValueError(
             f"settings={settings!r} must be TrainingSettings, such as "
             "TrainingSettings(word='zwx', class_noun='robot')"
         )
-    if watch is not None and not callable(watch):
-        raise ValueError(f"watch={watch!r} must be a function that takes a step, or left out")
+    if callback is not None and not callable(callback):
+        raise ValueError(f"callback={callback!r} must be a function that takes a step, or left out")
 
 
-def _interrupted_note(training: Training) -> str:
+def _interrupted_note(training: TrainingResult) -> str:
     done, steps = training.steps, training.settings.steps
     return say(
         f"Stopped after {done} of {steps} steps. Nothing is lost: run the same cell to go on.",
