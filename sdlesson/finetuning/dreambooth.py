@@ -128,15 +128,18 @@ def train(
     """
     check_pipeline(pipe)
     _check_call(settings, callback)
+    # What is left open, such as the learning rate, is decided by the size of the model.
     settings = settings.for_model(pipe.unet.num_parameters())
     job = make_training_job(pipe, photos, settings, folder, prompts)
     check_peft()
     check_adapters(pipe, settings)
+    # All that decides the weights is compared: a checkpoint of anything else is refused.
     state = read_checkpoint(job.folder, job.identity, settings.steps)
-    if state is not None and state["done"] >= settings.steps:
+    if state is not None and state["done"] >= settings.steps:  # a cell that was run again
         start_from_base(pipe, settings)
         history = _load_checkpoint(job, state)
     else:
+        # Counted on tensors without content, which takes seconds and no memory.
         height, width = job.size
         check_memory(pipe, settings, height=height, width=width)
         check_class_folder(job)
@@ -172,20 +175,26 @@ def _train_until_done(
     job: TrainingJob, state: Checkpoint | None, callback: StepCallback | None
 ) -> History:
     """Train until all steps are done or the kernel is interrupted."""
+    # Until the first checkpoint, whatever goes wrong has to leave the pipeline as it came.
     restore = snapshot_adapters(job.pipe)
     try:
+        # The photos are encoded, and the class is drawn, by the model as it is without any LoRA.
         start_from_base(job.pipe, job.settings)
         accelerator = make_accelerator(job.pipe)
         batches = _encode_batches(job, accelerator)
         # Photos and texts are encoded by now: VAE and safety checker can wait in the CPU's memory.
         idle = unused_parts(job.pipe, job.settings)
+        # In the loop the trained weights are in float32, whatever the rest is in: a step of 1e-5 on
+        # a weight of 1 is less than half precision can tell from none.
         with moved_to(idle, torch.device("cpu")), training_mode(job.pipe, job.settings):
             trainer = Trainer(job.pipe, batches, job.settings, accelerator)
             if state is not None:
                 trainer.load_state_dict(state)
             _loop(job, trainer, accelerator, callback)
         return trainer.history
-    except BaseException as error:  # whatever it is, the pipeline is left with what is on disk
+    except BaseException as error:
+        # Whatever it was, a full disk, a diverged loss, the stop button: the pipeline is left with
+        # what is on disk, which is where the next call of `train` begins.
         state = read_checkpoint(job.folder, job.identity, job.settings.steps)
         if state is None:  # nothing has been learned, so nothing has taken a place
             restore()
@@ -207,6 +216,7 @@ def _loop(
     try:
         while trainer.steps_done < settings.steps:
             step = trainer.take_step()
+            # One process draws and reports; the others wait for it at the next step's gradients.
             if (
                 is_main
                 and settings.sample_prompts
@@ -217,6 +227,7 @@ def _loop(
                     step = trainer.attach_samples(draw_samples(job, accelerator.device))
             if is_main and callback is not None:
                 callback(step)
+            # After the callback: if that fails, the steps since the checkpoint are taken again.
             if _is_due(trainer, settings.checkpoint_every, settings):
                 _save_checkpoint(job, trainer, accelerator)
     except KeyboardInterrupt:
@@ -246,12 +257,14 @@ def _load_checkpoint(job: TrainingJob, state: Checkpoint) -> History:
 def _encode_batches(job: TrainingJob, accelerator: Accelerator) -> TrainingBatches:
     """Encode the photos, and what the prior needs, while the model is as it was."""
     settings, pipe = job.settings, job.pipe
+    # A batch is cut into equal parts: over the processes, and in each over its memory's limits.
     parts = settings.gradient_accumulation * accelerator.num_processes
     if settings.batch_size % parts:
         raise ValueError(
             f"batch_size={settings.batch_size} must be a multiple of {parts}, the processes times "
             f"gradient_accumulation; try {parts * -(-settings.batch_size // parts)}"
         )
+    # (N, 4, H/8, W/8) for N photos: a few kilobytes each, so that the VAE can leave the GPU.
     photos = cache_latents(pipe, job.photos, job.prompts)
     prior = None  # else pictures or texts of the class, which keep it as it was
     if settings.prior == "class_images":

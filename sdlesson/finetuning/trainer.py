@@ -62,7 +62,7 @@ class Trainer:
         if settings.ema_decay is not None:
             self._average = {name: weight.data.clone() for name, weight in self._weights.items()}
         # accelerate wraps the model so that gradients are averaged over GPUs in its backward pass,
-        # and the optimizer so that a step with overflown half-precision gradients is left out.
+        # and the optimizer so that a step with overflowed half-precision gradients is left out.
         self._model, self._optimizer = accelerator.prepare(
             TrainableModel(pipe, settings),
             make_optimizer(self._weights.values(), settings, accelerator.device),
@@ -114,6 +114,8 @@ class Trainer:
             raise self._diverged(
                 f"in step {self.steps_done - 1}, which left weights that are not finite"
             )
+        # AdamW's two means of each gradient are half of what a training knows: without them, the
+        # first steps after a pause would go astray. So is the scaler's factor in half precision.
         scaler = self._accelerator.scaler
         return {
             "done": self.steps_done,
@@ -126,6 +128,7 @@ class Trainer:
 
     def load_state_dict(self, state: Checkpoint) -> None:
         """Go on from what `state_dict` returned."""
+        # Copied into the tensors that are there: the optimizer and accelerate hold on to these.
         self.steps_done, self.history = state["done"], unpack_history(state["history"])
         for name, weight in self._weights.items():
             weight.data.copy_(state["weights"][name])
@@ -183,6 +186,7 @@ class Trainer:
         # One hard batch may be worse than a guess; ten steps on average are not by chance.
         recent = [*self.history.steps[1 - DIVERGED_WINDOW :], step]
         error = fmean(fmean(one.errors) for one in recent)
+        # In fp16 the scaler tries a factor, sees infinite gradients, and halves it: no harm.
         scaled = self._accelerator.scaler is not None  # which skips a step of infinite gradients
         is_finite = math.isfinite(step.loss) and (math.isfinite(norm) or scaled)
         if is_finite and (error < DIVERGED_ERROR or len(recent) < DIVERGED_WINDOW):

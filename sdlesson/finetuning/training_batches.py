@@ -50,6 +50,8 @@ class Batch:
 
     def part(self, index: int, count: int) -> Batch:
         """One of `count` equal parts, with its share of the photos and of the prior's pictures."""
+        # Photos and prior are split apart, so that each part has its share of both, and the loss of
+        # a part weighs them as the loss of the whole batch does.
         every = torch.arange(len(self.noisy))
         chosen = [
             pictures.tensor_split(count)[index]
@@ -97,8 +99,10 @@ def cache_latents(
 ) -> LatentCache:
     """Encode pictures and their texts, one by one, which takes no more memory for many."""
     vae = in_float32(pipe.vae)  # half overflows on some pictures, and this is done once
+    # (1, 3, H, W) -> a Gaussian over (1, 4, H/8, W/8) each
     posteriors = [vae.encode(to_pixels([image]).to(pipe.device)).latent_dist for image in images]
     scale = vae.config.scaling_factor
+    # One text for all photos is the rule, and the text encoder need not read it for each of them.
     distinct = list(dict.fromkeys(prompts))
     embedded = {text: embed(pipe, [text]).cpu() for text in distinct}
     return LatentCache(
@@ -133,8 +137,10 @@ class TrainingBatches:
         # would have drawn without one, and nothing has to be kept for that.
         generator = torch.Generator().manual_seed((self.seed * STEP_STRIDE + step) % MAX_TORCH_SEED)
         caches = [cache for cache in (self.photos, self.prior) if cache is not None]
+        # Photos take turns instead of being drawn: of four, chance may leave one out for long.
         turns = torch.arange(step * self.size, (step + 1) * self.size)
         picked = [(cache, turns % len(cache.mean)) for cache in caches]
+        # Photos first, then the prior's: (B, 4, H/8, W/8), B twice the size where there is a prior.
         mean = torch.cat([cache.mean[rows] for cache, rows in picked])
         std = torch.cat([cache.std[rows] for cache, rows in picked])
         # The VAE gives a Gaussian for each picture; sampling it anew each time, x = mean + std * e
@@ -146,7 +152,7 @@ class TrainingBatches:
         return Batch(
             noisy=add_noise(clean, noise, timesteps, self.alphas_cumprod),
             timesteps=timesteps,
-            target=noise,
+            target=noise,  # with the prior "own_prediction", half of it is replaced in the loss
             embeddings=torch.cat([cache.embeddings[rows] for cache, rows in picked]),
             tokens=torch.cat([cache.tokens[rows] for cache, rows in picked]),
             photos=self.size,
