@@ -14,7 +14,7 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from fixtures_finetuning import pocket_batch
-from sdlesson.finetuning import memory, optimizers
+from sdlesson.finetuning import hardware, memory
 from sdlesson.finetuning.adapters import prepare_weights
 from sdlesson.finetuning.hardware import STATE_BYTES, STATE_BYTES_8BIT, make_optimizer
 from sdlesson.finetuning.losses import TrainableModel, batch_loss
@@ -275,7 +275,7 @@ def test_a_refusal_names_the_first_setting_that_makes_it_fit(tiny, leave_room, s
 
 
 def test_a_refusal_names_8_bit_adam_first_where_it_works(tiny, leave_room, monkeypatch):
-    for module in (memory, optimizers):
+    for module in (memory, hardware):
         monkeypatch.setattr(module, "has_8bit_adam", lambda device: True)
     leave_room(replace(FULL, use_8bit_adam=True))
     with pytest.raises(DoesNotFitError, match="with use_8bit_adam=True it needs"):

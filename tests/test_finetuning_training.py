@@ -681,6 +681,7 @@ def test_what_is_no_pipeline_is_refused_at_the_door(pipe: object, tmp_path: Path
         ({"prompts": 5}, "prompts=5 must be a text, or a list"),
         ({"prompts": b"a zwx"}, "prompts=b'a zwx' must be a text, or a list"),
         ({"prompts": ["a zwx", None]}, "must be a text, or a list"),
+        ({"prompts": "a zwx \ud800"}, "prompts='a zwx .*' holds '.ud800', which is no letter"),
         ({"photos": "my_photos"}, r"my_photos cannot be opened \(No such file"),
         ({"photos": ["a.png", "b.png"]}, r"a.png cannot be opened \(No such file"),
         ({"photos": ""}, "cannot be opened|there are no photos"),
@@ -696,6 +697,22 @@ def test_what_is_given_wrong_is_one_sentence_before_anything_is_spent(
     with pytest.raises(ValueError, match=sentence):
         train(tiny, **given)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("text_encoder", [False, True])
+@pytest.mark.parametrize("rank", [40, 100_000, 2**31 - 1])
+def test_a_rank_beyond_the_width_of_all_layers_is_refused_before_anything_is_made(
+    tiny: StableDiffusionPipeline, tmp_path: Path, rank: int, text_encoder: bool
+) -> None:
+    settings = make_settings(rank=rank, train_text_encoder=text_encoder)
+    sentence = rf"rank={rank} must be at most 32, the width of this model's widest layer"
+    with pytest.raises(ValueError, match=sentence):
+        estimate_memory(tiny, settings, height=32, width=32)
+    with pytest.raises(ValueError, match=sentence):
+        train(tiny, make_photos(), settings, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    assert tiny.get_list_adapters() == {}
 
 
 def test_a_folder_of_photos_and_one_prompt_for_all_of_them_will_do(

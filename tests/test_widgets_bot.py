@@ -24,7 +24,7 @@ from PIL import Image
 from sdlesson.bot_api import BotApiServer
 from sdlesson.language import set_language
 from sdlesson.widgets import BotPanel, ChatPanel
-from sdlesson.widgets import bot as panels
+from sdlesson.widgets import bot_panel as panels
 from sdlesson.widgets.bot_panel import MAX_ERRORS, MAX_PICTURES, THUMBNAIL_PX
 from sdlesson.widgets.chat_panel import MAX_MESSAGES
 from test_widgets_training import choose

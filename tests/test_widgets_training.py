@@ -20,7 +20,7 @@ from sdlesson.finetuning.history import History, TrainingStep
 from sdlesson.finetuning.training_job import load_photos
 from sdlesson.language import set_language
 from sdlesson.widgets import PhotoUpload, TrainingPanel
-from sdlesson.widgets import training as panels
+from sdlesson.widgets import training_panel as panels
 from sdlesson.widgets.training_panel import DRAWING_SHARE, MAX_COLUMNS, MAX_POINTS, WINDOW
 
 VERSION = int(ipywidgets.__version__.split(".")[0])

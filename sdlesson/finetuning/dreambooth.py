@@ -23,6 +23,7 @@ from sdlesson.finetuning.adapters import (
     check_adapters,
     check_peft,
     check_pipeline,
+    check_rank,
     snapshot_adapters,
     start_from_base,
     trainable_parameters,
@@ -130,6 +131,7 @@ def train(
     _check_call(settings, callback)
     # What is left open, such as the learning rate, is decided by the size of the model.
     settings = settings.for_model(pipe.unet.num_parameters())
+    check_rank(pipe, settings)
     job = make_training_job(pipe, photos, settings, folder, prompts)
     check_peft()
     check_adapters(pipe, settings)
