@@ -15,7 +15,7 @@ import logging
 import urllib.error
 import urllib.request
 from threading import RLock, Timer
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from IPython.display import DisplayHandle, display
 from ipywidgets import (  # type: ignore[import-untyped]
@@ -36,6 +36,9 @@ from sdlesson.widgets.parts import PollingThread, close_all
 from sdlesson.widgets.photo_upload import files_of
 from sdlesson.widgets.playground import ENTER_DELAY_S
 
+if TYPE_CHECKING:
+    from sdlesson.bot_api import BotApiServer
+
 PEOPLE = {"Ana": "es", "Ben": "en"}  # those of the chat page too
 POLL_EVERY_S = 0.7
 GIVE_UP_S = 60  # without a server; what is done in the panel begins again
@@ -51,14 +54,6 @@ _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # else Python prints tracebacks below some cell
 
 
-class Server(Protocol):
-    """As much of `bot_api.BotApiServer` as the panel needs."""
-
-    @property
-    def chat_url(self) -> str:
-        """The address of its chat page, and of its controls; RuntimeError before it starts."""
-
-
 class ChatPanel:
     """Talk to a bot from a cell; as its last line, `ChatPanel(server)` shows the chat.
 
@@ -71,7 +66,7 @@ class ChatPanel:
         ValueError: It is no server, such as a bot.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: BotApiServer) -> None:
         if not hasattr(type(server), "chat_url"):
             kind = type(server).__name__
             raise ValueError(
@@ -259,7 +254,7 @@ class ChatPanel:
 class _Client:
     """The controls of a server, over HTTP."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: BotApiServer) -> None:
         self._server = server
         # What is set for other servers, such as a proxy, does not hold for this machine.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

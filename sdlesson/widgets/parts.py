@@ -130,7 +130,7 @@ class Card(VBox):
         add_css_class(self, "sd-card")
 
     def show(self, drawing: Drawing) -> None:
-        """Become the card of a drawing."""
+        """Show a drawing's picture, and its settings where the mouse rests on it."""
         thumbnail = drawing.image.copy()
         thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
         self.image.value = png(thumbnail)
