@@ -123,6 +123,8 @@ def test_every_prior_goes_with_a_lora(prior: str) -> None:
         ({"word": "keys"}, r"word='keys' is a word of torch's own"),
         ({"word": "__class__"}, r"word='__class__' is a word of torch's own"),
         ({"class_noun": None}, r"class_noun=None must say"),
+        ({"rank": 10**5000}, r"rank=.a number of thousands of digits. must be a whole number"),
+        ({"alpha": -(10**5000)}, r"alpha=.a number of thousands of digits. must be a number"),
         ({"class_noun": "rob\ud800t"}, r"class_noun='rob.*' holds '.ud800', which is no letter"),
         ({"sample_prompts": ("a", "\udcff")}, r"sample_prompts='.*' holds '.udcff', which is"),
         ({"word": "a\ud800"}, r"word='a.ud800' must be one word"),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -679,6 +680,13 @@ def test_what_is_no_pipeline_is_refused_at_the_door(pipe: object, tmp_path: Path
         ({"folder": __file__}, "is a file; name a folder for the checkpoint"),
         ({"callback": 5}, "callback=5 must be a function"),
         ({"prompts": 5}, "prompts=5 must be a text, or a list"),
+        ({"prompts": {"a zwx", "zwx b"}}, "must be a text, or a list"),  # in no order
+        ({"prompts": {"a zwx": 1, "zwx b": 2}}, "must be a text, or a list"),
+        ({"folder": "a\0b"}, "cannot be made .embedded null byte.; name another"),
+        ({"folder": "\ud800"}, "cannot be made .*surrogates"),
+        ({"folder": b"abc"}, "folder=b'abc' must name a folder"),
+        ({"folder": "a" * 300}, "cannot be made .File name too long.; name another"),
+        ({"folder": Path(__file__) / "x"}, "cannot be made .Not a directory.; name another"),
         ({"prompts": b"a zwx"}, "prompts=b'a zwx' must be a text, or a list"),
         ({"prompts": ["a zwx", None]}, "must be a text, or a list"),
         ({"prompts": "a zwx \ud800"}, "prompts='a zwx .*' holds '.ud800', which is no letter"),
@@ -697,6 +705,27 @@ def test_what_is_given_wrong_is_one_sentence_before_anything_is_spent(
     with pytest.raises(ValueError, match=sentence):
         train(tiny, **given)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"height": 0}, "height=0 must be a multiple of 8"),
+        ({"width": -8}, "width=-8 must be a multiple of 8"),
+        ({"width": 32.5}, "width=32.5 must be a multiple of 8"),
+        ({"height": "32"}, "height='32' must be a multiple of 8"),
+        ({"height": 30}, "height=30 must be a multiple of 8; try 32"),
+        ({"height": None}, "height=None and width=32 must be"),
+        ({"height": 10**30}, "pixels at most"),
+        ({"settings": None}, "settings=None must be TrainingSettings"),
+        ({"settings": {"word": "zwx"}}, "must be TrainingSettings"),
+    ],
+)
+def test_a_memory_that_cannot_be_estimated_is_one_sentence(
+    tiny: StableDiffusionPipeline, changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        estimate_memory(tiny, **{"settings": LORA, "height": 32, "width": 32} | changes)
 
 
 @pytest.mark.timeout(60)

@@ -43,7 +43,7 @@ from sdlesson.finetuning.memory import check_memory
 from sdlesson.finetuning.trainer import Trainer
 from sdlesson.finetuning.training_batches import TrainingBatches, cache_latents
 from sdlesson.finetuning.training_job import PhotoSources, TrainingJob, make_training_job
-from sdlesson.finetuning.training_settings import TrainingSettings
+from sdlesson.finetuning.training_settings import TrainingSettings, check_settings
 from sdlesson.language import say
 from sdlesson.pipelines import LEARNED, save_pipeline
 
@@ -128,7 +128,9 @@ def train(
         OSError: A checkpoint cannot be written, as on a full disk; the one before stays.
     """
     check_pipeline(pipe)
-    _check_call(settings, callback)
+    check_settings(settings)
+    if callback is not None and not callable(callback):
+        raise ValueError(f"callback={callback!r} must be a function that takes a step, or left out")
     # What is left open, such as the learning rate, is decided by the size of the model.
     settings = settings.for_model(pipe.unet.num_parameters())
     check_rank(pipe, settings)
@@ -278,16 +280,6 @@ def _encode_batches(job: TrainingJob, accelerator: Accelerator) -> TrainingBatch
         prior = cache_latents(pipe, job.photos, job.class_prompts)
     alphas_cumprod = pipe.scheduler.alphas_cumprod.cpu()
     return TrainingBatches(photos, prior, alphas_cumprod, settings.batch_size, settings.seed)
-
-
-def _check_call(settings: object, callback: object) -> None:
-    if not isinstance(settings, TrainingSettings):
-        raise ValueError(
-            f"settings={settings!r} must be TrainingSettings, such as "
-            "TrainingSettings(word='zwx', class_noun='robot')"
-        )
-    if callback is not None and not callable(callback):
-        raise ValueError(f"callback={callback!r} must be a function that takes a step, or left out")
 
 
 def _interrupted_note(training: TrainingResult) -> str:

@@ -152,8 +152,11 @@ def lora_config(layers: Mapping[str, LoraLayer]) -> dict[str, Any]:
 
 
 def _check_file(path: Path) -> Path:
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:  # a name that is too long, or a folder that is not for us
+        raise LoraError(f"{path} cannot be read ({error.strerror}); check its name") from error
     folder = path if path.is_dir() else path.parent
     names = sorted(found.name for found in folder.glob(f"*{SUFFIX}"))[:5]
     there = f"{folder} has {', '.join(names)}" if names else f"{folder} has no {SUFFIX} file"

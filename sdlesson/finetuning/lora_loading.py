@@ -35,8 +35,9 @@ from sdlesson.finetuning.lora_format import (
     lora_config,
     read_lora,
 )
-from sdlesson.finetuning.training_settings import is_torch_attribute
+from sdlesson.finetuning.training_settings import is_torch_attribute, shown
 from sdlesson.language import say
+from sdlesson.settings import check_letters
 
 FAMILIES = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL"}
 """Whose model it is, by the width of the texts that it reads."""
@@ -165,6 +166,7 @@ def insert_layers(model: Any, name: str, layers: Mapping[str, LoraLayer]) -> Non
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name or "." in name:
         raise ValueError(f"name={name!r} must be a text without a dot; try 'default'")
+    check_letters(name=name)
     if is_torch_attribute(name):
         raise ValueError(f"name={name!r} is a word of torch's own; try 'my_{name}'")
 
@@ -174,9 +176,7 @@ def _check_scale(scale: object) -> float:
         with suppress(OverflowError):  # of a whole number that no float can hold
             if math.isfinite(scale):
                 return float(scale)
-    text = repr(scale)
-    shown = text if len(text) < 40 else f"{text[:20]}..."
-    raise ValueError(f"scale={shown} must be a finite number; 1.0 applies all of the LoRA")
+    raise ValueError(f"scale={shown(scale)} must be a finite number; 1.0 applies all of the LoRA")
 
 
 def _check_unfused(pipe: StableDiffusionPipeline) -> None:

@@ -114,7 +114,12 @@ def write_lora(
     if not isinstance(path, str | os.PathLike):
         raise LoraError(f"path={path!r} must be the name of a {SUFFIX} file")
     path = Path(path)
-    if path.suffix != SUFFIX or path.is_dir() or not path.parent.is_dir():
+    try:
+        os.fsencode(path)
+        has_place = not path.is_dir() and path.parent.is_dir() and "\0" not in str(path)
+    except (OSError, ValueError):  # a name too long, or of halves of letters
+        has_place = False
+    if path.suffix != SUFFIX or not has_place:
         raise LoraError(
             f"cannot write {path}: name a file that ends in {SUFFIX}, in a folder that is there"
         )

@@ -32,9 +32,10 @@ from sdlesson.finetuning.adapters import (
 from sdlesson.finetuning.hardware import has_8bit_adam, state_bytes
 from sdlesson.finetuning.losses import TrainableModel, batch_loss
 from sdlesson.finetuning.training_batches import Batch
-from sdlesson.finetuning.training_settings import TrainingSettings
+from sdlesson.finetuning.training_settings import TrainingSettings, check_settings
 from sdlesson.language import say
 from sdlesson.runtime import GIB, device_name, free_memory_bytes, release_memory
+from sdlesson.settings import check_size
 
 MIB = 2**20
 SMALL_RANK = 4
@@ -88,9 +89,14 @@ def estimate_memory(
     pairs of positions. An Apple GPU may write that table, and take more.
 
     Raises:
-        ValueError: What came is no pipeline, or the rank is beyond what its layers can use.
+        ValueError: What came is no pipeline, no settings or no size, or the rank is beyond what
+            the layers can use.
     """
     check_pipeline(pipe)
+    check_settings(settings)
+    if height is None or width is None:
+        raise ValueError(f"{height=} and {width=} must be the photos' sides in pixels; try 512")
+    check_size(height=height, width=width)
     settings = settings.for_model(pipe.unet.num_parameters())
     check_rank(pipe, settings)
     step = dry_run(pipe, settings, height=height, width=width)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from io import IOBase
 from pathlib import Path
@@ -172,7 +172,7 @@ def _own_size(pipe: StableDiffusionPipeline) -> int:
 def _as_texts(prompts: object, count: int) -> list[str]:
     """A prompt for each photo; one text alone is for all of them."""
     texts = [prompts] * count if isinstance(prompts, str) else prompts
-    is_list = isinstance(texts, Iterable) and not isinstance(texts, bytes)
+    is_list = isinstance(texts, Iterable) and not isinstance(texts, bytes | Set | Mapping)
     texts = list(texts) if is_list else [texts]  # type: ignore[call-overload]
     for text in texts:
         if not isinstance(text, str):
@@ -188,9 +188,13 @@ def _make_folder(folder: str | os.PathLike[str]) -> Path:
     if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
         raise ValueError(f"folder={folder!r} must name a folder for the checkpoint")
     place = Path(folder)
-    if place.exists() and not place.is_dir():
-        raise ValueError(f"{place} is a file; name a folder for the checkpoint")
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"{place} is a file; name a folder for the checkpoint")
+        place.mkdir(parents=True, exist_ok=True)
+    except (OSError, TypeError, UnicodeError) as error:  # a name of bytes, too long, forbidden
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"folder={folder!r} cannot be made ({reason}); name another") from error
     return place
 
 

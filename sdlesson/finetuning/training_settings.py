@@ -176,6 +176,27 @@ class TrainingSettings:
             )
 
 
+def check_settings(settings: object) -> None:
+    """Refuse what is not `TrainingSettings`, such as a dictionary of them.
+
+    Raises:
+        ValueError: Says how to make some.
+    """
+    if not isinstance(settings, TrainingSettings):
+        raise ValueError(
+            f"settings={settings!r} must be TrainingSettings, such as "
+            "TrainingSettings(word='zwx', class_noun='robot')"
+        )
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: Python itself refuses to write numbers of 4300 digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "(a number of thousands of digits)"
+
+
 def is_torch_attribute(name: str) -> bool:
     """Whether a name is one of torch's own: a LoRA's becomes a key of its module dictionaries."""
     return hasattr(nn.ModuleDict(), name) or hasattr(nn.ParameterDict(), name)
@@ -199,7 +220,7 @@ def _check_whole(name: str, value: object, *, low: int = 1, advice: str = "") ->
         return whole
     most = f" to {MAX_WHOLE}" if whole > MAX_WHOLE else ""
     hint = f"; {advice}" if advice else ""
-    raise ValueError(f"{name}={value!r} must be a whole number from {low}{most}{hint}")
+    raise ValueError(f"{name}={shown(value)} must be a whole number from {low}{most}{hint}")
 
 
 def _check_number(name: str, value: object, *, high: float = math.inf) -> float:
@@ -208,7 +229,7 @@ def _check_number(name: str, value: object, *, high: float = math.inf) -> float:
             if 0 < float(value) < high:  # nor NaN
                 return float(value)
     most = "" if high == math.inf else f" and below {high:g}"
-    raise ValueError(f"{name}={value!r} must be a number above 0{most}")
+    raise ValueError(f"{name}={shown(value)} must be a number above 0{most}")
 
 
 def _check_texts(**named: object) -> tuple[str, ...]:
