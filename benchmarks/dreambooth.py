@@ -44,9 +44,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from sdlesson.finetuning.adapters import trained_parameters
-from sdlesson.finetuning.settings import TrainingSettings
-from sdlesson.finetuning.training import train
+from sdlesson.finetuning.adapters import trainable_parameters
+from sdlesson.finetuning.dreambooth import train
+from sdlesson.finetuning.training_settings import TrainingSettings
 from sdlesson.images import to_images, to_pixels
 from sdlesson.metrics import (
     Mean,
@@ -278,7 +278,7 @@ def _trained(settings: TrainingSettings, n: int, folder: Path, *, fresh: bool) -
         size, started = pipe.unet.num_parameters(), time.process_time()
         train(pipe, subject_photos(), settings, place, prompts=subject_prompts())
         seconds = time.process_time() - started
-        trained = sum(parameter.numel() for parameter in trained_parameters(pipe).values())
+        trained = sum(parameter.numel() for parameter in trainable_parameters(pipe).values())
         judged = judge(pipe, SUBJECT_NAME, settings.seed, n)
         return {**judged, "parameters": [trained / size], "core_seconds": [seconds]}
 

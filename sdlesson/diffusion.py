@@ -2,6 +2,7 @@
 
 At timestep t, latents are `sqrt(alpha_bar) * clean + sqrt(1 - alpha_bar) * noise`. The U-Net is
 shown them and names the noise; a scheduler takes some of it away; and so on, down to no noise.
+This is figure 3 of Rombach et al. 2022 (arXiv:2112.10752), read from the right to the left.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +37,7 @@ something with the noise as its `.sample` out."""
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class DenoisingStep:
     """One step of the loop.
 
     Attributes:
@@ -66,7 +67,7 @@ def denoise(
     height: int | None = None,
     width: int | None = None,
     unet: NoisePredictor | None = None,
-) -> Iterator[Step]:
+) -> Iterator[DenoisingStep]:
     """Draw from noise as the pipeline does, and yield each step.
 
     Args:
@@ -94,11 +95,15 @@ def denoise(
     check_function(unet=predictor)
     scheduler = fresh_scheduler(pipe)
     check_steps(num_inference_steps, scheduler.config.num_train_timesteps)
+    # Training had 1000 levels of noise; this picks those to stop at, from the most to the least.
     scheduler.set_timesteps(num_inference_steps, device=pipe._execution_device)
-    noise = draw_noise(pipe, len(prompts), generator, height=height, width=width)
+    noise = draw_noise(pipe, len(prompts), generator, height=height, width=width)  # (B, 4, h, w)
+    # At the last level nearly nothing is left of a picture, so pure noise is a fair start. Some
+    # schedulers count noise in sigmas, which go up to 14.6 in SD 1.5, and start that much larger.
     latents = noise * scheduler.init_noise_sigma
-    embeddings = embed(pipe, prompts)
+    embeddings = embed(pipe, prompts)  # (B, tokens, channels)
     if guidance_scale > 1:
+        # One call of the U-Net answers with the prompt and without it: they go in side by side.
         embeddings = torch.cat([embed(pipe, negatives), embeddings])  # (2B, tokens, channels)
     return denoise_latents(predictor, scheduler, latents, embeddings, guidance_scale, generator)
 
@@ -177,9 +182,11 @@ def draw_noise(
     """
     generator = check_generator(generator, check_whole(1, MAX_BATCH, 1, count=count))
     check_size(height=height, width=width)
+    # The VAE has made 8 x 8 pixels into one place: a picture of (3, H, W) is (4, H/8, W/8) here.
     factor, own = pipe.vae_scale_factor, pipe.unet.config.sample_size
     sides = (own if side is None else side // factor for side in (height, width))
     shape = (count, pipe.unet.config.in_channels, *sides)
+    # Drawn where the generator lives, the CPU by default, and then moved: the same noise anywhere.
     return randn_tensor(shape, generator, device=pipe._execution_device, dtype=pipe.unet.dtype)
 
 
@@ -194,24 +201,29 @@ def denoise_latents(
     *,
     first_step: int = 0,
     amend: Callable[[int, Tensor], Tensor] | None = None,
-) -> Iterator[Step]:
+) -> Iterator[DenoisingStep]:
     """Walk latents down a scheduler's timesteps; `denoise` prepares what this takes.
 
     Args:
         first_step: Where on the timesteps to begin, with latents that are as noisy as there.
         amend: Takes the index and the latents of each step, and returns those to go on with.
     """
+    # Schedulers of the "ancestral" kind put fresh noise back in each step; others draw none.
     adds_noise = "generator" in signature(scheduler.step).parameters
     options = {"generator": generator} if adds_noise else {}
     for index, timestep in list(enumerate(scheduler.timesteps))[first_step:]:
+        # Where noise is counted in sigmas, latents have grown with it; the U-Net knows them only at
+        # the scale of its training, where their variance is about 1.
         model_input = scheduler.scale_model_input(latents, timestep)
         noise_pred = predict_noise(unet, model_input, timestep, embeddings, guidance_scale)
+        # Not needed to go on: it shows what the model sees in the noise by now.
         alpha_bar = alpha_bar_at(scheduler, index)
         pred_original_sample = predict_original_sample(model_input, noise_pred, alpha_bar)
+        # "Previous" in the order of training, in which noise was added: one level less of it.
         latents = scheduler.step(noise_pred, timestep, latents, **options).prev_sample
         if amend:
             latents = amend(index, latents)
-        yield Step(index, timestep.item(), latents, noise_pred, pred_original_sample)
+        yield DenoisingStep(index, timestep.item(), latents, noise_pred, pred_original_sample)
 
 
 def embed(pipe: StableDiffusionPipeline, texts: list[str]) -> Tensor:
@@ -219,9 +231,11 @@ def embed(pipe: StableDiffusionPipeline, texts: list[str]) -> Tensor:
     tokenizer = own_tokenizer(pipe.tokenizer)
     # A word that was learned by textual inversion may stand for many tokens.
     texts = pipe.maybe_convert_prompt(list_texts(texts=texts), tokenizer)
+    # Padded to one length even where texts are short: the U-Net was trained on texts of that many
+    # tokens, and cross-attention looks at the padding as well.
     encoding = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
     tokens = encoding.input_ids.to(pipe._execution_device)  # (B, tokens)
-    return pipe.text_encoder(tokens).last_hidden_state
+    return pipe.text_encoder(tokens).last_hidden_state  # (B, tokens) -> (B, tokens, channels)
 
 
 def predict_noise(
@@ -242,7 +256,7 @@ def predict_noise(
         return _ask(unet, model_input, timestep, embeddings)
     twice = torch.cat([model_input, model_input])  # (2B, 4, H/8, W/8)
     noise_preds = _ask(unet, twice, timestep, embeddings)
-    noise_pred_uncond, noise_pred_text = noise_preds.chunk(2)
+    noise_pred_uncond, noise_pred_text = noise_preds.chunk(2)  # back to (B, 4, H/8, W/8) each
     return guide(noise_pred_uncond, noise_pred_text, guidance_scale)
 
 
@@ -253,6 +267,8 @@ def guide(
 
     Source: Ho & Salimans 2022, eq. 6, arXiv:2207.12598, where guidance_scale is 1 + w.
     """
+    # Beyond the prediction with the text where the scale is above 1: an extrapolation, which no
+    # training has shown the model, so too much of it burns colours.
     return noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
 
 
@@ -273,6 +289,7 @@ def add_noise(clean: Tensor, noise: Tensor, timesteps: Tensor, alphas_cumprod: T
     if timesteps.min() < 0 or timesteps.max() >= len(alphas_cumprod):
         raise ValueError(f"timesteps {timesteps.tolist()} leave [0, {len(alphas_cumprod)})")
     alpha_bar = alphas_cumprod.to(clean.device)[timesteps].view(-1, 1, 1, 1)  # (B,) before
+    # The squares of both factors add up to 1, so variance 1 stays variance 1 at every level.
     noisy = alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
     return noisy.to(clean.dtype)  # rounded last: in half precision 1 - alpha_bar would lose digits
 
@@ -289,6 +306,8 @@ def min_snr_weights(snr: Tensor, gamma: float) -> Tensor:
 
     Source: Hang et al. 2023, eq. 5 for noise prediction, arXiv:2303.09556.
     """
+    # At a level of much signal the noise hardly shows, and its error says little: SNR above gamma
+    # counts as gamma does. What is noisier keeps its weight of 1.
     return snr.clamp(max=gamma) / snr
 
 
@@ -299,6 +318,8 @@ def predict_original_sample(model_input: Tensor, noise_pred: Tensor, alpha_bar: 
 
     Source: Ho et al. 2020, eq. 15, arXiv:2006.11239.
     """
+    # In the first steps alpha_bar is near 0: what is left is small and mostly error, and the
+    # division blows it up. That is why early guesses are blurred or garish.
     return (model_input - (1 - alpha_bar).sqrt() * noise_pred) / alpha_bar.sqrt()
 
 
@@ -310,6 +331,7 @@ def ddim_step(
     Source: Song et al. 2021, eq. 12 with sigma = 0, arXiv:2010.02502 (its alpha is alpha_bar).
     """
     clean = predict_original_sample(latents, noise_pred, alpha_bar)
+    # The same formula as in `add_noise`, with the noise that was seen instead of fresh one.
     return alpha_bar_previous.sqrt() * clean + (1 - alpha_bar_previous).sqrt() * noise_pred
 
 
@@ -321,7 +343,7 @@ def alpha_bar_at(scheduler: SchedulerMixin, index: int) -> Tensor:
     what `scale_model_input` does, they are what the U-Net was trained on.
     """
     if hasattr(scheduler, "sigmas"):
-        return 1 / (1 + scheduler.sigmas[index] ** 2)
+        return 1 / (1 + scheduler.sigmas[index] ** 2)  # sigma^2 = (1 - alpha_bar) / alpha_bar
     return scheduler.alphas_cumprod[int(scheduler.timesteps[index])]
 
 
@@ -355,7 +377,9 @@ def decode_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     Raises:
         ValueError: The pixels are NaN or infinite, which would turn black unseen.
     """
-    pixels = vae.decode(latents / vae.config.scaling_factor).sample
+    # The encoder's output was multiplied by this, so that latents have variance 1 (Rombach et al.
+    # 2022, appendix G, arXiv:2112.10752); the decoder expects them as they were before.
+    pixels = vae.decode(latents / vae.config.scaling_factor).sample  # (B, 3, H, W) in [-1, 1]
     if not pixels.isfinite().all() and vae.dtype != torch.float32:
         pixels = in_float32(vae).decode(latents.float() / vae.config.scaling_factor).sample
     if not pixels.isfinite().all():

@@ -30,7 +30,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from sdlesson.files import is_there, whole
+from sdlesson.files import atomic_write, is_there
 from sdlesson.language import Text
 
 CHECKSUM_FILE = "SHA256SUMS"
@@ -319,5 +319,5 @@ def _read_checksums(record: Path) -> dict[str, str]:
 
 def _write_checksums(record: Path, digests: Mapping[str, str]) -> None:
     lines = [f"{digest}  {name}\n" for name, digest in digests.items()]
-    with whole(record) as partial:
+    with atomic_write(record) as partial:
         partial.write_text("".join(lines), encoding="utf-8", newline="\n")

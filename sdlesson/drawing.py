@@ -147,7 +147,7 @@ def draw(
         generator=torch.Generator("cpu").manual_seed(seed),
         output_type="latent",
     ).images
-    image, flagged = develop(loaded, latents)
+    image, flagged = decode_and_check(loaded, latents)
     if flagged:
         report(flag_note())
     return Drawing(
@@ -195,8 +195,8 @@ def unread(pipe: StableDiffusionPipeline, prompt: str) -> tuple[list[Unknown], s
 
 
 @torch.no_grad()
-def develop(pipe: StableDiffusionPipeline, latents: Tensor) -> tuple[Image.Image, bool]:
-    """Turn latents into a picture and say whether it was flagged, as a pipeline's call ends."""
+def decode_and_check(pipe: StableDiffusionPipeline, latents: Tensor) -> tuple[Image.Image, bool]:
+    """Decode latents into a picture, black if the safety checker flags it, and say which it was."""
     pixels = decode_latents(pipe.vae, latents)
     pixels, flags = pipe.run_safety_checker(pixels, pixels.device, latents.dtype)
     flagged = bool(flags and flags[0])

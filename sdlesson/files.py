@@ -26,7 +26,7 @@ CLOCK_TOLERANCE_S = 2.0
 _SWAPPING = threading.Lock()
 
 
-def beside(path: Path, suffix: str = "part") -> Path:
+def partial_path(path: Path, suffix: str = "part") -> Path:
     """Name the file next to `path` that becomes it once it is whole: another one at every call.
 
     A name that is too long for any file stays so, and the system refuses it at the first byte.
@@ -70,7 +70,7 @@ def regular_file(path: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Write to the file this names: it takes the place of `path` when all went well.
 
     Whatever goes wrong, a file that was at `path` before stays as it was. Nothing is left over, or
@@ -78,7 +78,7 @@ def whole(path: Path) -> Iterator[Path]:
     link, what it leads to is replaced.
     """
     path = Path(os.path.realpath(path))
-    partial = beside(path)
+    partial = partial_path(path)
     _clear_up(path)
     try:
         yield partial
@@ -89,7 +89,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Fill the folder this names: it takes the place of `path` when all went well.
 
     What was at `path` is removed once the new folder is in its place, and not before. A process
@@ -101,7 +101,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             the old one is back in it, and the message says where the new one is.
     """
     path = Path(os.path.realpath(path))
-    partial = beside(path)
+    partial = partial_path(path)
     with _SWAPPING:
         _put_back(path)
     if path.exists() and not path.is_dir():
@@ -145,7 +145,7 @@ def _short(name: str) -> str:
 
 def _swap(new: Path, path: Path) -> None:
     """Put a folder in the place of another by two renames; if one fails, both are kept."""
-    old = beside(path, "old")
+    old = partial_path(path, "old")
     try:
         with suppress(FileNotFoundError):  # there may be none to replace
             path.rename(old)

@@ -1,7 +1,8 @@
 """Pictures as tensors and as PIL images, what "the same picture" means, and PNGs that tell all."""
 
+import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from sdlesson.files import beside, regular_file, whole
+from sdlesson.files import atomic_write, partial_path, regular_file
 
 # The one tolerance for pictures. Batching, devices and library versions add floats in another
 # order, which moves a pixel by a rounding step (1/255); a real difference moves many by far more.
@@ -221,7 +222,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"cannot write {path}: it has no name before .png; try 'cat.png'")
     if path.suffix.lower() != ".png":
         raise ValueError(f"cannot write {path}: a picture is saved as PNG, so end it in .png")
-    probe = beside(path)
+    probe = partial_path(path)
     try:
         is_folder, has_parent = path.is_dir(), path.parent.is_dir()
         if has_parent and not is_folder:
@@ -246,12 +247,18 @@ def save_png(image: Image.Image, path: str | os.PathLike[str], settings: dict[st
         ValueError: The path cannot be written, or the picture cannot be read or is empty.
     """
     path = check_output(path)
+    with atomic_write(path) as partial:
+        partial.write_bytes(encode_png(image, settings))
+
+
+def encode_png(image: Image.Image, settings: Mapping[str, str]) -> bytes:
+    """Make a PNG with its settings as text, in memory: the bytes that `save_png` writes."""
     text = PngInfo()
     for key, value in settings.items():
         text.add_text(key, value.encode("utf-8", "backslashreplace").decode())
-    image = as_rgb(image)
-    with whole(path) as partial:
-        image.save(partial, format="PNG", pnginfo=text)
+    file = io.BytesIO()
+    as_rgb(image).save(file, format="PNG", pnginfo=text)
+    return file.getvalue()
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, str]:

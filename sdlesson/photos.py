@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from sdlesson.files import regular_file
 from sdlesson.language import say
 
-Source: TypeAlias = str | os.PathLike[str] | bytes | io.IOBase | Image.Image
+PhotoSource: TypeAlias = str | os.PathLike[str] | bytes | io.IOBase | Image.Image
 
 # Only what cameras, phones and screens write: some of Pillow's other readers start programs.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
@@ -38,7 +38,7 @@ class PhotoError(ValueError):
 
 
 def open_photo(
-    source: Source, *, size: int, name: str, max_pixels: int | None = None
+    source: PhotoSource, *, size: int, name: str, max_pixels: int | None = None
 ) -> Image.Image:
     """Open one photo as an RGB picture of size x size.
 

@@ -32,15 +32,18 @@ def check_negative(negative_prompt: str) -> str:
 
 
 def check_text(**named: str) -> str:
-    """Return a text, by its name, that is not endless and of whole letters; it may be empty.
-
-    Bytes that are no letters come in as halves of a pair.
-    """
+    """Return a text, by its name, that is not endless and of whole letters; it may be empty."""
     ((name, text),) = named.items()
     if not isinstance(text, str):
         raise ValueError(f"{name}={text!r} must be a text, such as 'a cat on the beach'")
     if len(text) > MAX_CHARS:
         raise ValueError(f"{name} has {len(text):,} characters, and may have {MAX_CHARS:,}")
+    return check_letters(**{name: text})
+
+
+def check_letters(**named: str) -> str:
+    """Return a text of whole letters: bytes that are none come in as halves of a pair."""
+    ((name, text),) = named.items()
     try:
         text.encode()
     except UnicodeEncodeError as error:

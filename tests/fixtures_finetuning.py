@@ -12,9 +12,9 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from sdlesson.finetuning.adapters import trained_parameters
-from sdlesson.finetuning.batches import Batch
-from sdlesson.finetuning.settings import TrainingSettings
+from sdlesson.finetuning.adapters import trainable_parameters
+from sdlesson.finetuning.training_batches import Batch
+from sdlesson.finetuning.training_settings import TrainingSettings
 
 SIZE_PX = 32
 
@@ -44,7 +44,7 @@ def pocket_batch(size: int, photos: int) -> Batch:
 
 def weights_of(pipe: StableDiffusionPipeline) -> dict[str, Tensor]:
     """A copy of what was trained."""
-    return {name: weight.detach().clone() for name, weight in trained_parameters(pipe).items()}
+    return {name: weight.detach().clone() for name, weight in trainable_parameters(pipe).items()}
 
 
 def assert_same_weights(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

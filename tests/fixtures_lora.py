@@ -5,8 +5,8 @@ from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 
 from sdlesson.diffusion import draw_noise, embed
-from sdlesson.finetuning.adapters import ATTENTION, TEXT_ENCODER_TARGETS
-from sdlesson.finetuning.lora_format import write_lora
+from sdlesson.finetuning.adapters import ATTENTION_TARGETS, TEXT_ENCODER_TARGETS
+from sdlesson.finetuning.lora_saving import write_lora
 
 
 def add_lora(
@@ -16,7 +16,7 @@ def add_lora(
     rank=4,
     alpha=4,
     text_encoder=False,
-    targets=ATTENTION,
+    targets=ATTENTION_TARGETS,
     strength=0.1,
     seed=0,
     **config,
@@ -53,7 +53,7 @@ def unit_lora(path, rank=4):
         unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8)
     tensors = {}
     for name, module in unet.named_modules():
-        if name.endswith(ATTENTION):
+        if name.endswith(ATTENTION_TARGETS):
             tensors[f"unet.{name}.lora_A.weight"] = torch.ones(rank, module.in_features)
             tensors[f"unet.{name}.lora_B.weight"] = torch.ones(module.out_features, rank)
     return write_lora(path, tensors, {"format": "pt"})

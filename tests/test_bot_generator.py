@@ -122,6 +122,12 @@ def test_the_file_carries_the_settings(generator):
         assert image.info == result.settings
 
 
+def test_the_file_is_made_where_no_temporary_folder_can_be(generator, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    (result,) = draw_batch(generator, ask(seed=5, num_inference_steps=1))
+    assert Image.open(io.BytesIO(result.png())).info == result.settings
+
+
 def test_defaults_suit_the_model(generator, tiny):
     assert (generator.defaults.guidance_scale, generator.size) == (5.0, 128)
     other = PipelineGenerator(tiny)

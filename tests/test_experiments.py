@@ -19,8 +19,8 @@ from fixtures_pipeline import flag_everything
 from sdlesson.diffusion import fresh_scheduler
 from sdlesson.drawing import Drawing, draw
 from sdlesson.experiments import Sweep, sweep
-from sdlesson.experiments.album import fingerprint
-from sdlesson.experiments.batches import Settings, suitable_batch_size
+from sdlesson.experiments.batched_drawing import PictureSettings, suitable_batch_size
+from sdlesson.experiments.picture_cache import fingerprint
 from sdlesson.images import read_settings, same_picture
 
 
@@ -195,7 +195,9 @@ def test_each_text_is_encoded_once(tiny: StableDiffusionPipeline) -> None:
 
 def test_a_batch_is_as_large_as_suits_device_and_picture(tiny: StableDiffusionPipeline) -> None:
     def size(side: int) -> int:
-        return suitable_batch_size(tiny, Settings("a", "", "DDIMScheduler", 1, 7.5, side, side, 0))
+        return suitable_batch_size(
+            tiny, PictureSettings("a", "", "DDIMScheduler", 1, 7.5, side, side, 0)
+        )
 
     assert [size(side) for side in (64, 128, 256, 512)] == [32, 8, 2, 1]
 

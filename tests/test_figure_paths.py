@@ -8,7 +8,7 @@ from PIL import Image
 
 from sdlesson import figures
 from sdlesson.figures.finetuning import dreambooth_batch, lora_matrices
-from sdlesson.figures.paths import SPOTS, SPREAD, known_noise, path, scheduler_paths
+from sdlesson.figures.paths import SPOTS, SPREAD, known_noise, scheduler_paths, trajectory
 
 SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
@@ -41,20 +41,20 @@ def test_the_known_noise_is_the_mean_of_the_noise_that_leads_to_a_point():
 
 
 def test_a_path_of_many_steps_ends_where_pictures_are(ddim):
-    *_, end = path(ddim, 250)
+    *_, end = trajectory(ddim, 250)
     assert min(math.dist(end.tolist(), spot) for spot in SPOTS) < 3 * SPREAD
 
 
 def test_more_steps_come_nearer_to_the_path_of_very_many(ddim):
-    *_, goal = path(ddim, 500)
-    far, near = (float((path(ddim, steps)[-1] - goal).norm()) for steps in (5, 50))
+    *_, goal = trajectory(ddim, 500)
+    far, near = (float((trajectory(ddim, steps)[-1] - goal).norm()) for steps in (5, 50))
     assert near < far / 3
 
 
 def test_guidance_throws_a_scheduler_off_that_leans_on_earlier_steps(ddim, pndm):
     def miss(scheduler, scale):
-        goal = path(ddim, 250, guidance_scale=scale)[-1]
-        return float((path(scheduler, 5, guidance_scale=scale)[-1] - goal).norm())
+        goal = trajectory(ddim, 250, guidance_scale=scale)[-1]
+        return float((trajectory(scheduler, 5, guidance_scale=scale)[-1] - goal).norm())
 
     assert miss(pndm, 1) < miss(ddim, 1), "without guidance, its history helps it"
     assert miss(pndm, 5) > 5 * miss(ddim, 5)
@@ -63,7 +63,7 @@ def test_guidance_throws_a_scheduler_off_that_leans_on_earlier_steps(ddim, pndm)
 def test_paths_leave_the_scheduler_as_it_was(pndm):
     pndm.set_timesteps(7)
     before = pndm.timesteps.tolist()
-    path(pndm, 5)
+    trajectory(pndm, 5)
     assert pndm.timesteps.tolist() == before
     assert pndm.ets == []
 

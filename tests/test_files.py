@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fixtures_finetuning import largest_file
-from sdlesson.files import check_zip, whole, whole_folder
+from sdlesson.files import atomic_folder, atomic_write, check_zip
 
 
 def write_a_megabyte(path: Path) -> None:
@@ -21,7 +21,7 @@ def write_a_megabyte(path: Path) -> None:
 
 def test_a_file_appears_once_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         write_a_megabyte(partial)
         assert not path.exists()
     assert path.stat().st_size == 2**20
@@ -32,7 +32,7 @@ def test_what_fails_leaves_the_file_that_was_there(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(b"before")
     full = pytest.raises(OSError, match="File too large")
-    with full, whole(path) as partial, largest_file(2**17):
+    with full, atomic_write(path) as partial, largest_file(2**17):
         write_a_megabyte(partial)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
@@ -50,7 +50,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_and_a_living_ones_stays(
     left, kept = (tmp_path / f".{path.name}.{number}.part" for number in (dead, living))
     for partial in (left, kept, tmp_path / ".other.npy.1.part", tmp_path / f".{path.name}.x.part"):
         partial.touch()
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.touch()
     assert not left.exists()
     assert len(list(tmp_path.iterdir())) == 4  # the file, and the three that are not its leftovers
@@ -66,7 +66,7 @@ def test_a_name_as_long_as_they_may_be_is_written_and_cleared_up(
     path = tmp_path / (letter * length + ".png")
     other = path.with_name("x" + path.name[1:])
     for name in (path, other):
-        with whole(name) as partial:
+        with atomic_write(name) as partial:
             partial.touch()
     assert {found.name for found in tmp_path.iterdir()} == {path.name, other.name}
 
@@ -79,7 +79,7 @@ def test_threads_that_write_one_file_leave_it_whole_at_every_moment(tmp_path: Pa
     def write(content: bytes) -> None:
         try:
             for _ in range(40):
-                with whole(path) as partial:
+                with atomic_write(path) as partial:
                     partial.write_bytes(content)
         except BaseException as error:
             failures.append(error)
@@ -101,16 +101,16 @@ def test_the_longest_names_are_written_and_their_leftovers_cleared(
 ) -> None:
     path = tmp_path / (letter * (size // len(letter.encode())))
     for _ in range(2):
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_bytes(b"all of it")
         partial.with_name(partial.name.replace(f".{os.getpid()}.", ".4194305.")).touch()
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(b"all of it")
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_name_that_no_file_can_have_is_refused_at_the_first_byte(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="too long"), whole(tmp_path / ("a" * 256)) as partial:
+    with pytest.raises(OSError, match="too long"), atomic_write(tmp_path / ("a" * 256)) as partial:
         partial.touch()  # and not when the work is done
 
 
@@ -119,7 +119,7 @@ def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path) -> 
     target, link = tmp_path / "there" / "picture.png", tmp_path / "link.png"
     target.write_bytes(b"before")
     link.symlink_to(target)
-    with whole(link) as partial:
+    with atomic_write(link) as partial:
         partial.write_bytes(b"after")
     assert (link.is_symlink(), target.read_bytes()) == (True, b"after")
 
@@ -136,10 +136,10 @@ def content(folder: Path) -> str:
 def test_a_folder_takes_the_place_of_another_once_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "model"
     for words in ("first", "second"):
-        with whole_folder(path) as partial:
+        with atomic_folder(path) as partial:
             fill(partial, words)
         assert content(path) == words
-    with pytest.raises(KeyboardInterrupt), whole_folder(path):
+    with pytest.raises(KeyboardInterrupt), atomic_folder(path):
         raise KeyboardInterrupt
     assert content(path) == "second"
     assert list(path.parent.iterdir()) == [path]
@@ -149,7 +149,7 @@ def test_a_folder_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -
     (tmp_path / "there").mkdir()
     fill(tmp_path / "there", "old")
     (tmp_path / "link").symlink_to(tmp_path / "there")
-    with whole_folder(tmp_path / "link") as partial:
+    with atomic_folder(tmp_path / "link") as partial:
         fill(partial, "new")
     assert (tmp_path / "link").is_symlink()
     assert content(tmp_path / "there") == "new"
@@ -172,7 +172,7 @@ def test_a_rename_that_fails_keeps_the_old_folder_and_names_the_new(
 
     monkeypatch.setattr(Path, "rename", refuse_one)
     with pytest.raises(OSError, match=r"model cannot be replaced \(in use\)") as caught:  # noqa: SIM117
-        with whole_folder(path) as partial:
+        with atomic_folder(path) as partial:
             fill(partial, "new")
     assert content(path) == "old"
     (kept,) = (found for found in tmp_path.iterdir() if found != path)
@@ -183,7 +183,7 @@ def test_a_rename_that_fails_keeps_the_old_folder_and_names_the_new(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from sdlesson.files import whole_folder
+from sdlesson.files import atomic_folder
 rename, count = Path.rename, 0
 def rename_or_die(self, target):
     global count
@@ -192,7 +192,7 @@ def rename_or_die(self, target):
         os.kill(os.getpid(), signal.SIGKILL)
     return rename(self, target)
 Path.rename = rename_or_die
-with whole_folder(Path(sys.argv[1])) as partial:
+with atomic_folder(Path(sys.argv[1])) as partial:
     (partial / "unet").mkdir()
     (partial / "unet" / "config.json").write_text("killed")
     if sys.argv[2] == "0":
@@ -211,10 +211,10 @@ def test_a_folder_killed_while_it_is_replaced_is_back_at_the_next_try_and_leaves
     done = subprocess.run([sys.executable, "-c", KILLED, str(path), str(moment)])
     assert done.returncode == -signal.SIGKILL
     assert path.exists() == (moment < 2)
-    with pytest.raises(ZeroDivisionError), whole_folder(path) as partial:
+    with pytest.raises(ZeroDivisionError), atomic_folder(path) as partial:
         raise ZeroDivisionError
     assert content(path) == "old"
-    with whole_folder(path) as partial:
+    with atomic_folder(path) as partial:
         fill(partial, "new")
     assert content(path) == "new"
     assert list(tmp_path.iterdir()) == [path]
@@ -228,7 +228,7 @@ def test_what_an_earlier_process_of_the_same_number_left_is_cleared(tmp_path: Pa
     os.utime(left, (1, 1))
     os.rename(left, left)  # noqa: PTH104  # its last change is when it was written, all the same
     earlier = psutil.Process().create_time() < left.stat().st_ctime
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.touch()
     assert left.exists() == earlier
 
@@ -261,7 +261,7 @@ def test_a_file_in_a_folders_place_stays(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("my thesis")
     with (
         pytest.raises(NotADirectoryError, match="a file is in the folder's place; move it"),
-        whole_folder(tmp_path / "mine") as partial,
+        atomic_folder(tmp_path / "mine") as partial,
     ):
         (partial / "a").write_text("new")
     assert (tmp_path / "mine").read_text() == "my thesis"

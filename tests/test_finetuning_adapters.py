@@ -10,10 +10,10 @@ from diffusers import StableDiffusionPipeline
 from fixtures_finetuning import make_settings, weights_of
 from sdlesson.finetuning.adapters import (
     adapter_names,
-    adapter_off,
-    base_only,
-    prepare,
-    trained_parameters,
+    adapters_disabled,
+    prepare_weights,
+    start_from_base,
+    trainable_parameters,
 )
 
 ADD_A_LORA = """
@@ -36,8 +36,8 @@ def test_the_adapter_is_on_the_layers_asked_for_and_starts_without_effect(
 ) -> None:
     latents, text = torch.randn(1, 4, 4, 4), torch.randn(1, 16, 32)
     before = tiny.unet(latents, 500, text).sample
-    prepare(tiny, make_settings(rank=2, convolutions=convolutions))
-    weights = trained_parameters(tiny)
+    prepare_weights(tiny, make_settings(rank=2, convolutions=convolutions))
+    weights = trainable_parameters(tiny)
     ends = {re.split(r"\.\d+\.|attn\d\.", name.split(".lora_")[0])[-1] for name in weights}
     assert ends == {"to_q", "to_k", "to_v", "to_out.0"} | ({"conv2"} if convolutions else set())
     assert all(2 in weight.shape for weight in weights.values())
@@ -52,7 +52,7 @@ def test_the_seed_decides_where_an_adapter_starts(tiny_folder: Path) -> None:
     for seed in (0, 0, 1):
         torch.manual_seed(len(found))
         pipe = load_pipeline(tiny_folder, device="cpu")
-        prepare(pipe, make_settings(seed=seed))
+        prepare_weights(pipe, make_settings(seed=seed))
         found.append(next(iter(weights_of(pipe).values())))
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
@@ -63,8 +63,8 @@ def test_adapter_weights_are_float32_on_any_base(
     tiny: StableDiffusionPipeline, dtype: torch.dtype
 ) -> None:
     tiny.to(dtype)
-    prepare(tiny, make_settings(train_text_encoder=True))
-    weights = trained_parameters(tiny)
+    prepare_weights(tiny, make_settings(train_text_encoder=True))
+    weights = trainable_parameters(tiny)
     assert {name.split(".")[0] for name in weights} == {"unet", "text_encoder"}
     assert {weight.dtype for weight in weights.values()} == {torch.float32}
     assert tiny.unet.conv_in.weight.dtype == dtype
@@ -72,28 +72,28 @@ def test_adapter_weights_are_float32_on_any_base(
 
 def test_alpha_over_rank_is_the_scale_of_every_layer(tiny: StableDiffusionPipeline) -> None:
     settings = make_settings(rank=4, alpha=1.0)
-    prepare(tiny, settings)
+    prepare_weights(tiny, settings)
     scales = [layer.scaling for layer in tiny.unet.modules() if hasattr(layer, "scaling")]
     assert scales
     assert all(scale == {"zwx": settings.scale} for scale in scales)
 
 
 def test_full_dreambooth_trains_all_of_the_unet(tiny: StableDiffusionPipeline) -> None:
-    prepare(tiny, make_settings(rank=None, prior="none"))
-    assert len(trained_parameters(tiny)) == len(list(tiny.unet.parameters()))
+    prepare_weights(tiny, make_settings(rank=None, prior="none"))
+    assert len(trainable_parameters(tiny)) == len(list(tiny.unet.parameters()))
     assert adapter_names(tiny) == set()
 
 
 def test_an_adapter_that_was_off_for_a_while_is_on_again_and_trains(
     tiny: StableDiffusionPipeline,
 ) -> None:
-    prepare(tiny, make_settings())
-    base_only(tiny, make_settings(word="qvb"))
-    prepare(tiny, make_settings(word="qvb"))
-    before = set(trained_parameters(tiny))
-    with adapter_off(tiny.unet):
-        assert trained_parameters(tiny) == {}
-    assert set(trained_parameters(tiny)) == before
+    prepare_weights(tiny, make_settings())
+    start_from_base(tiny, make_settings(word="qvb"))
+    prepare_weights(tiny, make_settings(word="qvb"))
+    before = set(trainable_parameters(tiny))
+    with adapters_disabled(tiny.unet):
+        assert trainable_parameters(tiny) == {}
+    assert set(trainable_parameters(tiny)) == before
     assert all(".qvb." in name for name in before)
 
 

@@ -1,12 +1,14 @@
 import math
 
-from sdlesson.finetuning.history import History, Step
+import pytest
+
+from sdlesson.finetuning.history import History, TrainingStep
 from sdlesson.metrics import mean
 
 
-def make_step(index: int, loss: float, **pictures: tuple[float, ...]) -> Step:
+def make_step(index: int, loss: float, **pictures: tuple[float, ...]) -> TrainingStep:
     timesteps = tuple(int(t) for t in pictures.get("timesteps", ()))
-    return Step(index, 9, loss, 0.0, timesteps, pictures.get("errors", ()), float(index))
+    return TrainingStep(index, 9, loss, 0.0, timesteps, pictures.get("errors", ()), float(index))
 
 
 def test_smooth_is_the_mean_of_the_last_steps() -> None:
@@ -32,3 +34,15 @@ def test_a_range_that_was_met_less_than_twice_is_unknown() -> None:
     assert low == mean([1.0, 3.0])
     assert math.isnan(high.value)
     assert math.isnan(history.by_timestep(2, first=1)[0].value)
+
+
+@pytest.mark.parametrize("window", [0, -1, 2.5, "5", None])
+def test_a_window_that_is_no_number_of_steps_is_refused(window: int) -> None:
+    with pytest.raises(ValueError, match=r"window=.* must be a whole number of steps from 1"):
+        History([make_step(0, 1.0)]).smooth(window)
+
+
+@pytest.mark.parametrize("wrong", [{"bins": 0}, {"bins": -3}, {"bins": 2.5}, {"first": -1}])
+def test_bins_that_are_none_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.* must be"):
+        History([make_step(0, 1.0)]).by_timestep(**wrong)

@@ -5,27 +5,32 @@ from diffusers.training_utils import compute_snr
 
 from fixtures_finetuning import make_photos, make_settings, weights_of
 from sdlesson.diffusion import min_snr_weights
-from sdlesson.finetuning.adapters import adapter_off, prepare
-from sdlesson.finetuning.batches import Batch, Batches, cache
-from sdlesson.finetuning.losses import denoising_errors, training_loss, with_own_prediction
-from sdlesson.finetuning.run import Learner, step_loss
+from sdlesson.finetuning.adapters import adapters_disabled, prepare_weights
+from sdlesson.finetuning.losses import (
+    TrainableModel,
+    batch_loss,
+    denoising_errors,
+    training_loss,
+    with_own_prediction,
+)
+from sdlesson.finetuning.training_batches import Batch, TrainingBatches, cache_latents
 
 
 @pytest.fixture
 def batch(tiny: StableDiffusionPipeline) -> Batch:
     """Two photos, and two pictures of a prior."""
-    source = cache(tiny, make_photos(), ["a zwx robot"] * 4)
-    prior = cache(tiny, make_photos(), ["a robot"] * 4)
-    return Batches(source, prior, tiny.scheduler.alphas_cumprod, 2, seed=0).batch_at(0)
+    source = cache_latents(tiny, make_photos(), ["a zwx robot"] * 4)
+    prior = cache_latents(tiny, make_photos(), ["a robot"] * 4)
+    return TrainingBatches(source, prior, tiny.scheduler.alphas_cumprod, 2, seed=0).batch_at(0)
 
 
 def test_min_snr_weighs_errors_as_diffusers_training_scripts_do(
     tiny: StableDiffusionPipeline, batch: Batch
 ) -> None:
     settings = make_settings(min_snr_gamma=0.1)  # low enough for this batch to meet
-    prepare(tiny, settings)
-    loss, errors = step_loss(
-        Learner(tiny, settings), batch, settings, tiny.scheduler.alphas_cumprod
+    prepare_weights(tiny, settings)
+    loss, errors = batch_loss(
+        TrainableModel(tiny, settings), batch, settings, tiny.scheduler.alphas_cumprod
     )
     snr = compute_snr(tiny.scheduler, batch.timesteps)
     theirs = torch.stack([snr, 0.1 * torch.ones_like(snr)], dim=1).min(dim=1)[0] / snr
@@ -66,7 +71,7 @@ def test_the_prior_is_the_models_own_prediction_without_the_adapter(
     tiny: StableDiffusionPipeline, batch: Batch
 ) -> None:
     base = tiny.unet(batch.noisy, batch.timesteps, batch.embeddings).sample
-    prepare(tiny, make_settings())
+    prepare_weights(tiny, make_settings())
     with torch.no_grad():
         for weight in weights_of(tiny):
             tiny.unet.get_parameter(weight.removeprefix("unet.")).add_(0.3)
@@ -76,7 +81,7 @@ def test_the_prior_is_the_models_own_prediction_without_the_adapter(
     torch.testing.assert_close(asked.target[2:], base[2:])
     assert torch.equal(asked.target[:2], batch.target[:2])
     assert not asked.target.requires_grad
-    with adapter_off(tiny.unet):
+    with adapters_disabled(tiny.unet):
         again = tiny.unet(batch.noisy, batch.timesteps, batch.embeddings).sample
     torch.testing.assert_close(again, base)
 
@@ -85,9 +90,9 @@ def test_at_the_first_step_a_new_adapter_errs_nowhere_on_its_own_prediction(
     tiny: StableDiffusionPipeline, batch: Batch
 ) -> None:
     settings = make_settings()
-    prepare(tiny, settings)
-    loss, errors = step_loss(
-        Learner(tiny, settings), batch, settings, tiny.scheduler.alphas_cumprod
+    prepare_weights(tiny, settings)
+    loss, errors = batch_loss(
+        TrainableModel(tiny, settings), batch, settings, tiny.scheduler.alphas_cumprod
     )
     assert errors[:2].min() > 0.1
     assert errors[2:].max() < 1e-10
@@ -96,10 +101,10 @@ def test_at_the_first_step_a_new_adapter_errs_nowhere_on_its_own_prediction(
 
 def test_a_step_changes_nothing(tiny: StableDiffusionPipeline, batch: Batch) -> None:
     settings = make_settings(min_snr_gamma=5.0)
-    prepare(tiny, settings)
-    learner, before = Learner(tiny, settings), weights_of(tiny)
+    prepare_weights(tiny, settings)
+    model, before = TrainableModel(tiny, settings), weights_of(tiny)
     alphas_cumprod = tiny.scheduler.alphas_cumprod
-    first, again = (step_loss(learner, batch, settings, alphas_cumprod) for _ in range(2))
+    first, again = (batch_loss(model, batch, settings, alphas_cumprod) for _ in range(2))
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     assert all(torch.equal(before[name], now) for name, now in weights_of(tiny).items())

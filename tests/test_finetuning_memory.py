@@ -14,18 +14,19 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from fixtures_finetuning import pocket_batch
-from sdlesson.finetuning import memory, optimizers
-from sdlesson.finetuning.adapters import prepare
-from sdlesson.finetuning.dry_run import Ledger, run_dry
+from sdlesson.finetuning import hardware, memory
+from sdlesson.finetuning.adapters import prepare_weights
+from sdlesson.finetuning.hardware import STATE_BYTES, STATE_BYTES_8BIT, make_optimizer
+from sdlesson.finetuning.losses import TrainableModel, batch_loss
 from sdlesson.finetuning.memory import (
     DoesNotFitError,
+    MemoryCounter,
     MemoryEstimate,
     check_memory,
+    dry_run,
     estimate_memory,
 )
-from sdlesson.finetuning.optimizers import STATE_BYTES, STATE_BYTES_8BIT, make_optimizer
-from sdlesson.finetuning.run import Learner, step_loss
-from sdlesson.finetuning.settings import TrainingSettings
+from sdlesson.finetuning.training_settings import TrainingSettings
 from sdlesson.language import set_language
 from sdlesson.pipelines import load_pipeline
 from sdlesson.pocket.arithmetic import SD15_TEXT, SD15_UNET
@@ -68,18 +69,18 @@ def sd15() -> StableDiffusionPipeline:
         )
 
 
-def real_step(settings: TrainingSettings) -> tuple[Ledger, int]:
+def real_step(settings: TrainingSettings) -> tuple[MemoryCounter, int]:
     """Take a step of the pocket model on the CPU: all of its tensors, and the bytes it saved."""
     pipe = load_pipeline("pocket", device="cpu")
-    prepare(pipe, settings)
+    prepare_weights(pipe, settings)
     if settings.gradient_checkpointing:
         pipe.unet.enable_gradient_checkpointing()
-    learner = Learner(pipe, settings)
+    model = TrainableModel(pipe, settings)
     photos = settings.batch_size // settings.gradient_accumulation
     size = photos if settings.prior == "none" else 2 * photos
     batch = pocket_batch(size, photos)
-    weights = list(learner.parameters())
-    ledger, known = Ledger(weights), {weight.data_ptr() for weight in weights}
+    weights = list(model.parameters())
+    counter, known = MemoryCounter(weights), {weight.data_ptr() for weight in weights}
     for _ in range(min(2, settings.gradient_accumulation)):
         saved: dict[int, int] = {}
 
@@ -89,17 +90,17 @@ def real_step(settings: TrainingSettings) -> tuple[Ledger, int]:
                 saved[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        with ledger:
+        with counter:
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                loss, _ = step_loss(learner, batch, settings, pipe.scheduler.alphas_cumprod)
+                loss, _ = batch_loss(model, batch, settings, pipe.scheduler.alphas_cumprod)
             loss.backward()
-    return ledger, sum(saved.values())
+    return counter, sum(saved.values())
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_is_counted_without_memory_is_what_a_real_step_holds(pocket, variant):
     settings = VARIANTS[variant]
-    counted = run_dry(pocket, settings, **POCKET)
+    counted = dry_run(pocket, settings, **POCKET)
     real, saved = real_step(settings)
     assert counted.gradients == real.gradients
     assert counted.activations == pytest.approx(real.activations, rel=0.01)
@@ -113,11 +114,11 @@ GROWTH = """
 import sys
 from pathlib import Path
 from fixtures_finetuning import pocket_batch
-from sdlesson.finetuning.adapters import prepare, trained_parameters
-from sdlesson.finetuning.dry_run import run_dry
-from sdlesson.finetuning.optimizers import make_optimizer
-from sdlesson.finetuning.run import Learner, step_loss
-from sdlesson.finetuning.settings import TrainingSettings
+from sdlesson.finetuning.adapters import prepare_weights, trainable_parameters
+from sdlesson.finetuning.memory import dry_run
+from sdlesson.finetuning.hardware import make_optimizer
+from sdlesson.finetuning.losses import TrainableModel, batch_loss
+from sdlesson.finetuning.training_settings import TrainingSettings
 from sdlesson.pipelines import load_pipeline
 from sdlesson.runtime import release_memory
 
@@ -127,7 +128,7 @@ def resident(kind):
 
 def step(size):
     batch = pocket_batch(size, size)
-    step_loss(learner, batch, settings, pipe.scheduler.alphas_cumprod)[0].backward()
+    batch_loss(model, batch, settings, pipe.scheduler.alphas_cumprod)[0].backward()
     optimizer.step()
     optimizer.zero_grad()
 
@@ -135,12 +136,12 @@ rank, size, again = (int(word) for word in sys.argv[1:])
 settings = TrainingSettings("zwx", "robot", rank=rank or None, prior="none", batch_size=size,
                             gradient_checkpointing=bool(again))
 pipe = load_pipeline("pocket", device="cpu")
-counted = run_dry(pipe, settings, height=128, width=128).peak
-prepare(pipe, settings)
+counted = dry_run(pipe, settings, height=128, width=128).peak
+prepare_weights(pipe, settings)
 if again:
     pipe.unet.enable_gradient_checkpointing()
-learner = Learner(pipe, settings)
-optimizer = make_optimizer(trained_parameters(pipe).values(), settings, "cpu")
+model = TrainableModel(pipe, settings)
+optimizer = make_optimizer(trainable_parameters(pipe).values(), settings, "cpu")
 step(1)  # which loads what is loaded once, and makes the optimizer's means
 release_memory()
 before = resident("VmRSS")
@@ -177,7 +178,7 @@ def test_full_dreambooth_of_sd15_takes_what_was_published(
     sd15, checkpointing, eight_bit, published
 ):
     settings = replace(FULL, batch_size=1, gradient_checkpointing=checkpointing)
-    step = run_dry(sd15, settings, **SD15)
+    step = dry_run(sd15, settings, **SD15)
     state = step.trained * (STATE_BYTES_8BIT if eight_bit else STATE_BYTES)
     # PyTorch of that time kept the gradients through the forward pass.
     counted = (step.weights + step.gradients + state + step.activations) / GIB
@@ -185,7 +186,7 @@ def test_full_dreambooth_of_sd15_takes_what_was_published(
 
 
 def test_a_lora_of_sd15_fits_a_t4_with_room_to_spare(sd15):
-    step = run_dry(sd15, replace(LORA, batch_size=1), **SD15)
+    step = dry_run(sd15, replace(LORA, batch_size=1), **SD15)
     assert step.trained == 797_184  # as published for rank 4 on these layers
     assert (step.weights + step.gradients + step.peak) / GIB < 8  # published: under 11
 
@@ -208,7 +209,7 @@ def test_the_parts_are_the_weights_exactly(pocket):
 
 def test_the_frozen_weights_keep_the_precision_of_the_pipeline(sd15):
     parameters = sum(weight.numel() for weight in sd15.unet.parameters())
-    assert run_dry(sd15, replace(LORA, batch_size=1), **SD15).weights == (
+    assert dry_run(sd15, replace(LORA, batch_size=1), **SD15).weights == (
         2 * parameters + 4 * 797_184
     )
 
@@ -274,7 +275,7 @@ def test_a_refusal_names_the_first_setting_that_makes_it_fit(tiny, leave_room, s
 
 
 def test_a_refusal_names_8_bit_adam_first_where_it_works(tiny, leave_room, monkeypatch):
-    for module in (memory, optimizers):
+    for module in (memory, hardware):
         monkeypatch.setattr(module, "has_8bit_adam", lambda device: True)
     leave_room(replace(FULL, use_8bit_adam=True))
     with pytest.raises(DoesNotFitError, match="with use_8bit_adam=True it needs"):
@@ -290,7 +291,9 @@ def test_a_refusal_says_when_no_setting_helps(tiny, monkeypatch):
 def test_adamw_is_torchs_own_with_the_rate_of_the_settings():
     weight = torch.nn.Parameter(torch.ones(3))
     optimizer = make_optimizer([weight], LORA, "cpu")
-    reference = torch.optim.AdamW([other := torch.nn.Parameter(torch.ones(3))], lr=LORA.peak_rate)
+    reference = torch.optim.AdamW(
+        [other := torch.nn.Parameter(torch.ones(3))], lr=LORA.peak_learning_rate
+    )
     for _ in range(3):
         for parameter, stepper in ((weight, optimizer), (other, reference)):
             parameter.grad = parameter.detach() * 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fixtures_finetuning import make_settings
-from sdlesson.finetuning.settings import (
+from sdlesson.finetuning.training_settings import (
     FULL_LEARNING_RATE,
     LORA_LEARNING_RATE,
     PRIORS,
@@ -23,7 +23,9 @@ def test_a_rate_suits_the_method_and_the_size_of_the_model_unless_it_is_set() ->
     lora, full = make_settings(), make_settings(rank=None, prior="none")
     assert (lora.is_lora, full.is_lora) == (True, False)
     rates = [
-        one.for_model(size).peak_rate for size in (859_520_964, 8_740_000) for one in (lora, full)
+        one.for_model(size).peak_learning_rate
+        for size in (859_520_964, 8_740_000)
+        for one in (lora, full)
     ]
     assert rates == [
         LORA_LEARNING_RATE,
@@ -31,7 +33,7 @@ def test_a_rate_suits_the_method_and_the_size_of_the_model_unless_it_is_set() ->
         SMALL_LORA_LEARNING_RATE,
         SMALL_FULL_LEARNING_RATE,
     ]
-    assert make_settings(learning_rate=0.5).for_model(8_740_000).peak_rate == 0.5
+    assert make_settings(learning_rate=0.5).for_model(8_740_000).peak_learning_rate == 0.5
 
 
 def test_convolutions_are_for_small_models_unless_it_is_set() -> None:
@@ -51,9 +53,11 @@ def test_the_scale_is_alpha_over_rank_and_one_by_default() -> None:
 
 def test_the_rate_climbs_to_its_peak_and_does_not_depend_on_the_number_of_steps() -> None:
     short, long = (make_settings(steps=steps, warmup=4, learning_rate=1.0) for steps in (5, 500))
-    assert [short.rate_at(step) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-    assert [long.rate_at(step) for step in range(6)] == [short.rate_at(step) for step in range(6)]
-    assert make_settings(warmup=0, learning_rate=1.0).rate_at(0) == 1.0
+    assert [short.learning_rate_at(step) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert [long.learning_rate_at(step) for step in range(6)] == [
+        short.learning_rate_at(step) for step in range(6)
+    ]
+    assert make_settings(warmup=0, learning_rate=1.0).learning_rate_at(0) == 1.0
 
 
 @pytest.mark.parametrize("prior", PRIORS)
@@ -119,6 +123,11 @@ def test_every_prior_goes_with_a_lora(prior: str) -> None:
         ({"word": "keys"}, r"word='keys' is a word of torch's own"),
         ({"word": "__class__"}, r"word='__class__' is a word of torch's own"),
         ({"class_noun": None}, r"class_noun=None must say"),
+        ({"rank": 10**5000}, r"rank=.a number of thousands of digits. must be a whole number"),
+        ({"alpha": -(10**5000)}, r"alpha=.a number of thousands of digits. must be a number"),
+        ({"class_noun": "rob\ud800t"}, r"class_noun='rob.*' holds '.ud800', which is no letter"),
+        ({"sample_prompts": ("a", "\udcff")}, r"sample_prompts='.*' holds '.udcff', which is"),
+        ({"word": "a\ud800"}, r"word='a.ud800' must be one word"),
     ],
 )
 def test_a_setting_out_of_its_range_is_one_sentence(

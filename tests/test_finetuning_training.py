@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,13 +24,13 @@ from fixtures_finetuning import (
 from fixtures_lora import add_lora, predict
 from fixtures_pipeline import flag_everything
 from sdlesson.downloads import write_checksums
-from sdlesson.finetuning import checkpoints, memory, run
-from sdlesson.finetuning.history import History, Step
-from sdlesson.finetuning.job import make_job
+from sdlesson.finetuning import checkpoints, memory, trainer
+from sdlesson.finetuning.dreambooth import TrainingResult, train
+from sdlesson.finetuning.history import History, TrainingStep
 from sdlesson.finetuning.memory import DoesNotFitError, estimate_memory
-from sdlesson.finetuning.run import DivergedError
-from sdlesson.finetuning.settings import TrainingSettings
-from sdlesson.finetuning.training import Training, train
+from sdlesson.finetuning.trainer import DivergedError
+from sdlesson.finetuning.training_job import make_training_job
+from sdlesson.finetuning.training_settings import TrainingSettings
 from sdlesson.images import same_picture
 from sdlesson.language import set_language
 from sdlesson.pipelines import load_pipeline
@@ -65,17 +66,17 @@ def interrupts_are_heard() -> Iterator[None]:
     signal.signal(signal.SIGINT, usual)
 
 
-def interrupt_after(count: int) -> Callable[[Step], None]:
-    """A watch that interrupts as the kernel's stop button does, after so many steps."""
+def interrupt_after(count: int) -> Callable[[TrainingStep], None]:
+    """A callback that interrupts as the kernel's stop button does, after so many steps."""
 
-    def watch(step: Step) -> None:
+    def interrupt(step: TrainingStep) -> None:
         if step.index + 1 == count:
             os.kill(os.getpid(), signal.SIGINT)
 
-    return watch
+    return interrupt
 
 
-def figures(step: Step) -> Step:
+def figures(step: TrainingStep) -> TrainingStep:
     """All of a step that does not depend on the clock."""
     return replace(step, seconds=0.0, images=())
 
@@ -93,7 +94,7 @@ def test_interrupted_and_resumed_is_uninterrupted_to_the_last_bit(
     load: Callable[..., StableDiffusionPipeline], tmp_path: Path, settings: TrainingSettings
 ) -> None:
     whole = train(load(), make_photos(), settings, tmp_path / "whole")
-    first = train(load(), make_photos(), settings, tmp_path / "parts", watch=interrupt_after(3))
+    first = train(load(), make_photos(), settings, tmp_path / "parts", callback=interrupt_after(3))
     assert (first.finished, first.steps) == (False, 3)
     second = train(load(), make_photos(), settings, tmp_path / "parts")
     assert (second.finished, second.steps) == (True, 5)
@@ -108,8 +109,8 @@ def test_a_finished_folder_is_loaded_and_trains_nothing(
         folder = tmp_path / str(settings.rank)
         done = train(load(), make_photos(), settings, folder)
         written = (folder / checkpoints.CHECKPOINT_NAME).stat().st_mtime_ns
-        steps: list[Step] = []
-        again = train(load(), make_photos(), settings, folder, watch=steps.append)
+        steps: list[TrainingStep] = []
+        again = train(load(), make_photos(), settings, folder, callback=steps.append)
         assert steps == []
         assert (again.finished, again.history.steps) == (True, done.history.steps)
         assert_same_weights(weights_of(again.pipe), weights_of(done.pipe))
@@ -162,10 +163,10 @@ def test_an_interruption_is_told_in_the_readers_language(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    train(load(), make_photos(), LORA, tmp_path, watch=interrupt_after(1))
+    train(load(), make_photos(), LORA, tmp_path, callback=interrupt_after(1))
     assert "Stopped after 1 of 5 steps." in capsys.readouterr().out
     set_language("es")
-    train(load(), make_photos(), LORA, tmp_path, watch=interrupt_after(2))
+    train(load(), make_photos(), LORA, tmp_path, callback=interrupt_after(2))
     assert "Parado tras 2 de 5 pasos." in capsys.readouterr().out
 
 
@@ -203,9 +204,9 @@ def test_the_figures_of_a_step_do_not_depend_on_being_watched_or_illustrated(
     load: Callable[..., StableDiffusionPipeline], tmp_path: Path
 ) -> None:
     plain = train(load(), make_photos(), LORA, tmp_path / "plain")
-    seen: list[Step] = []
+    seen: list[TrainingStep] = []
     settings = replace(LORA, sample_prompts=("a zwx", "robot"), sample_every=2)
-    shown = train(load(), make_photos(), settings, tmp_path / "shown", watch=seen.append)
+    shown = train(load(), make_photos(), settings, tmp_path / "shown", callback=seen.append)
     assert [len(step.images) for step in seen] == [0, 2, 0, 2, 2]
     assert seen == shown.history.steps
     assert list(map(figures, seen)) == list(map(figures, plain.history.steps))
@@ -250,7 +251,11 @@ def test_gradient_checkpointing_learns_the_same_and_is_off_afterwards(
     first = train(load(), make_photos(), plain, tmp_path / "plain")
     pipe, seen = load(), []
     second = train(
-        pipe, make_photos(), saving, tmp_path / "saving", watch=lambda _: seen.append(saves(pipe))
+        pipe,
+        make_photos(),
+        saving,
+        tmp_path / "saving",
+        callback=lambda _: seen.append(saves(pipe)),
     )
     assert [step.loss for step in second.history.steps] == pytest.approx(
         [step.loss for step in first.history.steps], rel=1e-4
@@ -307,14 +312,14 @@ def test_a_nan_stops_with_step_rate_and_batch_and_the_last_good_weights(
 ) -> None:
     pipe = load()
 
-    def poison(step: Step) -> None:
+    def poison(step: TrainingStep) -> None:
         if step.index == 1:
             with torch.no_grad():
                 pipe.unet.get_parameter(list(weights_of(pipe))[-1][5:]).fill_(math.nan)
 
     settings = replace(LORA, checkpoint_every=checkpoint_every, learning_rate=0.01)
     with pytest.raises(DivergedError, match=sentence):
-        train(pipe, make_photos(), settings, tmp_path, watch=poison)
+        train(pipe, make_photos(), settings, tmp_path, callback=poison)
     state = torch.load(tmp_path / checkpoints.CHECKPOINT_NAME, weights_only=True)
     assert state["done"] == done
     assert_same_weights(weights_of(pipe), state["weights"])
@@ -334,12 +339,12 @@ def test_a_disk_that_fills_is_one_sentence_and_keeps_the_checkpoint_before(
     pipe = load()
     with ExitStack() as full:
 
-        def fill_the_disk(step: Step) -> None:
+        def fill_the_disk(step: TrainingStep) -> None:
             if step.index == 2:  # so the next checkpoint does not fit
                 full.enter_context(largest_file(4096))
 
         with pytest.raises(OSError, match=r"cannot save step 4 .*: free some space or choose"):
-            train(pipe, make_photos(), LORA, tmp_path, watch=fill_the_disk)
+            train(pipe, make_photos(), LORA, tmp_path, callback=fill_the_disk)
     assert [path.name for path in tmp_path.iterdir()] == [checkpoints.CHECKPOINT_NAME]
     state = torch.load(tmp_path / checkpoints.CHECKPOINT_NAME, weights_only=True)
     assert state["done"] == 2
@@ -467,16 +472,16 @@ def everything_in(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def training(tiny: StableDiffusionPipeline, tmp_path: Path) -> Training:
+def training(tiny: StableDiffusionPipeline, tmp_path: Path) -> TrainingResult:
     """One that was done in full, and not yet saved."""
-    return Training(tiny, KINDS["full"], History(), 0, tmp_path)
+    return TrainingResult(tiny, KINDS["full"], History(), 0, tmp_path)
 
 
 @pytest.mark.parametrize(
     "name", [".git/config", "README.md", "other.safetensors", "unet/mine.txt", "link"]
 )
 def test_a_folder_that_holds_more_than_a_model_is_left_as_it_is(
-    training: Training, tmp_path: Path, name: str
+    training: TrainingResult, tmp_path: Path, name: str
 ) -> None:
     folder = tmp_path / "clone"
     training.save(folder)
@@ -493,7 +498,7 @@ def test_a_folder_that_holds_more_than_a_model_is_left_as_it_is(
 
 
 def test_a_folder_is_not_ours_because_a_file_of_it_looks_like_ours(
-    training: Training, tmp_path: Path
+    training: TrainingResult, tmp_path: Path
 ) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
@@ -511,7 +516,7 @@ def test_a_folder_is_not_ours_because_a_file_of_it_looks_like_ours(
 
 
 def test_a_torn_model_is_replaced_and_one_behind_a_link_too(
-    training: Training, tmp_path: Path
+    training: TrainingResult, tmp_path: Path
 ) -> None:
     training.save(tmp_path / "saved")
     (tmp_path / "saved" / "model_index.json").unlink()
@@ -524,7 +529,7 @@ def test_a_torn_model_is_replaced_and_one_behind_a_link_too(
 
 
 def test_what_is_no_path_for_a_model_is_refused(
-    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    training: TrainingResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
@@ -632,10 +637,10 @@ def test_an_interrupt_inside_an_exchange_with_the_average_changes_nothing(
 ) -> None:
     settings = replace(KINDS["average"], sample_prompts=("a zwx",), sample_every=2)
     whole = train(load(), make_photos(), settings, tmp_path / "whole")
-    draw = run.Run.averaged
+    draw = trainer.Trainer.averaged_weights
 
     @contextmanager
-    def averaged(self: run.Run) -> Iterator[None]:
+    def averaged(self: trainer.Trainer) -> Iterator[None]:
         self._average = Interrupting(self._average)
         Interrupting.armed = exchange == 1 and self.done == 2
         try:
@@ -646,7 +651,7 @@ def test_an_interrupt_inside_an_exchange_with_the_average_changes_nothing(
             self._average = dict(self._average)  # which a checkpoint can hold
 
     with monkeypatch.context() as spied:
-        spied.setattr(run.Run, "averaged", averaged)
+        spied.setattr(trainer.Trainer, "averaged_weights", averaged)
         stopped = train(load(), make_photos(), settings, tmp_path / "parts")
     assert (stopped.finished, stopped.steps) == (False, 2)
     resumed = train(load(), make_photos(), settings, tmp_path / "parts")
@@ -673,10 +678,18 @@ def test_what_is_no_pipeline_is_refused_at_the_door(pipe: object, tmp_path: Path
         ({"folder": 5}, "folder=5 must name a folder"),
         ({"folder": ""}, "folder='' must name a folder"),
         ({"folder": __file__}, "is a file; name a folder for the checkpoint"),
-        ({"watch": 5}, "watch=5 must be a function"),
+        ({"callback": 5}, "callback=5 must be a function"),
         ({"prompts": 5}, "prompts=5 must be a text, or a list"),
+        ({"prompts": {"a zwx", "zwx b"}}, "must be a text, or a list"),  # in no order
+        ({"prompts": {"a zwx": 1, "zwx b": 2}}, "must be a text, or a list"),
+        ({"folder": "a\0b"}, "cannot be made .embedded null byte.; name another"),
+        ({"folder": "\ud800"}, "cannot be made .*surrogates"),
+        ({"folder": b"abc"}, "folder=b'abc' must name a folder"),
+        ({"folder": "a" * 300}, "cannot be made .File name too long.; name another"),
+        ({"folder": Path(__file__) / "x"}, "cannot be made .Not a directory.; name another"),
         ({"prompts": b"a zwx"}, "prompts=b'a zwx' must be a text, or a list"),
         ({"prompts": ["a zwx", None]}, "must be a text, or a list"),
+        ({"prompts": "a zwx \ud800"}, "prompts='a zwx .*' holds '.ud800', which is no letter"),
         ({"photos": "my_photos"}, r"my_photos cannot be opened \(No such file"),
         ({"photos": ["a.png", "b.png"]}, r"a.png cannot be opened \(No such file"),
         ({"photos": ""}, "cannot be opened|there are no photos"),
@@ -692,6 +705,43 @@ def test_what_is_given_wrong_is_one_sentence_before_anything_is_spent(
     with pytest.raises(ValueError, match=sentence):
         train(tiny, **given)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"height": 0}, "height=0 must be a multiple of 8"),
+        ({"width": -8}, "width=-8 must be a multiple of 8"),
+        ({"width": 32.5}, "width=32.5 must be a multiple of 8"),
+        ({"height": "32"}, "height='32' must be a multiple of 8"),
+        ({"height": 30}, "height=30 must be a multiple of 8; try 32"),
+        ({"height": None}, "height=None and width=32 must be"),
+        ({"height": 10**30}, "pixels at most"),
+        ({"settings": None}, "settings=None must be TrainingSettings"),
+        ({"settings": {"word": "zwx"}}, "must be TrainingSettings"),
+    ],
+)
+def test_a_memory_that_cannot_be_estimated_is_one_sentence(
+    tiny: StableDiffusionPipeline, changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        estimate_memory(tiny, **{"settings": LORA, "height": 32, "width": 32} | changes)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("text_encoder", [False, True])
+@pytest.mark.parametrize("rank", [40, 100_000, 2**31 - 1])
+def test_a_rank_beyond_the_width_of_all_layers_is_refused_before_anything_is_made(
+    tiny: StableDiffusionPipeline, tmp_path: Path, rank: int, text_encoder: bool
+) -> None:
+    settings = make_settings(rank=rank, train_text_encoder=text_encoder)
+    sentence = rf"rank={rank} must be at most 32, the width of this model's widest layer"
+    with pytest.raises(ValueError, match=sentence):
+        estimate_memory(tiny, settings, height=32, width=32)
+    with pytest.raises(ValueError, match=sentence):
+        train(tiny, make_photos(), settings, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    assert tiny.get_list_adapters() == {}
 
 
 def test_a_folder_of_photos_and_one_prompt_for_all_of_them_will_do(
@@ -710,7 +760,7 @@ def test_float_photos_are_trained_on_as_they_look_and_closed_ones_are_refused(
 ) -> None:
     grey = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
     photos = [Image.fromarray(grey), Image.fromarray((255 * grey).round().astype(np.uint8))]
-    job = make_job(tiny, photos, LORA, tmp_path, None)
+    job = make_training_job(tiny, photos, LORA, tmp_path, None)
     assert job.photos[0].tobytes() == job.photos[1].tobytes()
     photos[0].save(tmp_path / "a.tiff")
     with Image.open(tmp_path / "a.tiff") as closed:
@@ -737,7 +787,7 @@ def test_on_a_gpu_what_rests_is_off_it_and_back_after(tiny_folder: Path, tmp_pat
         make_photos(),
         settings,
         tmp_path,
-        watch=lambda _: places.append(f"{pipe.vae.device.type} {pipe.unet.device.type}"),
+        callback=lambda _: places.append(f"{pipe.vae.device.type} {pipe.unet.device.type}"),
     )
     assert set(places) == {"cpu cuda"}
     assert {part.device.type for part in (pipe.vae, pipe.text_encoder, pipe.unet)} == {"cuda"}

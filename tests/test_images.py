@@ -9,6 +9,7 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
+from fixtures_finetuning import largest_file
 from sdlesson import images
 from sdlesson.metrics import (
     clip_score,
@@ -150,19 +151,20 @@ def test_settings_survive_in_the_file_in_any_language(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    def fill_the_disk(image: Image.Image, path: Path, **_: object) -> None:
-        Path(path).write_bytes(b"half")
-        raise OSError("No space left on device")
-
     target = tmp_path / "a.png"
     target.write_bytes(b"old")
-    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
-    with pytest.raises(OSError, match="No space"):
-        images.save_png(_noise_image(), target, {})
+    with pytest.raises(OSError, match="too large"), largest_file(2**10):
+        images.save_png(_noise_image((64, 64)), target, {})
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     assert target.read_bytes() == b"old"
+
+
+def test_a_png_in_memory_is_the_one_that_is_saved(tmp_path: Path) -> None:
+    settings = {"prompt": "un camión \ud800", "seed": "5"}
+    images.save_png(_noise_image(), tmp_path / "a.png", settings)
+    assert images.encode_png(_noise_image(), settings) == (tmp_path / "a.png").read_bytes()
 
 
 def test_an_output_that_cannot_be_written_is_refused_with_its_reason(tmp_path: Path) -> None:

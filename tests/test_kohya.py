@@ -9,9 +9,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from fixtures_lora import add_lora, predict, unit_lora
-from sdlesson.finetuning.kohya import export_kohya
-from sdlesson.finetuning.lora_files import load_lora, save_lora
-from sdlesson.finetuning.lora_format import LoraError, kohya_name, read_lora, write_lora
+from sdlesson.finetuning.lora_format import LoraError, kohya_name, read_lora
+from sdlesson.finetuning.lora_loading import load_lora
+from sdlesson.finetuning.lora_saving import export_kohya, save_lora, write_lora
 
 # What the readers make of it. Facts from AUTOMATIC1111/stable-diffusion-webui,
 # extensions-builtin/Lora/lora.py, and comfyanonymous/ComfyUI, comfy/lora.py.

@@ -1,5 +1,6 @@
 import json
 import math
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ from safetensors import safe_open
 
 from fixtures_finetuning import largest_file
 from fixtures_lora import add_lora, predict, unit_lora
-from sdlesson.finetuning.adapters import trained_parameters
-from sdlesson.finetuning.kohya import export_kohya
-from sdlesson.finetuning.lora_files import load_lora, save_lora
-from sdlesson.finetuning.lora_format import LoraError, read_lora, write_lora
+from sdlesson.finetuning.adapters import trainable_parameters
+from sdlesson.finetuning.lora_format import LoraError, read_lora
+from sdlesson.finetuning.lora_loading import load_lora
+from sdlesson.finetuning.lora_saving import export_kohya, save_lora, write_lora
 from sdlesson.images import same_picture
 from sdlesson.language import set_language
 from sdlesson.pipelines import load_pipeline
@@ -371,7 +372,20 @@ def test_any_name_without_a_dot_will_do(fresh, lora_path, tiny, name):
     save_lora(pipe, lora_path.with_name("again.safetensors"), name=name)
 
 
-@pytest.mark.parametrize("setting", [{"name": ""}, {"name": "a.b"}, {"scale": math.nan}])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"name": ""},
+        {"name": "a.b"},
+        {"name": "\ud800"},
+        {"scale": math.nan},
+        {"scale": 10**400},
+        {"scale": -(10**5000)},
+        {"scale": "1"},
+        {"scale": 1j},
+        {"scale": Decimal("1.5")},
+    ],
+)
 def test_a_name_or_scale_that_is_none_is_refused(fresh, lora_path, setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         load_lora(fresh(), lora_path, **setting)
@@ -493,7 +507,7 @@ def test_what_is_no_pipeline_is_refused_at_the_door(pipe, lora_path, tmp_path):
     for use in (
         lambda: load_lora(pipe, lora_path),
         lambda: save_lora(pipe, tmp_path / "new.safetensors"),
-        lambda: trained_parameters(pipe),
+        lambda: trainable_parameters(pipe),
     ):
         with pytest.raises(ValueError, match=r"pipe.*load_pipeline\("):
             use()
@@ -592,6 +606,64 @@ def test_malformed_metadata_is_refused_rather_than_guessed(tiny, lora_path, tmp_
     refuse(tiny, path, "damaged metadata")
 
 
+HANGING = [
+    "(a+)+x",
+    "(?:[a-z_0-9.]+)+!",
+    "(.*)*(.*)*!",
+    ".*" * 12 + "!",
+    "a?" * 40 + "a" * 40,
+    "|".join("ab") * 30,
+    "(a|a)" * 40 + "!",
+    "([a-z_.0-9]|[a-z_.0-9])*!",
+    "(.*){30}!",
+    "a" * 100_000 + "*",
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("key", ["alpha_pattern", "rank_pattern"])
+@pytest.mark.parametrize("pattern", HANGING)
+def test_a_pattern_that_would_take_for_ever_is_refused_or_left_unread(
+    tiny, fresh, lora_path, tmp_path, pattern, key
+):
+    metadata = metadata_of(lora_path)
+    config = json.loads(metadata[METADATA]) | {f"unet.{key}": {pattern: 2}}
+    path = copy_of(
+        lora_path, tmp_path / "slow.safetensors", metadata={METADATA: json.dumps(config)}
+    )
+    pipe = fresh()
+    if key == "rank_pattern":  # ranks are read off the matrices
+        load_lora(pipe, path)
+        assert torch.equal(predict(pipe), predict(tiny))
+    else:
+        refuse(pipe, path, "its scale is not known .*is too intricate to be read safely")
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        {"to_k": 1.5, "attn2.to_k": 3.0},  # the first that fits counts
+        {"attn2.to_k": 3.0, "to_k": 1.5},
+        {".*attn2.*to_[kq]": 2.0, "to_v": 5.0},
+        {"(to_k|to_q)": 2.0},
+        {"to_ou": 7.0},  # the end of no name
+    ],
+)
+def test_patterns_mean_what_they_mean_to_plain_diffusers(
+    tiny, fresh, lora_path, tmp_path, patterns
+):
+    metadata = metadata_of(lora_path)
+    config = json.loads(metadata[METADATA]) | {"unet.alpha_pattern": patterns}
+    path = copy_of(
+        lora_path, tmp_path / "patterns.safetensors", metadata={METADATA: json.dumps(config)}
+    )
+    ours, theirs = fresh(), fresh()
+    load_lora(ours, path)
+    theirs.load_lora_weights(path)
+    torch.testing.assert_close(predict(ours), predict(theirs))
+    assert not torch.equal(predict(ours), predict(tiny)) or "to_ou" in patterns
+
+
 def test_a_file_of_another_version_with_settings_unknown_here_loads(tiny, fresh, lora_path):
     metadata = metadata_of(lora_path)
     config = json.loads(metadata[METADATA]) | {"unet.of_a_later_peft": True}
@@ -615,6 +687,27 @@ def test_the_one_lora_is_saved_without_being_named(tiny, tmp_path):
     with pytest.raises(LoraError, match="name='c' is no LoRA"):
         save_lora(tiny, tmp_path / "a.safetensors", name="c")
     save_lora(tiny, tmp_path / "b.safetensors", name="b")
+
+
+@pytest.mark.parametrize("word", [5, b"zwx", ["zwx"], {"a": 1}, 1.5, "a\ud800", True])
+@pytest.mark.parametrize("name", ["word", "class_noun"])
+def test_a_word_that_is_no_text_is_not_saved(tiny, tmp_path, name, word):
+    add_lora(tiny, "a")
+    with pytest.raises(ValueError, match=f"{name}="):
+        save_lora(tiny, tmp_path / "a.safetensors", **{name: word})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stem", ["a\0b", "\ud800", "a" * 300])
+def test_a_path_that_no_system_takes_is_refused_in_a_sentence(tiny, lora_path, stem):
+    path = lora_path.with_name(f"{stem}.safetensors")
+    for write in (
+        lambda: save_lora(tiny, path, name="zwx"),
+        lambda: export_kohya(lora_path, path),
+    ):
+        with pytest.raises(LoraError, match=r"cannot write .*: name a file that ends in"):
+            write()
+    refuse(tiny, path, r"is not there|cannot be read .File name too long")
 
 
 def test_a_path_that_is_none_for_a_lora_is_refused(tiny, tmp_path):

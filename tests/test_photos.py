@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdlesson.finetuning.photos import load_photos
+from sdlesson.finetuning.training_job import load_photos
 from sdlesson.language import set_language
 from sdlesson.photos import PhotoError, open_photo
 

@@ -25,7 +25,7 @@ from PIL import Image
 
 from fixtures_pipeline import flag_everything
 from sdlesson.diffusion import decode, denoise
-from sdlesson.drawing import develop, draw
+from sdlesson.drawing import decode_and_check, draw
 from sdlesson.images import same_picture
 from sdlesson.language import set_language
 from sdlesson.pocket.world import FLAGGED_SUBJECT
@@ -133,11 +133,11 @@ def test_of_what_the_checker_withholds_nothing_is_shown_on_the_way(
     flags: list[bool] = []
 
     def watched(pipe: StableDiffusionPipeline, latents: torch.Tensor) -> Any:
-        image, flagged = develop(pipe, latents)
+        image, flagged = decode_and_check(pipe, latents)
         flags.append(flagged)
         return image, flagged
 
-    monkeypatch.setattr("sdlesson.widgets.playground.develop", watched)
+    monkeypatch.setattr("sdlesson.widgets.playground.decode_and_check", watched)
     playground, pictures = playground_for(pocket, f"a {FLAGGED_SUBJECT}", steps=10), []
     playground.picture.observe(lambda change: pictures.append(change["new"]), "value")
     drawn(playground)
@@ -164,11 +164,11 @@ def test_previews_take_no_more_than_their_share_of_the_time(
     def slow_develop(pipe: StableDiffusionPipeline, latents: torch.Tensor) -> object:
         started = time.perf_counter()
         time.sleep(0.05)  # as decoding a large picture would take
-        developed = develop(pipe, latents)
+        developed = decode_and_check(pipe, latents)
         previews.append(time.perf_counter() - started)
         return developed
 
-    monkeypatch.setattr("sdlesson.widgets.playground.develop", slow_develop)
+    monkeypatch.setattr("sdlesson.widgets.playground.decode_and_check", slow_develop)
     started = time.perf_counter()
     drawn(playground_for(tiny, steps=100))
     seconds = time.perf_counter() - started

@@ -24,9 +24,9 @@ from PIL import Image
 from sdlesson.bot_api import BotApiServer
 from sdlesson.language import set_language
 from sdlesson.widgets import BotPanel, ChatPanel
-from sdlesson.widgets import bot as panels
-from sdlesson.widgets.bot import MAX_ERRORS, MAX_PICTURES, THUMBNAIL_PX
-from sdlesson.widgets.chat import MAX_MESSAGES
+from sdlesson.widgets import bot_panel as panels
+from sdlesson.widgets.bot_panel import MAX_ERRORS, MAX_PICTURES, THUMBNAIL_PX
+from sdlesson.widgets.chat_panel import MAX_MESSAGES
 from test_widgets_training import choose
 
 KEYS = [
@@ -147,7 +147,7 @@ def server() -> Iterator[BotApiServer]:
 @pytest.fixture
 def panel(server: BotApiServer) -> Iterator[ChatPanel]:
     made = ChatPanel(server)
-    made.look()
+    made.refresh()
     yield made
     made.close()
 
@@ -185,7 +185,7 @@ def test_what_is_written_reaches_the_bot_and_what_it_answers_is_shown(
     assert server.updates[-1]["message"]["from"]["first_name"] == "Ben"
     assert "a panda &lt;b&gt;--steps 30" in bubbles(panel)
     bot_says(server, text="<b>a &amp; b</b>", parse_mode="HTML")
-    panel.look()
+    panel.refresh()
     assert "<b>a &amp; b</b>" in bubbles(panel)
     assert repr(panel).splitlines() == ["you: a panda <b>--steps 30", "bot: a & b"]
 
@@ -198,7 +198,7 @@ def test_buttons_below_the_newest_message_can_be_pressed(
     assert visible_keys(panel) == []
     markup = json.dumps({"inline_keyboard": KEYS})
     bot_says(server, "sendPhoto", photo=png(plain()), caption="done", reply_markup=markup)
-    panel.look()
+    panel.refresh()
     assert visible_keys(panel) == ["Again", "More"]
     assert 'src="data:image/jpeg;base64,' in bubbles(panel)
     panel.keys[1].click()
@@ -206,12 +206,12 @@ def test_buttons_below_the_newest_message_can_be_pressed(
     assert query["data"] == "more:1"
     bot_says(server, "answerCallbackQuery", callback_query_id=query["id"], text="Coming")
     httpx.post(f"{server.base_url}{server.token}/getUpdates")
-    panel.look()
+    panel.refresh()
     assert "Coming" in panel.status.value
     bot_says(server, "deleteMessage", message_id=query["message"]["message_id"])
     panel.keys[1].click()  # too late
     assert "That button is gone" in panel.status.value
-    panel.look()
+    panel.refresh()
     assert visible_keys(panel) == []
 
 
@@ -248,7 +248,7 @@ def test_a_long_chat_stays_small(server: BotApiServer, panel: ChatPanel) -> None
     panel.send.click()
     for index in range(MAX_MESSAGES + 2):
         bot_says(server, text=f"message {index}")
-    panel.look()
+    panel.refresh()
     assert bubbles(panel).count("message ") == MAX_MESSAGES
     assert f"message {MAX_MESSAGES + 1}" in bubbles(panel)
 
@@ -285,8 +285,8 @@ def test_a_closed_panel_is_let_go_of_with_its_widgets(server: BotApiServer) -> N
 def test_a_panel_whose_server_stays_away_looks_no_more_until_it_is_used(
     server: BotApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdlesson.widgets.chat.LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr("sdlesson.widgets.chat.GIVE_UP_S", 0.1)
+    monkeypatch.setattr("sdlesson.widgets.chat_panel.POLL_EVERY_S", 0.01)
+    monkeypatch.setattr("sdlesson.widgets.chat_panel.GIVE_UP_S", 0.1)
     panel = ChatPanel(server)
     panel._ipython_display_()
     server.stop()
@@ -320,10 +320,10 @@ def test_without_a_server_or_a_bot_the_panel_says_so_and_goes_on() -> None:
     set_language("es")
     server = BotApiServer()
     panel = ChatPanel(server)
-    panel.look()
+    panel.refresh()
     assert "No hay ningún servidor" in panel.status.value
     with server:
-        panel.look()
+        panel.refresh()
         assert "El bot no está en marcha" in panel.status.value
         assert panel.person.value == "Ana"
     panel.text.value = "lost"

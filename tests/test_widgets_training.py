@@ -16,20 +16,19 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode, v4
 from PIL import Image
 
-from sdlesson.finetuning.history import History
-from sdlesson.finetuning.history import Step as TrainedStep
-from sdlesson.finetuning.photos import load_photos
+from sdlesson.finetuning.history import History, TrainingStep
+from sdlesson.finetuning.training_job import load_photos
 from sdlesson.language import set_language
 from sdlesson.widgets import PhotoUpload, TrainingPanel
-from sdlesson.widgets import training as panels
-from sdlesson.widgets.training import DRAWING_SHARE, MAX_COLUMNS, MAX_POINTS, WINDOW
+from sdlesson.widgets import training_panel as panels
+from sdlesson.widgets.training_panel import DRAWING_SHARE, MAX_COLUMNS, MAX_POINTS, WINDOW
 
 VERSION = int(ipywidgets.__version__.split(".")[0])
 
 
 @dataclass(frozen=True)
 class Step:
-    """As much of `finetuning.history.Step` as the panel needs."""
+    """As much of `finetuning.TrainingStep` as the panel needs."""
 
     index: int
     steps: int
@@ -62,8 +61,8 @@ def line(panel: TrainingPanel) -> np.ndarray:
 
 def test_the_panel_takes_the_steps_of_a_training() -> None:
     panel = TrainingPanel()
-    panel(TrainedStep(0, 2, 0.5, 0.0, (10,), (0.5,), 0.1, (plain(),)))
-    panel(TrainedStep(1, 2, 0.3, 0.0, (10,), (0.3,), 0.2))
+    panel(TrainingStep(0, 2, 0.5, 0.0, (10,), (0.5,), 0.1, (plain(),)))
+    panel(TrainingStep(1, 2, 0.3, 0.0, (10,), (0.3,), 0.2))
     assert panel.status == "2 steps in 0 s · loss 0.4000"
 
 
@@ -71,7 +70,7 @@ def test_the_curve_is_the_running_mean_of_the_history() -> None:
     losses = np.random.default_rng(0).random(200).tolist()
     panel, history = TrainingPanel(), History()
     for index, loss in enumerate(losses):
-        step = TrainedStep(index, 200, loss, 0.0, (), (), index / 10)
+        step = TrainingStep(index, 200, loss, 0.0, (), (), index / 10)
         panel(step)
         history.steps.append(step)
     points = line(panel)
@@ -175,14 +174,14 @@ LESSON = (
     """
 import time
 from PIL import Image
-from sdlesson.finetuning.history import Step
+from sdlesson.finetuning.history import TrainingStep
 from sdlesson.widgets import PhotoUpload, TrainingPanel
 
 def train(indices, steps, watch, pause_s):
     for done, index in enumerate(indices):
         time.sleep(pause_s)
         images = (Image.new("RGB", (128, 128), "red"),) if index % 10 == 9 else ()
-        watch(Step(index, steps, 0.1, 0.0, (5,), (0.1,), done * 0.1, images))
+        watch(TrainingStep(index, steps, 0.1, 0.0, (5,), (0.1,), done * 0.1, images))
 """,
     "panel = TrainingPanel()\ntrain(range(12), 40, panel, 0.1)  # and an interruption",
     "train(range(12, 40), 40, panel, 0.0)",

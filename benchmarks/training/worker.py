@@ -28,7 +28,7 @@ LIBRARIES = (
     "peft",
     "transformers.models.auto",
     "transformers.models.clip",
-    "sdlesson.finetuning.training",
+    "sdlesson.finetuning.dreambooth",
 )
 
 
@@ -93,8 +93,8 @@ def _run_ours(photos: Path, settings: dict[str, Any], folder: Path) -> None:
     import torch
     from PIL import Image
 
-    from sdlesson.finetuning.settings import TrainingSettings
-    from sdlesson.finetuning.training import train
+    from sdlesson.finetuning.dreambooth import train
+    from sdlesson.finetuning.training_settings import TrainingSettings
     from sdlesson.pipelines import load_pipeline
 
     images = [Image.open(path).convert("RGB") for path in sorted(photos.iterdir())]

@@ -413,7 +413,7 @@ def stop_after_40(step):
         raise KeyboardInterrupt
 
 
-train(pocket, photos, settings, f"{folder}/alone", prompts=texts, watch=stop_after_40)
+train(pocket, photos, settings, f"{folder}/alone", prompts=texts, callback=stop_after_40)
 plimos[40], robots[40] = eight_and_eight(pocket)
 
 # %% [markdown] lang="en"
@@ -426,7 +426,7 @@ plimos[40], robots[40] = eight_and_eight(pocket)
 # cambian.)
 
 # %%
-training = train(pocket, photos, settings, f"{folder}/alone", prompts=texts, watch=panel)
+training = train(pocket, photos, settings, f"{folder}/alone", prompts=texts, callback=panel)
 plimos[120], robots[120] = eight_and_eight(pocket)
 
 # %% part="claim"
@@ -814,7 +814,7 @@ careful = sdlesson.load_pipeline("pocket")
 careful.set_progress_bar_config(disable=True)
 preserving = replace(settings, prior="class_images", class_images=16, sample_prompts=())
 
-train(careful, photos, preserving, f"{folder}/prior", prompts=texts, watch=TrainingPanel())
+train(careful, photos, preserving, f"{folder}/prior", prompts=texts, callback=TrainingPanel())
 new_plimos, new_robots = eight_and_eight(careful)
 
 # %%
@@ -952,7 +952,7 @@ if pipe.device.type == "cuda":
         sample_every=100,
     )
     mine = upload.photos(size=512) or subject_photos(4, size=512)
-    train(pipe, mine, own, f"{folder}/sd15", watch=TrainingPanel())
+    train(pipe, mine, own, f"{folder}/sd15", callback=TrainingPanel())
 
 # %% tags=["gpu"]
 big_plimos = None

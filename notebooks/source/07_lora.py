@@ -48,7 +48,7 @@ from sdlesson import figures
 from sdlesson.exercises import lesson_07 as checks
 from sdlesson.figures.finetuning import lora_matrices
 from sdlesson.finetuning import TrainingSettings, export_kohya, load_lora, save_lora, train
-from sdlesson.finetuning.adapters import ATTENTION, CONVOLUTIONS, check_peft
+from sdlesson.finetuning.adapters import ATTENTION_TARGETS, CONVOLUTION_TARGETS, check_peft
 from sdlesson.images import picture_difference
 from sdlesson.language import say
 from sdlesson.metrics import image_similarity, mean
@@ -249,8 +249,8 @@ def lora_size(unet, rank, targets):
 with torch.device("meta"):  # shapes without numbers, so that it fits anywhere
     sd15_unet = UNet2DConditionModel.from_config(arithmetic.SD15_UNET)
 for name, unet, targets in [
-    ("pocket", pocket.unet, ATTENTION + CONVOLUTIONS),
-    ("SD 1.5", sd15_unet, ATTENTION),
+    ("pocket", pocket.unet, ATTENTION_TARGETS + CONVOLUTION_TARGETS),
+    ("SD 1.5", sd15_unet, ATTENTION_TARGETS),
 ]:
     everything = sum(weights.numel() for weights in unet.parameters())
     print(f"{name}: {everything:,}")
@@ -261,7 +261,11 @@ for name, unet, targets in [
 # %% part="claim"
 all_weights = [sum(w.numel() for w in unet.parameters()) for unet in (pocket.unet, sd15_unet)]
 small, large = (
-    lora_size(u, 4, t) for u, t in [(pocket.unet, ATTENTION + CONVOLUTIONS), (sd15_unet, ATTENTION)]
+    lora_size(u, 4, t)
+    for u, t in [
+        (pocket.unet, ATTENTION_TARGETS + CONVOLUTION_TARGETS),
+        (sd15_unet, ATTENTION_TARGETS),
+    ]
 )
 assert 0.01 < small / all_weights[0] < 0.02, "one or two in a hundred"
 assert 0.0008 < large / all_weights[1] < 0.0012, "one in a thousand"
@@ -326,7 +330,7 @@ settings = TrainingSettings(
     seed=seed,
 )
 panel = TrainingPanel()
-training = train(pocket, photos, settings, folder / "training", prompts=texts, watch=panel)
+training = train(pocket, photos, settings, folder / "training", prompts=texts, callback=panel)
 figures.strip(photos, [text.removeprefix(plimo) for text in texts])
 
 # %% [markdown] lang="en"
@@ -751,7 +755,7 @@ style = replace(
 )
 in_style = f", {subject.STYLE_WORD} {subject.STYLE_CLASS}"
 titles = [f"{grammar.caption(scene)}{in_style}" for scene in subject.STYLE_SCENES]
-train(pocket, posters, style, folder / "style", prompts=titles, watch=TrainingPanel())
+train(pocket, posters, style, folder / "style", prompts=titles, callback=TrainingPanel())
 print(titles[0])
 figures.strip(posters)
 
@@ -1042,7 +1046,7 @@ figures.grid(own, columns=2, labels=others * 2)
 if pipe.device.type == "cuda":
     large = replace(settings, steps=400, learning_rate=None, gradient_checkpointing=True)
     large_photos, panel = subject.subject_photos(size=512), TrainingPanel()
-    training = train(pipe, large_photos, large, folder / "large", prompts=texts, watch=panel)
+    training = train(pipe, large_photos, large, folder / "large", prompts=texts, callback=panel)
     training.save("subject_sd15.safetensors")
 
 # %% tags=["gpu"]

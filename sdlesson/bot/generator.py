@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -18,8 +16,8 @@ from torch import Tensor
 from sdlesson.bot.requests import Defaults, Request
 from sdlesson.copies import independent_copy
 from sdlesson.diffusion import embed
-from sdlesson.drawing import Drawing, develop, unread
-from sdlesson.images import save_png
+from sdlesson.drawing import Drawing, decode_and_check, unread
+from sdlesson.images import encode_png
 from sdlesson.photos import open_photo
 from sdlesson.pipelines import is_pocket, model_name
 from sdlesson.prompts import Unknown
@@ -71,10 +69,7 @@ class Result:
 
     def png(self) -> bytes:
         """Pack the picture with its settings as a file; slow enough to keep off an event loop."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "picture.png")
-            save_png(self.image, path, self.settings)
-            return path.read_bytes()
+        return encode_png(self.image, self.settings)
 
 
 class ImageGenerator(Protocol):
@@ -139,7 +134,9 @@ class PipelineGenerator:
         latents = self._denoise(seeded, on_step, is_cancelled)
         # One by one: the decoder takes far more memory than the U-Net, and a batch no less time.
         pictures = [
-            None if is_cancelled(number) else develop(self._text, latents[number : number + 1])
+            None
+            if is_cancelled(number)
+            else decode_and_check(self._text, latents[number : number + 1])
             for number in range(len(seeded))
         ]
         seconds = (time.perf_counter() - started_s) / len(seeded)
@@ -217,7 +214,7 @@ class _StepCallback:
         if not active or time.perf_counter() - self._last_preview_s < self._preview_every_s:
             return {}
         number = active[self._previews % len(active)]
-        image, flagged = develop(pipe, latents[number : number + 1])
+        image, flagged = decode_and_check(pipe, latents[number : number + 1])
         self._previews, self._last_preview_s = self._previews + 1, time.perf_counter()
         return {} if flagged else {number: _blurred(image)}
 

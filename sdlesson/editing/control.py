@@ -18,7 +18,7 @@ from sdlesson.diffusion import NoisePredictor, denoise
 from sdlesson.editing.pictures import (
     Report,
     check_room,
-    develop_edit,
+    decode_edit,
     padded_pixels,
     picture_to_edit,
 )
@@ -191,4 +191,4 @@ def draw_along(
         width=width,
         unet=Controlled(pipe.unet, controlnet, pixels / 2 + 0.5, scale),
     )
-    return develop_edit(pipe, last.latents, picture.size, report)
+    return decode_edit(pipe, last.latents, picture.size, report)

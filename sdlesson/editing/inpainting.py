@@ -10,7 +10,7 @@ from sdlesson.copies import check_loaded
 from sdlesson.editing.pictures import (
     Report,
     Wish,
-    develop_edit,
+    decode_edit,
     open_mask,
     own_size,
     picture_to_edit,
@@ -109,7 +109,7 @@ def _paint(
     if strength == 0 or not hole.getbbox():
         return picture
     *_, last = redraw_as(wish, pipe, [picture], mask=hole, strength=strength)
-    return develop_edit(pipe, last.latents, picture.size, wish.report, keep=(picture, hole))
+    return decode_edit(pipe, last.latents, picture.size, wish.report, keep=(picture, hole))
 
 
 def _paint_beyond(

@@ -178,7 +178,7 @@ def latent_mask(mask: Image.Image, device: torch.device, dtype: torch.dtype) -> 
     return F.max_pool2d(levels, SIZE_FACTOR).round().to(device, dtype)
 
 
-def develop_edit(
+def decode_edit(
     pipe: StableDiffusionPipeline,
     latents: Tensor,
     size: tuple[int, int],

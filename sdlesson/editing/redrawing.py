@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 
 from sdlesson.copies import check_loaded
 from sdlesson.diffusion import (
+    DenoisingStep,
     NoisePredictor,
-    Step,
     check_generator,
     denoise_latents,
     embed,
@@ -28,7 +28,7 @@ from sdlesson.editing.pictures import (
     Report,
     Wish,
     check_room,
-    develop_edit,
+    decode_edit,
     latent_mask,
     open_mask,
     padded_pixels,
@@ -81,7 +81,7 @@ def image_to_image(
     if check_strength(strength) == 0:
         return picture
     *_, last = redraw_as(wish, pipe, [picture], strength=strength)
-    return develop_edit(pipe, last.latents, picture.size, report)
+    return decode_edit(pipe, last.latents, picture.size, report)
 
 
 def redraw(
@@ -97,7 +97,7 @@ def redraw(
     generator: Generator | list[Generator] | None = None,
     resample: int = 1,
     unet: NoisePredictor | None = None,
-) -> Iterator[Step]:
+) -> Iterator[DenoisingStep]:
     """Begin the loop with noise on pictures, and yield each step that is left.
 
     Args:
@@ -133,7 +133,7 @@ def redraw_as(
     mask: Image.Image | None = None,
     strength: float,
     unet: NoisePredictor | None = None,
-) -> Iterator[Step]:
+) -> Iterator[DenoisingStep]:
     """Do what `redraw` does, as a wish says it.
 
     Raises:

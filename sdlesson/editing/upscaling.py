@@ -17,7 +17,7 @@ from sdlesson.editing.pictures import (
     Report,
     Wish,
     check_room,
-    develop_edit,
+    decode_edit,
     own_size,
     picture_to_edit,
 )
@@ -108,7 +108,7 @@ def upscale(
         return enlarged
     tiled = Tiled(pipe.unet, own_size(pipe) // pipe.vae_scale_factor)
     *_, last = redraw_as(wish, pipe, [enlarged], strength=strength, unet=tiled)
-    return develop_edit(pipe, last.latents, size, report)
+    return decode_edit(pipe, last.latents, size, report)
 
 
 def _hill(tile: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from tqdm.auto import tqdm
 from sdlesson.copies import check_loaded
 from sdlesson.diffusion import fresh_scheduler
 from sdlesson.drawing import prompt_notes
-from sdlesson.experiments.album import Album, Finished
-from sdlesson.experiments.batches import Settings, draw_all
-from sdlesson.experiments.results import Sweep, listed
+from sdlesson.experiments.batched_drawing import PictureSettings, draw_in_batches
+from sdlesson.experiments.picture_cache import Finished, PictureCache
+from sdlesson.experiments.sweep_results import Sweep, listed
 from sdlesson.language import say
 from sdlesson.settings import (
     DEFAULT_STEPS,
@@ -92,13 +92,13 @@ def sweep(
             f"these settings make {count:,} pictures, and may make {MAX_PICTURES:,}; "
             "give fewer values at a time"
         )
-    asked = [Settings(*values) for values in product(*axes)]
-    album = Album(pipe, folder, asked)
+    asked = [PictureSettings(*values) for values in product(*axes)]
+    cache = PictureCache(pipe, folder, asked)
     for text in dict.fromkeys((*axes[0], *axes[1])):
         for note in prompt_notes(pipe, text):
             report(note)
-    finished = _draw_missing(pipe, asked, album, batch_size, report)
-    album.close()
+    finished = _draw_missing(pipe, asked, cache, batch_size, report)
+    cache.close()
     drawings, seconds_each = zip(*(finished[settings] for settings in asked), strict=True)
     _report_flags(sum(drawing.flagged for drawing in drawings), len(drawings), report)
     return Sweep(drawings, seconds_each)
@@ -130,13 +130,13 @@ def _side(pipe: StableDiffusionPipeline, **side: int | None) -> int:
 
 def _draw_missing(
     pipe: StableDiffusionPipeline,
-    asked: list[Settings],
-    album: Album,
+    asked: list[PictureSettings],
+    cache: PictureCache,
     batch_size: int | None,
     report: Callable[[str], object],
-) -> dict[Settings, Finished]:
+) -> dict[PictureSettings, Finished]:
     """Find the pictures that are there already, and draw the others."""
-    found = {settings: album.find(settings) for settings in asked}
+    found = {settings: cache.find(settings) for settings in asked}
     finished = {settings: picture for settings, picture in found.items() if picture}
     missing = [settings for settings in asked if settings not in finished]
     if not missing:
@@ -149,8 +149,8 @@ def _draw_missing(
             def tick(work: int) -> None:
                 bar.update(min(work, total_work - bar.n))  # a batch that did not fit counts twice
 
-            for batch in draw_all(pipe, missing, batch_size=batch_size, tick=tick):
-                finished |= {drawn.settings: album.add(drawn) for drawn in batch}
+            for batch in draw_in_batches(pipe, missing, batch_size=batch_size, tick=tick):
+                finished |= {drawn.settings: cache.add(drawn) for drawn in batch}
                 _describe(bar, len(finished), len(asked))
     except KeyboardInterrupt:
         report(_stop_note(len(finished), len(asked)))

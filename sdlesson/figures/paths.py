@@ -45,7 +45,7 @@ def known_noise(
     return (1 - alpha_bar).sqrt() * (weights[..., None] * away).sum(1) / variance
 
 
-def path(
+def trajectory(
     scheduler: SchedulerMixin,
     steps: int,
     *,
@@ -90,9 +90,9 @@ def scheduler_paths(
         grid = chart.subplots(len(guidance_scales), len(schedulers), squeeze=False)
         for row, (panels, scale) in enumerate(zip(grid, guidance_scales, strict=True)):
             ddim = DDIMScheduler.from_config(next(iter(schedulers.values())).config)
-            many = path(ddim, MANY_STEPS, guidance_scale=scale)
+            many = trajectory(ddim, MANY_STEPS, guidance_scale=scale)
             for axes, (name, scheduler) in zip(panels, schedulers.items(), strict=True):
-                walked = path(scheduler, steps, guidance_scale=scale)
+                walked = trajectory(scheduler, steps, guidance_scale=scale)
                 _draw_path(axes, walked, many)
                 if row == 0:
                     axes.set_title(name, fontsize=12, fontweight="bold")

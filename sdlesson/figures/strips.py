@@ -39,7 +39,7 @@ class Animation:
     frames: int
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file."""
+        """Write the animated WebP, which browsers and slides play."""
         Path(path).write_bytes(self.data)
 
     def __repr__(self) -> str:

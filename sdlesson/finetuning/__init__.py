@@ -4,17 +4,17 @@
 loaded and exported as a file; `estimate_memory` says beforehand what a training will take.
 """
 
-from sdlesson.finetuning.adapters import adapter_off, trained_parameters
-from sdlesson.finetuning.history import History, Step
-from sdlesson.finetuning.kohya import export_kohya
-from sdlesson.finetuning.lora_files import LoadedLora, load_lora, save_lora
+from sdlesson.finetuning.adapters import adapters_disabled, trainable_parameters
+from sdlesson.finetuning.dreambooth import TrainingResult, train
+from sdlesson.finetuning.history import History, TrainingStep
 from sdlesson.finetuning.lora_format import LoraError
+from sdlesson.finetuning.lora_loading import LoadedLora, load_lora
+from sdlesson.finetuning.lora_saving import export_kohya, save_lora
 from sdlesson.finetuning.losses import training_loss
 from sdlesson.finetuning.memory import DoesNotFitError, MemoryEstimate, estimate_memory
-from sdlesson.finetuning.photos import PhotoError, load_photos
-from sdlesson.finetuning.run import DivergedError
-from sdlesson.finetuning.settings import TrainingSettings
-from sdlesson.finetuning.training import Training, train
+from sdlesson.finetuning.trainer import DivergedError
+from sdlesson.finetuning.training_job import PhotoError, load_photos
+from sdlesson.finetuning.training_settings import TrainingSettings
 
 __all__ = [
     "DivergedError",
@@ -24,16 +24,16 @@ __all__ = [
     "LoraError",
     "MemoryEstimate",
     "PhotoError",
-    "Step",
-    "Training",
+    "TrainingResult",
     "TrainingSettings",
-    "adapter_off",
+    "TrainingStep",
+    "adapters_disabled",
     "estimate_memory",
     "export_kohya",
     "load_lora",
     "load_photos",
     "save_lora",
     "train",
-    "trained_parameters",
+    "trainable_parameters",
     "training_loss",
 ]

@@ -15,10 +15,10 @@ from typing import Any
 from accelerate import PartialState
 
 from sdlesson.downloads import ModelError
-from sdlesson.finetuning.history import Step
-from sdlesson.finetuning.photos import load_photos
-from sdlesson.finetuning.settings import TrainingSettings
-from sdlesson.finetuning.training import check_model_folder, train
+from sdlesson.finetuning.dreambooth import check_model_folder, train
+from sdlesson.finetuning.history import TrainingStep
+from sdlesson.finetuning.training_job import load_photos
+from sdlesson.finetuning.training_settings import TrainingSettings
 from sdlesson.language import say
 from sdlesson.pipelines import load_pipeline
 from sdlesson.runtime import best_device
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not settings.is_lora:
             check_model_folder(path)  # before hours are spent
         training = train(
-            pipe, photos, settings, options.output, prompts=options.prompts, watch=_report
+            pipe, photos, settings, options.output, prompts=options.prompts, callback=_report
         )
         if process.is_main_process:
             training.save(path)
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _report(step: Step) -> None:
+def _report(step: TrainingStep) -> None:
     if (step.index + 1) % REPORT_EVERY == 0 or step.index + 1 == step.steps:
         of = say("step", "paso")
         print(f"{of} {step.index + 1}/{step.steps}  loss {step.loss:.4f}", flush=True)

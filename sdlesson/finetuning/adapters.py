@@ -21,19 +21,19 @@ from peft.import_utils import is_torchao_available
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from sdlesson.finetuning.machine import uninterrupted
-from sdlesson.finetuning.settings import TrainingSettings
+from sdlesson.finetuning.hardware import uninterrupted
+from sdlesson.finetuning.training_settings import TrainingSettings
 
 # Where the picture reads the text, and itself; and a convolution of each residual block, which
 # reaches the levels that have no attention.
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-CONVOLUTIONS = ("conv2",)
+ATTENTION_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+CONVOLUTION_TARGETS = ("conv2",)
 TEXT_ENCODER_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 # What peft's layers keep by the name of an adapter, beyond what they list themselves.
 NAMED_BY_ADAPTER = ("lora_variant", "frozen_peft_weight_names")
 
 
-def check_pipe(pipe: object) -> None:
+def check_pipeline(pipe: object) -> None:
     """Refuse what is no loaded pipeline of this course's kind, such as a model's name.
 
     Raises:
@@ -75,19 +75,19 @@ def check_peft() -> None:
                 sys.modules["torchao"] = found
 
 
-def trained_parts(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> dict[str, Any]:
+def trainable_parts(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> dict[str, Any]:
     """The parts of a pipeline that a training changes, by their names in it."""
     names = ["unet", "text_encoder"] if settings.train_text_encoder else ["unet"]
     return {name: getattr(pipe, name) for name in names}
 
 
-def trained_parameters(pipe: StableDiffusionPipeline) -> dict[str, nn.Parameter]:
+def trainable_parameters(pipe: StableDiffusionPipeline) -> dict[str, nn.Parameter]:
     """What the optimizer changes, by part and name.
 
     Raises:
         ValueError: What came is no pipeline.
     """
-    check_pipe(pipe)
+    check_pipeline(pipe)
     return {
         f"{part}.{name}": parameter
         for part in ("unet", "text_encoder")
@@ -96,12 +96,37 @@ def trained_parameters(pipe: StableDiffusionPipeline) -> dict[str, nn.Parameter]
     }
 
 
-def unet_targets(settings: TrainingSettings) -> tuple[str, ...]:
+def unet_target_modules(settings: TrainingSettings) -> tuple[str, ...]:
     """The layers of the U-Net that get a LoRA, by the ends of their names."""
-    return ATTENTION + CONVOLUTIONS if settings.convolutions else ATTENTION
+    return ATTENTION_TARGETS + CONVOLUTION_TARGETS if settings.convolutions else ATTENTION_TARGETS
 
 
-def prepare(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
+def check_rank(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
+    """Refuse a rank beyond the width of every layer that gets a LoRA, which could add nothing.
+
+    The product of two matrices has no higher rank than the narrower side of what it is added to;
+    peft would make the matrices all the same, and fill the memory with them.
+
+    Raises:
+        ValueError: Says how large the rank may be.
+    """
+    if settings.rank is None:
+        return
+    widths = [
+        min(layer.weight.shape[:2])
+        for name, part in trainable_parts(pipe, settings).items()
+        for path, module in part.named_modules()
+        if path.endswith(unet_target_modules(settings) if name == "unet" else TEXT_ENCODER_TARGETS)
+        and isinstance(layer := getattr(module, "base_layer", module), nn.Linear | nn.Conv2d)
+    ]
+    if widths and settings.rank > max(widths):
+        raise ValueError(
+            f"rank={settings.rank} must be at most {max(widths)}, the width of this model's widest "
+            "layer that gets a LoRA; try 4"
+        )
+
+
+def prepare_weights(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
     """Freeze a pipeline but for what is to be trained, and have that in float32.
 
     For a LoRA, a new adapter named after the word is the one that is on; one of that name that
@@ -110,13 +135,13 @@ def prepare(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
     for module in pipe.components.values():
         if isinstance(module, nn.Module):
             module.requires_grad_(False)
-    for name, part in trained_parts(pipe, settings).items():
+    for name, part in trainable_parts(pipe, settings).items():
         if settings.is_lora:
-            targets = unet_targets(settings) if name == "unet" else TEXT_ENCODER_TARGETS
+            targets = unet_target_modules(settings) if name == "unet" else TEXT_ENCODER_TARGETS
             _add_adapter(part, settings, list(targets))
         else:
             nn.Module.to(part, torch.float32).requires_grad_(True)
-    for parameter in trained_parameters(pipe).values():
+    for parameter in trainable_parameters(pipe).values():
         parameter.data = parameter.data.float()
 
 
@@ -134,7 +159,7 @@ def check_adapters(pipe: StableDiffusionPipeline, settings: TrainingSettings) ->
         )
 
 
-def base_only(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
+def start_from_base(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> None:
     """Switch every adapter off, and take the one away that this training would make anew."""
     remove_adapter(pipe, settings.word)
     if adapter_names(pipe):
@@ -149,7 +174,7 @@ def remove_adapter(pipe: StableDiffusionPipeline, name: str) -> None:
             pipe.delete_adapters(name)
 
 
-def remember_adapters(pipe: StableDiffusionPipeline) -> Callable[[], None]:
+def snapshot_adapters(pipe: StableDiffusionPipeline) -> Callable[[], None]:
     """Note which adapters there are, at which scales and whether on; returns how to go back.
 
     Each layer keeps what belongs to its adapters in dictionaries. Copies of these hold on to the
@@ -164,7 +189,7 @@ def remember_adapters(pipe: StableDiffusionPipeline) -> Callable[[], None]:
     }
     learning = {weight: weight.requires_grad for layer in before for weight in layer.parameters()}
 
-    def go_back() -> None:
+    def restore() -> None:
         with uninterrupted():
             for part, config in zip(parts, configs, strict=True):
                 layers = _adapter_layers(part)
@@ -187,7 +212,7 @@ def remember_adapters(pipe: StableDiffusionPipeline) -> Callable[[], None]:
             for weight, is_learning in learning.items():
                 weight.requires_grad_(is_learning)
 
-    return go_back
+    return restore
 
 
 def _adapter_layers(part: nn.Module) -> list[Any]:
@@ -207,15 +232,15 @@ def adapter_names(pipe: StableDiffusionPipeline) -> set[str]:
 
 
 @contextmanager
-def being_trained(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> Iterator[None]:
+def training_mode(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> Iterator[None]:
     """Have the trained parts in float32, learning; then as they were, but for what they learned.
 
     A frozen part under an adapter keeps its precision: the adapter alone is in float32.
     """
-    parts = trained_parts(pipe, settings)
+    parts = trainable_parts(pipe, settings)
     dtypes = {name: next(part.parameters()).dtype for name, part in parts.items()}
     try:
-        prepare(pipe, settings)
+        prepare_weights(pipe, settings)
         for part in parts.values():
             part.train()
             if settings.gradient_checkpointing:
@@ -232,7 +257,7 @@ def being_trained(pipe: StableDiffusionPipeline, settings: TrainingSettings) -> 
 
 
 @contextmanager
-def adapter_off(unet: UNet2DConditionModel) -> Iterator[None]:
+def adapters_disabled(unet: UNet2DConditionModel) -> Iterator[None]:
     """The U-Net as it was before any adapter, for a while.
 
     Raises:

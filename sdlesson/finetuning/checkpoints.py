@@ -1,4 +1,4 @@
-"""The state of a training on disk: whole or not at all, and only for the training that made it."""
+"""Checkpoints: a training on disk, whole or not at all, and only for the training that made it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 
-from sdlesson.files import check_zip, whole
-from sdlesson.finetuning.history import History, Step
+from sdlesson.files import atomic_write, check_zip
+from sdlesson.finetuning.history import History, TrainingStep
 
 CHECKPOINT_NAME = "checkpoint.pt"
 
-State = dict[str, Any]
+Checkpoint = dict[str, Any]
 """What a checkpoint holds, in tensors and plain values alone."""
 
 
-def read(folder: Path, identity: dict[str, object], steps: int) -> State | None:
+def read_checkpoint(folder: Path, identity: dict[str, object], steps: int) -> Checkpoint | None:
     """Read the checkpoint in a folder, if there is one.
 
     Raises:
@@ -27,7 +27,7 @@ def read(folder: Path, identity: dict[str, object], steps: int) -> State | None:
         return None
     try:
         check_zip(path)
-        state: State = torch.load(path, map_location="cpu", weights_only=True)
+        state: Checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         made, done = state["identity"], int(state["done"])
     except Exception as error:  # torch and pickle have many, one for each kind of damage
         raise ValueError(f"{path} is damaged or no checkpoint; choose another folder") from error
@@ -45,14 +45,14 @@ def read(folder: Path, identity: dict[str, object], steps: int) -> State | None:
     return state
 
 
-def write(folder: Path, state: State) -> None:
+def write_checkpoint(folder: Path, state: Checkpoint) -> None:
     """Put a checkpoint in the place of the one before, once it is whole.
 
     Raises:
         OSError: The disk is full or the folder cannot be written; the one before is kept.
     """
     try:
-        with whole(folder / CHECKPOINT_NAME) as partial, partial.open("wb") as file:
+        with atomic_write(folder / CHECKPOINT_NAME) as partial, partial.open("wb") as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:  # torch wraps some of the system's own
         reason = str(error).strip().split("\n")[0]
@@ -74,7 +74,7 @@ def unpack_history(rows: list[list[Any]]) -> History:
     """The history that `pack_history` packed."""
     return History(
         [
-            Step(index, steps, loss, prior_loss, tuple(timesteps), tuple(errors), seconds)
+            TrainingStep(index, steps, loss, prior_loss, tuple(timesteps), tuple(errors), seconds)
             for index, steps, loss, prior_loss, timesteps, errors, seconds in rows
         ]
     )

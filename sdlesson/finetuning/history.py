@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import accumulate
+from numbers import Integral
 
 from PIL import Image
 
@@ -13,7 +14,7 @@ from sdlesson.settings import NOISE_LEVELS
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """One step of a training, as it is reported while it runs.
 
     Attributes:
@@ -41,10 +42,16 @@ class Step:
 class History:
     """All steps so far, kept in the checkpoint: a resumed training has the whole of it."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[TrainingStep] = field(default_factory=list)
 
     def smooth(self, window: int = 25) -> list[float]:
-        """The loss as a running mean over the last `window` steps, one value a step."""
+        """The loss as a running mean over the last `window` steps, one value a step.
+
+        Raises:
+            ValueError: The window is no number of steps.
+        """
+        if not isinstance(window, Integral) or window < 1:
+            raise ValueError(f"window={window!r} must be a whole number of steps from 1; try 25")
         sums = [0.0, *accumulate(step.loss for step in self.steps)]
         starts = (max(0, end - window) for end in range(1, len(sums)))
         return [
@@ -56,7 +63,14 @@ class History:
 
         Returns:
             From the least noise to the most; NaN where a range was met less than twice.
+
+        Raises:
+            ValueError: `bins` or `first` is no such number.
         """
+        if not isinstance(bins, Integral) or bins < 1:
+            raise ValueError(f"bins={bins!r} must be a whole number from 1; try 10")
+        if not isinstance(first, Integral) or first < 0:
+            raise ValueError(f"first={first!r} must be the number of a step, from 0")
         errors: list[list[float]] = [[] for _ in range(bins)]
         for step in self.steps[first:]:
             for timestep, error in zip(step.timesteps, step.errors, strict=True):

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,10 @@ from typing import Any
 
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from sdlesson.files import whole
-
 SUFFIX = ".safetensors"
+COMPONENTS = ("unet", "text_encoder")
 
 # diffusers' name of a layer and half of it: `.lora_A` today, `.lora.down` and `_lora.down` before,
 # `.lora_linear_layer.down` in text encoders; kohya's: `.lora_down`, with `.alpha` beside. In the
@@ -46,6 +45,11 @@ PEFT_CONFIG = "adapter_config.json"
 _COMFYUI = ("diffusion_model.", "model.diffusion_model.", "text_encoders.", "clip_l.")
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _DAMAGES = (AttributeError, OverflowError, RecursionError, TypeError, ValueError, re.error)
+# peft takes the names in its patterns for regular expressions; nearly all are plain names.
+_PLAIN_NAME = re.compile(r"[\w.-]+")
+_REPEATED = re.compile(r"\)[*+?{]")  # a group that repeats, or may
+_MAX_CHOICES = 3
+_MAX_PATTERN_CHARS = 200
 _LFS = b"version https://git-lfs"
 
 
@@ -54,7 +58,7 @@ class LoraError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class LoraLayer:
     """What a LoRA adds to one layer's weights: alpha / rank * up @ down.
 
     Attributes:
@@ -85,7 +89,7 @@ class Lora:
         class_noun: What kind of thing that is, likewise.
     """
 
-    layers: dict[str, Layer]
+    layers: dict[str, LoraLayer]
     word: str | None = None
     class_noun: str | None = None
 
@@ -133,37 +137,26 @@ def read_lora(path: str | os.PathLike[str]) -> Lora:
     return Lora(layers, metadata.get("word"), metadata.get("class_noun"))
 
 
-def write_lora(
-    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
-) -> Path:
-    """Write a safetensors file, whole or not at all; the same content is the same bytes.
-
-    Raises:
-        LoraError: The name does not end in .safetensors, or there is no folder for it.
-        OSError: The disk is full, say; a file that was there before stays as it was.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise LoraError(f"path={path!r} must be the name of a {SUFFIX} file")
-    path = Path(path)
-    if path.suffix != SUFFIX or path.is_dir() or not path.parent.is_dir():
-        raise LoraError(
-            f"cannot write {path}: name a file that ends in {SUFFIX}, in a folder that is there"
-        )
-    content = _sort_metadata(save({k: v.contiguous() for k, v in tensors.items()}, dict(metadata)))
-    try:
-        with whole(path) as partial, partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # a full disk may not say so before
-    except OSError as error:
-        reason = f"cannot write {path}: {error.strerror}; make room or choose another folder"
-        raise OSError(error.errno, reason) from error
-    return path
+def lora_config(layers: Mapping[str, LoraLayer]) -> dict[str, Any]:
+    """Describe layers in peft's words, in no more of them than every version of it knows."""
+    ranks = {module: layer.rank for module, layer in layers.items()}
+    alphas = {module: layer.alpha for module, layer in layers.items()}
+    rank, alpha = (Counter(found.values()).most_common(1)[0][0] for found in (ranks, alphas))
+    return {
+        "r": rank,
+        "lora_alpha": alpha,
+        "target_modules": sorted(layers),
+        "rank_pattern": {module: r for module, r in ranks.items() if r != rank},
+        "alpha_pattern": {module: a for module, a in alphas.items() if a != alpha},
+    }
 
 
 def _check_file(path: Path) -> Path:
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:  # a name that is too long, or a folder that is not for us
+        raise LoraError(f"{path} cannot be read ({error.strerror}); check its name") from error
     folder = path if path.is_dir() else path.parent
     names = sorted(found.name for found in folder.glob(f"*{SUFFIX}"))[:5]
     there = f"{folder} has {', '.join(names)}" if names else f"{folder} has no {SUFFIX} file"
@@ -243,9 +236,8 @@ def _find_alpha(layer: str, found: Mapping[str, Tensor], config: Mapping[str, An
     else:
         component, _, module = layer.partition(".")
     alpha: Any = config.get(f"{component}.lora_alpha")
-    for pattern, value in (config.get(f"{component}.alpha_pattern") or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
-            alpha = value
+    patterns = config.get(f"{component}.alpha_pattern") or {}
+    alpha = next((patterns[p] for p in patterns if _fits(p, module)), alpha)  # as peft: the first
     if config.get(f"{component}.use_rslora"):  # which divides by the root of the rank instead
         alpha = alpha * math.sqrt(len(found["down"]))
     if alpha is not None and (isinstance(alpha, bool) or not math.isfinite(alpha)):
@@ -253,7 +245,22 @@ def _find_alpha(layer: str, found: Mapping[str, Tensor], config: Mapping[str, An
     return alpha
 
 
-def _make_layer(path: Path, layer: str, found: Mapping[str, Tensor], alpha: float | None) -> Layer:
+def _fits(pattern: str, module: str) -> bool:
+    """Whether a pattern of peft's means this module: the end of its name, or a regular expression.
+
+    An expression of many choices can take longer than the universe to fail, so few are read.
+    """
+    if _PLAIN_NAME.fullmatch(pattern):
+        return module == pattern or module.endswith(f".{pattern}")
+    choices = sum(pattern.count(sign) for sign in "*+?{|")
+    if choices > _MAX_CHOICES or len(pattern) > _MAX_PATTERN_CHARS or _REPEATED.search(pattern):
+        raise ValueError(f"the pattern {pattern[:40]!r} is too intricate to be read safely")
+    return re.fullmatch(rf"(.*\.)?({pattern})", module[-_MAX_PATTERN_CHARS:]) is not None
+
+
+def _make_layer(
+    path: Path, layer: str, found: Mapping[str, Tensor], alpha: float | None
+) -> LoraLayer:
     """Put a layer together; without an alpha its scale is 1."""
     down, up = found.get("down"), found.get("up")
     if down is None or up is None or min(down.ndim, up.ndim) < 2 or len(down) != up.shape[1]:
@@ -273,7 +280,7 @@ def _make_layer(path: Path, layer: str, found: Mapping[str, Tensor], alpha: floa
             f"{path} holds NaN or infinity in {layer}: its training diverged, or it is damaged; "
             "train again with a lower learning rate, or get another copy"
         )
-    return Layer(down, up, len(down) if alpha is None else alpha)
+    return LoraLayer(down, up, len(down) if alpha is None else alpha)
 
 
 def _widen(tensor: Tensor) -> Tensor:
@@ -295,16 +302,3 @@ def _read_peft_config(path: Path) -> str:
     except (AttributeError, OSError, ValueError) as error:
         raise LoraError(f"{config} is damaged ({error}); get it again") from error
     return json.dumps({f"{_PEFT[:-1]}.{key}": value for key, value in settings.items()})
-
-
-def _sort_metadata(content: bytes) -> bytes:
-    """Bring the metadata in a safetensors file into order, which the library leaves to chance.
-
-    Such a file is the length of its header in 8 bytes, a header in JSON, and the numbers.
-    """
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8
-    return len(text).to_bytes(8, "little") + text + content[start:]

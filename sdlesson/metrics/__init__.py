@@ -6,7 +6,8 @@ are broken. A figure from few pictures is worth its interval, so shares and mean
 `measured` opens what was counted on many.
 """
 
-from sdlesson.metrics.estimates import (
+from sdlesson.metrics.frechet import frechet_distance, unbiased_frechet_distance
+from sdlesson.metrics.intervals import (
     Mean,
     Share,
     mean,
@@ -15,7 +16,6 @@ from sdlesson.metrics.estimates import (
     share_change,
     wilson_interval,
 )
-from sdlesson.metrics.frechet import frechet_distance, unbiased_frechet_distance
 from sdlesson.metrics.likeness import CLEAR, Likeness, likeness
 from sdlesson.metrics.pixels import (
     PixelStatistics,

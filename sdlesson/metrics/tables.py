@@ -14,7 +14,7 @@ from typing import Any
 
 from sdlesson import downloads, hub
 from sdlesson.language import language, say
-from sdlesson.metrics.estimates import Mean, Share
+from sdlesson.metrics.intervals import Mean, Share
 from sdlesson.runtime import best_device, device_name
 
 MEASURED_FOLDER = hub.POCKET_FOLDER.parent / "measured"

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from sdlesson.downloads import strangers, write_checksums
-from sdlesson.files import whole_folder
+from sdlesson.files import atomic_folder
 from sdlesson.hub import POCKET_FOLDER, SCORER_FOLDER
 from sdlesson.pipelines import amend_json, save_pipeline
 from sdlesson.pocket.autoencoder import latents_std, new_autoencoder
@@ -133,7 +133,7 @@ def _in_place_of(folder: Path, mark: str) -> AbstractContextManager[Path]:
             f"{folder} holds {others[0]}, which was not packaged there; move it, or choose another "
             "output"
         )
-    return whole_folder(folder)
+    return atomic_folder(folder)
 
 
 def _write_merges(tokenizer: CLIPTokenizer, folder: Path) -> None:

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from sdlesson.diffusion import add_noise
 from sdlesson.downloads import write_checksums
 from sdlesson.editing import Controlled, outline
-from sdlesson.files import whole
+from sdlesson.files import atomic_write
 from sdlesson.hub import CONTROL_FOLDER
 from sdlesson.metrics.tables import weights_digest
 from sdlesson.pipelines import load_pipeline
@@ -153,7 +153,7 @@ def _stored_scenes(
             "means": torch.cat(means),
             "stds": torch.cat(stds),
         }
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             torch.save(stored, partial)
     stored = torch.load(path, weights_only=True)
     return stored["lines"].numpy(), stored["means"], stored["stds"]

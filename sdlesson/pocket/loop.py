@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from sdlesson.files import check_zip, whole
+from sdlesson.files import atomic_write, check_zip
 
 CHECKPOINT_EVERY = 500
 CURVE_EVERY = 25
@@ -118,7 +118,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
     Of a stage: "step", "model", "average" and, unless it is to start anew, "optimizer".
     """
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         torch.save(state, partial)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from sdlesson.files import whole
+from sdlesson.files import atomic_write
 from sdlesson.pocket.rendering import render
 from sdlesson.pocket.world import SIZE_PX, Scene, sample_scene
 
@@ -35,7 +35,7 @@ def render_scenes(folder: Path, count: int, seed: int, *, held_out: bool = False
     if not path.exists():
         shape = (count, SIZE_PX, SIZE_PX, 3)
         starts = range(0, count, CHUNK)
-        with whole(path) as partial_bank, ProcessPoolExecutor(os.cpu_count()) as pool:
+        with atomic_write(path) as partial_bank, ProcessPoolExecutor(os.cpu_count()) as pool:
             bank = np.lib.format.open_memmap(partial_bank, "w+", np.uint8, shape)
             chunks = pool.map(
                 partial(_render_chunk, count=count, seed=seed, held_out=held_out), starts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from ipywidgets import (  # type: ignore[import-untyped]
 from PIL import Image as Pictures
 
 from sdlesson.drawing import Drawing
+from sdlesson.images import encode_png
 from sdlesson.language import say
 from sdlesson.settings import DEFAULT_STEPS
 
@@ -39,7 +39,7 @@ _log.addHandler(logging.NullHandler())  # else Python prints tracebacks below so
 
 
 @dataclass(frozen=True)
-class Request:
+class FieldValues:
     """What is asked of one drawing, under the names that `draw` has for it."""
 
     prompt: str
@@ -76,11 +76,11 @@ class Fields(VBox):
             )
         )
         super().__init__([self.prompt, self.negative_prompt, self.seed, self.steps, self.guidance])
-        dress(self, "sd-fields")
+        add_css_class(self, "sd-fields")
 
-    def read(self) -> Request:
+    def read(self) -> FieldValues:
         """Take the settings as they are now."""
-        return Request(
+        return FieldValues(
             self.prompt.value,
             self.negative_prompt.value,
             self.seed.value,
@@ -114,7 +114,7 @@ class Buttons(Box):
         self.new_seed.on_click(lambda _: draw_new_seed())
         self.stop.on_click(lambda _: stop())
         super().__init__([self.draw, self.new_seed, self.stop])
-        dress(self, "sd-buttons")
+        add_css_class(self, "sd-buttons")
 
 
 class Card(VBox):
@@ -127,10 +127,10 @@ class Card(VBox):
         self.image, self.button = Image(format="png"), Button()
         self.button.on_click(lambda _: bring_back(index))
         super().__init__([self.image, self.button], layout={"display": "none"})
-        dress(self, "sd-card")
+        add_css_class(self, "sd-card")
 
     def show(self, drawing: Drawing) -> None:
-        """Become the card of a drawing."""
+        """Show a drawing's picture, and its settings where the mouse rests on it."""
         thumbnail = drawing.image.copy()
         thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
         self.image.value = png(thumbnail)
@@ -141,32 +141,32 @@ class Card(VBox):
         self.layout.display = None
 
 
-class Watcher(Thread):
-    """Has a panel look again and again, in a thread that ends with the panel.
+class PollingThread(Thread):
+    """Calls a method of a panel again and again, in a thread that ends with the panel.
 
-    Of the panels that watch one thing only the latest goes on, or each run of a cell would leave a
+    Of the panels that poll one thing only the latest goes on, or each run of a cell would leave a
     thread behind.
 
     Args:
-        of: What is watched.
-        look: A method of the panel; once it returns False, there is nothing more to see.
+        of: What is polled.
+        poll: A method of the panel; once it returns False, there is nothing more to see.
         every_s: How long to wait in between.
     """
 
-    _latest: ClassVar[WeakValueDictionary[Hashable, Watcher]] = WeakValueDictionary()
+    _latest: ClassVar[WeakValueDictionary[Hashable, PollingThread]] = WeakValueDictionary()
 
-    def __init__(self, of: Hashable, look: Callable[[], bool], every_s: float, name: str) -> None:
+    def __init__(self, of: Hashable, poll: Callable[[], bool], every_s: float, name: str) -> None:
         super().__init__(name=name, daemon=True)
-        self._of, self._look, self._every_s = of, WeakMethod(look), every_s
+        self._of, self._poll, self._every_s = of, WeakMethod(poll), every_s
         self._over = Event()
 
     @property
-    def is_looking(self) -> bool:
+    def is_polling(self) -> bool:
         """Whether it goes on: nothing has ended it yet."""
         return self.is_alive() and not self._over.is_set()
 
     def start(self) -> None:
-        """Look from now on, in the place of whoever did."""
+        """Begin to poll, and stop the thread that polled the same thing before."""
         before = self._latest.get(self._of)
         if before is not None:
             before.stop()
@@ -174,20 +174,20 @@ class Watcher(Thread):
         super().start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """End the thread, at the latest before its next poll."""
         self._over.set()
 
     def run(self) -> None:
-        """Look until it is over, or there is no panel any more."""
-        while not self._over.wait(self._every_s) and self._look_once():
+        """Poll until `stop`, until nothing more can come, or until the panel is gone."""
+        while not self._over.wait(self._every_s) and self._poll_once():
             pass
 
-    def _look_once(self) -> bool:
-        look = self._look()  # held no longer than this, so that the panel can go
+    def _poll_once(self) -> bool:
+        poll = self._poll()  # held no longer than this, so that the panel can go
         try:
-            return look is not None and look()
+            return poll is not None and poll()
         except Exception:  # a thread's error would be lost
-            _log.exception("A panel cannot show what it watches")
+            _log.exception("A panel cannot show what it polls")
             return True
 
 
@@ -200,10 +200,10 @@ def close_all(widget: DOMWidget) -> None:
 
 def _field(widget: Widget) -> Widget:
     widget.continuous_update = False
-    return dress(widget, "sd-field")
+    return add_css_class(widget, "sd-field")
 
 
-def dress(widget: Widget, style: str) -> Widget:
+def add_css_class(widget: Widget, style: str) -> Widget:
     """Give a widget its class in `playground.css`."""
     widget.add_class(style)
     return widget
@@ -216,6 +216,4 @@ def in_notebook() -> bool:
 
 def png(image: Pictures.Image) -> bytes:
     """Turn a picture into what an image widget shows."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+    return encode_png(image, {})

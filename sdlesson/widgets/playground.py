@@ -30,13 +30,13 @@ from PIL import Image as Pictures
 from torch import Generator
 
 from sdlesson.copies import check_loaded
-from sdlesson.diffusion import Step, denoise
-from sdlesson.drawing import Drawing, develop, prompt_notes
+from sdlesson.diffusion import DenoisingStep, denoise
+from sdlesson.drawing import Drawing, decode_and_check, prompt_notes
 from sdlesson.language import say
 from sdlesson.pipelines import model_name
 from sdlesson.safety import flag_note
 from sdlesson.settings import DEFAULT_STEPS
-from sdlesson.widgets.parts import Buttons, Card, Fields, Request, close_all, dress, png
+from sdlesson.widgets.parts import Buttons, Card, Fields, FieldValues, add_css_class, close_all, png
 
 MAX_HISTORY = 8
 NEW_SEEDS = 10_000  # short enough to tell a friend
@@ -90,13 +90,13 @@ class Playground(VBox):
         self.progress = IntProgress(max=DEFAULT_STEPS)
         self.status = HTML()
         self.history = [Card(index, self.bring_back) for index in range(MAX_HISTORY)]
-        picture = dress(VBox([self.picture, self.progress]), "sd-picture")
-        settings = dress(VBox([self.fields, self.buttons, self.status]), "sd-settings")
-        history = dress(Box(self.history), "sd-history")
+        picture = add_css_class(VBox([self.picture, self.progress]), "sd-picture")
+        settings = add_css_class(VBox([self.fields, self.buttons, self.status]), "sd-settings")
+        history = add_css_class(Box(self.history), "sd-history")
         rules = STYLE_FILE.read_text(encoding="utf-8")
         style = HTML(f"<style>{rules}</style>", layout={"display": "none"})
-        super().__init__([style, dress(Box([picture, settings]), "sd-row"), history])
-        dress(self, "sd-playground")
+        super().__init__([style, add_css_class(Box([picture, settings]), "sd-row"), history])
+        add_css_class(self, "sd-playground")
         for text in (self.fields.prompt, self.fields.negative_prompt):
             text.on_msg(self._draw_on_enter)
         self._say(say("Write a prompt and press Enter.", "Escribe un prompt y pulsa Intro."))
@@ -170,7 +170,11 @@ class Playground(VBox):
         self._end(self._over, say(english, f"Detenido tras {done} de {steps} pasos."))
 
     def _work(
-        self, pipe: StableDiffusionPipeline, request: Request, over: Event, before: Thread | None
+        self,
+        pipe: StableDiffusionPipeline,
+        request: FieldValues,
+        over: Event,
+        before: Thread | None,
     ) -> None:
         """Draw in a thread, once the thread before it has ended."""
         if before:
@@ -181,7 +185,7 @@ class Playground(VBox):
             _log.exception("The playground cannot draw %s", request)
             self._end(over, _sentence(error))
 
-    def _draw(self, pipe: StableDiffusionPipeline, request: Request, over: Event) -> None:
+    def _draw(self, pipe: StableDiffusionPipeline, request: FieldValues, over: Event) -> None:
         started, previewing_s = time.perf_counter(), 0.0
         held: list[Pictures.Image] = []  # guesses, which may pass where the end does not
         texts = (request.prompt, request.negative_prompt)
@@ -200,13 +204,13 @@ class Playground(VBox):
                 return
             before_s = time.perf_counter()
             if previewing_s <= PREVIEW_SHARE * (before_s - started):
-                guess, is_flagged = develop(pipe, step.pred_original_sample)
+                guess, is_flagged = decode_and_check(pipe, step.pred_original_sample)
                 if pipe.safety_checker is None:
                     self._show_picture(guess, over)
                 elif not is_flagged:
                     held.append(guess)
                 previewing_s += time.perf_counter() - before_s
-        image, flagged = develop(pipe, step.latents)
+        image, flagged = decode_and_check(pipe, step.latents)
         scheduler, model = type(pipe.scheduler).__name__, model_name(pipe)
         drawing = Drawing(
             image, **asdict(request), scheduler=scheduler, model=model, flagged=flagged
@@ -216,7 +220,7 @@ class Playground(VBox):
             self._replay(held, over)
         self._show_drawing(drawing, over, notes, seconds)
 
-    def _show_step(self, step: Step, over: Event, notes: list[str]) -> None:
+    def _show_step(self, step: DenoisingStep, over: Event, notes: list[str]) -> None:
         with self._lock:
             if not over.is_set():
                 self.progress.value = step.index + 1

@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 
 from sdlesson.diffusion import denoise
-from sdlesson.drawing import develop
-from sdlesson.finetuning.job import Job
-from sdlesson.finetuning.machine import idle_parts, moved
-from sdlesson.finetuning.photos import is_picture
+from sdlesson.drawing import decode_and_check
+from sdlesson.finetuning.hardware import moved_to, unused_parts
+from sdlesson.finetuning.training_job import TrainingJob, is_picture_file
 from sdlesson.images import read_settings, save_png
 from sdlesson.pipelines import short_name
 from sdlesson.settings import DEFAULT_STEPS, MAX_SEED
@@ -26,7 +25,7 @@ AT_ONCE = 4
 MAX_TRIES = 4  # times as many seeds as pictures
 
 
-def check_class_folder(job: Job) -> None:
+def check_class_folder(job: TrainingJob) -> None:
     """Refuse pictures of someone's own where the pictures of the class are to be drawn.
 
     They would be overwritten, or left out without a word.
@@ -38,14 +37,14 @@ def check_class_folder(job: Job) -> None:
     if job.settings.prior != "class_images" or not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
-        if is_picture(path) and not _is_drawn(path):
+        if is_picture_file(path) and not _is_drawn(path):
             raise ValueError(
                 f"{path} is not one of the pictures of the class that a training draws in this "
                 "folder; move it to another folder"
             )
 
 
-def class_images(job: Job) -> list[Image.Image]:
+def draw_class_images(job: TrainingJob) -> list[Image.Image]:
     """Draw the pictures of the class that are not in the folder yet, and return all of them.
 
     Each is kept as soon as it is drawn. One that the safety checker flags is left out, and
@@ -69,15 +68,15 @@ def class_images(job: Job) -> list[Image.Image]:
     )
 
 
-def samples(job: Job, device: torch.device) -> tuple[Image.Image, ...]:
+def draw_samples(job: TrainingJob, device: torch.device) -> tuple[Image.Image, ...]:
     """Draw the sample prompts as the model is now, each time from the same noise."""
     prompts, first = job.settings.sample_prompts, job.settings.seed
-    with moved(idle_parts(job.pipe, job.settings), device):
+    with moved_to(unused_parts(job.pipe, job.settings), device):
         drawn = [_draw(job, [text], [first + n])[0] for n, text in enumerate(prompts)]
     return tuple(image for image, _ in drawn)
 
 
-def _find(job: Job, seed: int) -> Image.Image | None:
+def _find(job: TrainingJob, seed: int) -> Image.Image | None:
     """The picture of a seed, if it was drawn before, of the same words by the same model."""
     path = _path(job, seed)
     try:
@@ -98,7 +97,7 @@ def _is_drawn(path: Path) -> bool:
         return False
 
 
-def _draw_class(job: Job, seeds: Sequence[int]) -> list[Image.Image]:
+def _draw_class(job: TrainingJob, seeds: Sequence[int]) -> list[Image.Image]:
     """Draw and keep a picture of the class from each seed, but for those that are flagged."""
     drawn = _draw(job, [job.settings.class_prompt] * len(seeds), seeds)
     kept = [
@@ -109,7 +108,9 @@ def _draw_class(job: Job, seeds: Sequence[int]) -> list[Image.Image]:
     return [image for _, image in kept]
 
 
-def _draw(job: Job, prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[Image.Image, bool]]:
+def _draw(
+    job: TrainingJob, prompts: Sequence[str], seeds: Sequence[int]
+) -> list[tuple[Image.Image, bool]]:
     """Draw a picture of each prompt, and say whether it was flagged."""
     height, width = job.size
     *_, last = denoise(
@@ -121,15 +122,15 @@ def _draw(job: Job, prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[
         height=height,
         width=width,
     )
-    return [develop(job.pipe, latents[None]) for latents in last.latents]
+    return [decode_and_check(job.pipe, latents[None]) for latents in last.latents]
 
 
-def _origin(job: Job, seed: int) -> dict[str, str]:
+def _origin(job: TrainingJob, seed: int) -> dict[str, str]:
     prompt, size = job.settings.class_prompt, str(job.size)
     digest = hashlib.sha256(job.model.encode()).hexdigest()  # two folders may share a name
     model = {"model": short_name(job.model), "model_sha256": digest}
     return {"prompt": prompt, "seed": str(seed), "size": size, **model}
 
 
-def _path(job: Job, seed: int) -> Path:
+def _path(job: TrainingJob, seed: int) -> Path:
     return job.folder / FOLDER_NAME / f"{seed}.png"

@@ -1,41 +1,46 @@
-"""Save a LoRA to a file, and load one: checked first, in full precision, and seen to work.
+"""Load a LoRA file: checked first, matched to the model, in full precision, and seen to work.
 
 What else is done with a LoRA, diffusers' own words do: `pipe.set_adapters` scales and combines,
 `pipe.fuse_lora` merges it into the weights and `pipe.unfuse_lora` takes it out again,
 `pipe.delete_adapters` removes one and `pipe.unload_lora_weights` all of them.
 """
 
-import json
 import math
 import os
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
-from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from torch import Generator, Tensor
+from peft import LoraConfig
+from torch import Generator, nn
 
 from sdlesson.diffusion import draw_noise, embed
 from sdlesson.finetuning.adapters import (
-    adapter_names,
     check_peft,
-    check_pipe,
-    remember_adapters,
+    check_pipeline,
     remove_adapter,
+    snapshot_adapters,
 )
-from sdlesson.finetuning.lora_format import LoraError, kohya_name, read_lora, write_lora
-from sdlesson.finetuning.lora_layers import (
+from sdlesson.finetuning.lora_format import (
     COMPONENTS,
-    find_places,
-    insert,
-    layers_in,
+    Lora,
+    LoraError,
+    LoraLayer,
+    kohya_name,
     lora_config,
+    read_lora,
 )
-from sdlesson.finetuning.settings import is_taken
+from sdlesson.finetuning.training_settings import is_torch_attribute, shown
 from sdlesson.language import say
+from sdlesson.settings import check_letters
+
+FAMILIES = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL"}
+"""Whose model it is, by the width of the texts that it reads."""
 
 
 @dataclass(frozen=True)
@@ -68,42 +73,6 @@ class LoadedLora:
         )
 
 
-def save_lora(
-    pipe: StableDiffusionPipeline,
-    path: str | os.PathLike[str],
-    *,
-    name: str | None = None,
-    word: str | None = None,
-    class_noun: str | None = None,
-) -> Path:
-    """Save a LoRA as diffusers does, with what its scale depends on, and nothing of this machine.
-
-    Args:
-        path: Ends in .safetensors; a file that is there is replaced, whole or not at all.
-        name: Which LoRA of the pipeline, if there are several.
-        word: The word that calls what it was taught, to be kept in the file.
-        class_noun: What kind of thing that is, likewise.
-
-    Raises:
-        ValueError: What came is no pipeline.
-        LoraError: There is no such LoRA, it is no plain one, or the path is none for a file.
-        OSError: The disk is full, say; a file that was there before stays as it was.
-    """
-    check_pipe(pipe)
-    name = _choose_name(pipe, name)
-    tensors: dict[str, Tensor] = {}
-    config: dict[str, Any] = {}
-    for component in COMPONENTS:
-        if layers := layers_in(getattr(pipe, component), name):
-            config |= {f"{component}.{key}": value for key, value in lora_config(layers).items()}
-            for module, layer in layers.items():
-                tensors[f"{component}.{module}.lora_A.weight"] = layer.down
-                tensors[f"{component}.{module}.lora_B.weight"] = layer.up
-    metadata = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(config, sort_keys=True)}
-    told = {"word": word, "class_noun": class_noun}
-    return write_lora(path, tensors, metadata | {key: text for key, text in told.items() if text})
-
-
 def load_lora(
     pipe: StableDiffusionPipeline,
     path: str | os.PathLike[str],
@@ -126,45 +95,88 @@ def load_lora(
             another LoRA is fused. What the pipeline holds stays as it was.
         ValueError: The name or the scale is none, or what came is no pipeline.
     """
-    check_pipe(pipe)
+    check_pipeline(pipe)
     _check_name(name)
-    if not isinstance(scale, Real) or isinstance(scale, bool) or not math.isfinite(scale):
-        raise ValueError(f"scale={scale!r} must be a finite number; 1.0 applies all of the LoRA")
+    strength = _check_scale(scale)
     check_peft()
     _check_unfused(pipe)
     lora = read_lora(path)
-    places = find_places(pipe, lora, path)
-    go_back = remember_adapters(pipe)
+    places = match_layers(pipe, lora, path)
+    restore = snapshot_adapters(pipe)
     try:
         remove_adapter(pipe, name)
         for component, layers in places.items():
-            insert(getattr(pipe, component), name, layers)
+            insert_layers(getattr(pipe, component), name, layers)
         pipe.enable_lora()
         change = _measure_change(pipe, name, path)
-        pipe.set_adapters(name, adapter_weights=float(scale))
+        pipe.set_adapters(name, adapter_weights=strength)
     except BaseException:  # a stop in between, too, leaves what was there
-        go_back()
+        restore()
         raise
     matched = {kohya_name(f"{part}.{module}") for part in places for module in places[part]}
     unmatched = tuple(layer for layer in lora.layers if layer not in matched)
     return LoadedLora(name, len(matched), unmatched, change, lora.word, lora.class_noun)
 
 
-def _choose_name(pipe: StableDiffusionPipeline, name: str | None) -> str:
-    names = sorted(adapter_names(pipe))
-    if name is None and len(names) == 1:
-        return names[0]
-    if name is None or name not in names:
-        there = ", ".join(map(repr, names)) or "none"
-        raise LoraError(f"name={name!r} is no LoRA of this pipeline, which holds {there}")
-    return name
+def match_layers(
+    pipe: StableDiffusionPipeline, lora: Lora, path: str | os.PathLike[str]
+) -> dict[str, dict[str, LoraLayer]]:
+    """Find for each layer of a file the module of the pipeline that it changes.
+
+    Raises:
+        LoraError: The file is for another model, has none of this one's layers, or no effect.
+    """
+    width = pipe.unet.config.cross_attention_dim
+    for key, reading in lora.layers.items():
+        if key.endswith("attn2_to_k") and reading.down.shape[1] != width:
+            _refuse_width(path, reading.down.shape[1], width)
+    places: dict[str, dict[str, LoraLayer]] = {}
+    for component in COMPONENTS:
+        for module, part in getattr(pipe, component).named_modules():
+            own = getattr(part, "base_layer", part)  # inside peft's, where a LoRA is on already
+            layer = lora.layers.get(kohya_name(f"{component}.{module}"))
+            if layer and isinstance(own, nn.Linear | nn.Conv2d):
+                _check_shape(path, f"{component}.{module}", tuple(own.weight.shape), layer)
+                places.setdefault(component, {})[module] = layer
+    if not places:
+        raise LoraError(
+            f"{path} is for another model: this one has none of its {len(lora.layers)} layers, "
+            f"such as {next(iter(lora.layers))}"
+        )
+    if not any(_acts(layer) for layers in places.values() for layer in layers.values()):
+        raise LoraError(
+            f"{path} would change nothing: its up matrices are all zero, as they are before any "
+            "training, or its alpha is; train it first"
+        )
+    return places
+
+
+def insert_layers(model: Any, name: str, layers: Mapping[str, LoraLayer]) -> None:
+    """Put a LoRA on a model and turn it on, alone: exactly as it is in the file, in float32."""
+    with torch.random.fork_rng(), warnings.catch_warnings():  # peft draws first weights, unused
+        warnings.simplefilter("ignore")  # peft: there are adapters already
+        model.add_adapter(LoraConfig(**lora_config(layers)), adapter_name=name)
+    for module, layer in layers.items():
+        part: Any = model.get_submodule(module)
+        for half, tensor in ((part.lora_A, layer.down), (part.lora_B, layer.up)):
+            weight = half[name].weight
+            weight.data = tensor.to(weight.device, torch.float32, copy=True)  # not the file's own
 
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name or "." in name:
         raise ValueError(f"name={name!r} must be a text without a dot; try 'default'")
-    if is_taken(name):
+    check_letters(name=name)
+    if is_torch_attribute(name):
         raise ValueError(f"name={name!r} is a word of torch's own; try 'my_{name}'")
+
+
+def _check_scale(scale: object) -> float:
+    if isinstance(scale, Real) and not isinstance(scale, bool):
+        with suppress(OverflowError):  # of a whole number that no float can hold
+            if math.isfinite(scale):
+                return float(scale)
+    raise ValueError(f"scale={shown(scale)} must be a finite number; 1.0 applies all of the LoRA")
 
 
 def _check_unfused(pipe: StableDiffusionPipeline) -> None:
@@ -215,3 +227,26 @@ def _measure_change(
 
 def _in_full_precision(pipe: StableDiffusionPipeline) -> str:
     return "" if pipe.unet.dtype == torch.float32 else ", or load it with dtype=torch.float32"
+
+
+def _acts(layer: LoraLayer) -> bool:
+    return bool(layer.alpha and layer.up.any() and layer.down.any())
+
+
+def _refuse_width(path: str | os.PathLike[str], found: int, width: int) -> None:
+    of = f" ({FAMILIES[found]})" if found in FAMILIES else ""
+    raise LoraError(
+        f"{path} is for another model: it reads texts of width {found}{of}, and this model's are "
+        f"of width {width}; load the model that it was trained on, or train one for this model"
+    )
+
+
+def _check_shape(
+    path: str | os.PathLike[str], name: str, own: tuple[int, ...], layer: LoraLayer
+) -> None:
+    found = (*layer.up.shape[:1], *layer.down.shape[1:])
+    if found != own:
+        raise LoraError(
+            f"{path} is for another model: its layer {name} has shape {found}, and this model's "
+            f"{own}; load the model that it was trained on"
+        )

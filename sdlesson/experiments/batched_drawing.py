@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from sdlesson.diffusion import denoise_latents, draw_noise, embed, fresh_scheduler
-from sdlesson.drawing import develop
+from sdlesson.drawing import decode_and_check
 
 # Past so many pixels at once a batch is hardly faster, and *Stop* has longer to wait for its end:
 # eight pictures of the pocket model on a CPU, of Stable Diffusion 1.5 on a GPU.
@@ -19,7 +19,7 @@ PIXELS_AT_ONCE = {"cpu": 8 * 128**2, "mps": 2 * 512**2, "cuda": 8 * 512**2}
 
 
 @dataclass(frozen=True)
-class Settings:
+class PictureSettings:
     """All that decides one picture, but for the model; the last one changes fastest in a sweep."""
 
     prompt: str
@@ -51,16 +51,16 @@ class Settings:
 class Drawn(NamedTuple):
     """One picture out of a batch."""
 
-    settings: Settings
+    settings: PictureSettings
     image: Image.Image
     flagged: bool
     seconds: float
 
 
 @torch.no_grad()
-def draw_all(
+def draw_in_batches(
     pipe: StableDiffusionPipeline,
-    asked: Iterable[Settings],
+    asked: Iterable[PictureSettings],
     *,
     batch_size: int | None,
     tick: Callable[[int], object],
@@ -87,27 +87,29 @@ def draw_all(
         left = [settings for settings in left if settings not in done]
 
 
-def suitable_batch_size(pipe: StableDiffusionPipeline, settings: Settings) -> int:
+def suitable_batch_size(pipe: StableDiffusionPipeline, settings: PictureSettings) -> int:
     """Count the pictures that are worth drawing at once on the pipeline's device."""
     pixels_at_once = PIXELS_AT_ONCE.get(pipe._execution_device.type, PIXELS_AT_ONCE["cpu"])
     return max(1, pixels_at_once // (settings.height * settings.width))
 
 
-def _embed_each(pipe: StableDiffusionPipeline, asked: Iterable[Settings]) -> dict[str, Tensor]:
+def _embed_each(
+    pipe: StableDiffusionPipeline, asked: Iterable[PictureSettings]
+) -> dict[str, Tensor]:
     """Turn each text into what the U-Net reads, once."""
     texts = {settings.prompt: None for settings in asked}
     texts |= {settings.negative_prompt: None for settings in asked if settings.is_guided}
     return {text: embed(pipe, [text]) for text in texts}
 
 
-def _first_batch(left: list[Settings], size: int) -> list[Settings]:
+def _first_batch(left: list[PictureSettings], size: int) -> list[PictureSettings]:
     """Take the first picture, and the next ones that can be drawn with it."""
     return [settings for settings in left if settings.shared == left[0].shared][:size]
 
 
 def _draw_if_it_fits(
     pipe: StableDiffusionPipeline,
-    batch: list[Settings],
+    batch: list[PictureSettings],
     embeddings: Mapping[str, Tensor],
     tick: Callable[[int], object],
 ) -> list[Drawn] | None:
@@ -122,7 +124,7 @@ def _draw_if_it_fits(
 
 def _draw_batch(
     pipe: StableDiffusionPipeline,
-    batch: list[Settings],
+    batch: list[PictureSettings],
     embeddings: Mapping[str, Tensor],
     tick: Callable[[int], object],
 ) -> list[Drawn]:
@@ -147,7 +149,7 @@ def _draw_batch(
         latents = step.latents
         tick(work * (step.index + 1) // calls - work * step.index // calls)
     # One by one: the decoder takes far more memory than the U-Net, and a batch no less time.
-    pictures = [develop(pipe, picture[None]) for picture in latents]
+    pictures = [decode_and_check(pipe, picture[None]) for picture in latents]
     seconds = (time.perf_counter() - start) / len(batch)
     return [
         Drawn(settings, *picture, seconds)

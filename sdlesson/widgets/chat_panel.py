@@ -15,7 +15,7 @@ import logging
 import urllib.error
 import urllib.request
 from threading import RLock, Timer
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from IPython.display import DisplayHandle, display
 from ipywidgets import (  # type: ignore[import-untyped]
@@ -31,13 +31,16 @@ from ipywidgets import (  # type: ignore[import-untyped]
 from PIL import Image
 
 from sdlesson.language import language, say
-from sdlesson.widgets.bot import thumbnail
-from sdlesson.widgets.parts import Watcher, close_all
-from sdlesson.widgets.photos import files_of
+from sdlesson.widgets.bot_panel import thumbnail
+from sdlesson.widgets.parts import PollingThread, close_all
+from sdlesson.widgets.photo_upload import files_of
 from sdlesson.widgets.playground import ENTER_DELAY_S
 
+if TYPE_CHECKING:
+    from sdlesson.bot_api import BotApiServer
+
 PEOPLE = {"Ana": "es", "Ben": "en"}  # those of the chat page too
-LOOK_EVERY_S = 0.7
+POLL_EVERY_S = 0.7
 GIVE_UP_S = 60  # without a server; what is done in the panel begins again
 REQUEST_TIMEOUT_S = 10
 MAX_MESSAGES = 12
@@ -49,14 +52,6 @@ WINDOW = "display:flex;flex-direction:column-reverse;max-width:560px;max-height:
 LOST = (OSError, http.client.HTTPException, RuntimeError)  # nobody answers
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # else Python prints tracebacks below some cell
-
-
-class Server(Protocol):
-    """As much of `bot_api.BotApiServer` as the panel needs."""
-
-    @property
-    def chat_url(self) -> str:
-        """The address of its chat page, and of its controls; RuntimeError before it starts."""
 
 
 class ChatPanel:
@@ -71,7 +66,7 @@ class ChatPanel:
         ValueError: It is no server, such as a bot.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: BotApiServer) -> None:
         if not hasattr(type(server), "chat_url"):
             kind = type(server).__name__
             raise ValueError(
@@ -82,8 +77,8 @@ class ChatPanel:
         self._chat: dict[str, Any] = {"revision": 0, "messages": []}
         self._thumbnails: dict[str, str] = {}
         self._handles: list[DisplayHandle] = []
-        self._lock, self._missed = RLock(), 0  # looks without an answer
-        self._thread: Watcher | None = None
+        self._lock, self._missed = RLock(), 0  # polls without an answer
+        self._thread: PollingThread | None = None
         names = [(f"{name} · {code.upper()}", name) for name, code in PEOPLE.items()]
         own = next(name for name, code in PEOPLE.items() if code == language())
         self.person = ToggleButtons(options=names, value=own, style={"button_width": "90px"})
@@ -108,13 +103,13 @@ class ChatPanel:
 
     def _ipython_display_(self) -> None:
         """Show the chat below the running cell, and keep that up to date."""
-        self.look()
+        self.refresh()
         handle = DisplayHandle()
         with self._lock:
             handle.display(self._bundle(), raw=True)
             self._handles.append(handle)
         display(self.controls)
-        self._keep_looking()
+        self._keep_polling()
 
     def say(self) -> None:
         """Send what is written, and the photo that is chosen."""
@@ -129,13 +124,13 @@ class ChatPanel:
             "No se ha enviado: un mensaje tiene como mucho 4096 caracteres, y 1024 junto a una "
             "foto, que debe ser una imagen.",
         )
-        self._keep_looking()
+        self._keep_polling()
         if self._do("messages", body, refusal):
             self.text.value = ""
             self.photo.set_trait("value", type(self.photo.value)())
-            self.look()
+            self.refresh()
 
-    def look(self) -> bool:
+    def refresh(self) -> bool:
         """Show what is new, and say whether the server answered."""
         with self._lock:
             try:
@@ -152,23 +147,23 @@ class ChatPanel:
             return True
 
     def close(self) -> None:
-        """End the thread that looks for news, and take the widgets away."""
+        """End the thread that polls for news, and take the widgets away."""
         if self._thread:
             self._thread.stop()
         close_all(self.controls)
         self._handles.clear()
 
-    def _keep_looking(self) -> None:
-        """Look for news in a thread, once this is shown, and in the place of other panels."""
-        if self._handles and not (self._thread and self._thread.is_looking):
+    def _keep_polling(self) -> None:
+        """Poll for news in a thread, once this is shown, and in the place of other panels."""
+        if self._handles and not (self._thread and self._thread.is_polling):
             self._missed = 0
-            self._thread = Watcher(id(self._server), self._watch, LOOK_EVERY_S, "chat-panel")
+            self._thread = PollingThread(id(self._server), self._watch, POLL_EVERY_S, "chat-panel")
             self._thread.start()
 
     def _watch(self) -> bool:
-        """Look, and say whether to look again."""
-        self._missed = 0 if self.look() else self._missed + 1
-        return self._missed * LOOK_EVERY_S < GIVE_UP_S
+        """Refresh, and say whether to poll again."""
+        self._missed = 0 if self.refresh() else self._missed + 1
+        return self._missed * POLL_EVERY_S < GIVE_UP_S
 
     def _show(self) -> None:
         for key, button in zip(
@@ -186,13 +181,13 @@ class ChatPanel:
             self.status.value = shown
 
     def _switch(self) -> None:
-        self._keep_looking()
+        self._keep_polling()
         with self._lock:
             self._chat = {"revision": 0, "messages": []}
-            self.look()
+            self.refresh()
 
     def _press(self, key: Button) -> None:
-        self._keep_looking()
+        self._keep_polling()
         with self._lock:
             for button in _buttons(self._chat):
                 if button["text"] == key.description:
@@ -259,7 +254,7 @@ class ChatPanel:
 class _Client:
     """The controls of a server, over HTTP."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: BotApiServer) -> None:
         self._server = server
         # What is set for other servers, such as a proxy, does not hold for this machine.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -10,10 +10,10 @@ from typing import Any, overload
 from PIL import Image, ImageDraw
 
 from sdlesson.drawing import Drawing
-from sdlesson.experiments.batches import Settings
+from sdlesson.experiments.batched_drawing import PictureSettings
 from sdlesson.images import GRID_GAP_PX, LABEL_FONT_PX, label_font
 
-SETTING_NAMES = tuple(field.name for field in fields(Settings))
+SETTING_NAMES = tuple(field.name for field in fields(PictureSettings))
 MAX_TILE_PX = 256
 MAX_LABEL_CHARS = 18  # to a line, about as wide as a picture of the pocket model
 

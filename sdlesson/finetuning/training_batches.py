@@ -50,6 +50,8 @@ class Batch:
 
     def part(self, index: int, count: int) -> Batch:
         """One of `count` equal parts, with its share of the photos and of the prior's pictures."""
+        # Photos and prior are split apart, so that each part has its share of both, and the loss of
+        # a part weighs them as the loss of the whole batch does.
         every = torch.arange(len(self.noisy))
         chosen = [
             pictures.tensor_split(count)[index]
@@ -75,7 +77,7 @@ class Batch:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class LatentCache:
     """Pictures with their texts, as the VAE and the text encoder leave them, on the CPU.
 
     Attributes:
@@ -92,16 +94,18 @@ class Source:
 
 
 @torch.no_grad()
-def cache(
+def cache_latents(
     pipe: StableDiffusionPipeline, images: Sequence[Image.Image], prompts: Sequence[str]
-) -> Source:
+) -> LatentCache:
     """Encode pictures and their texts, one by one, which takes no more memory for many."""
     vae = in_float32(pipe.vae)  # half overflows on some pictures, and this is done once
+    # (1, 3, H, W) -> a Gaussian over (1, 4, H/8, W/8) each
     posteriors = [vae.encode(to_pixels([image]).to(pipe.device)).latent_dist for image in images]
     scale = vae.config.scaling_factor
+    # One text for all photos is the rule, and the text encoder need not read it for each of them.
     distinct = list(dict.fromkeys(prompts))
     embedded = {text: embed(pipe, [text]).cpu() for text in distinct}
-    return Source(
+    return LatentCache(
         mean=torch.cat([posterior.mean for posterior in posteriors]).cpu() * scale,
         std=torch.cat([posterior.std for posterior in posteriors]).cpu() * scale,
         embeddings=torch.cat([embedded[text] for text in prompts]),
@@ -112,7 +116,7 @@ def cache(
 
 
 @dataclass(frozen=True, eq=False)
-class Batches:
+class TrainingBatches:
     """The batches of a training, each of `size` photos and, with a prior, as many of its pictures.
 
     Attributes:
@@ -121,28 +125,35 @@ class Batches:
         alphas_cumprod: Of the model's schedule, (T,).
     """
 
-    photos: Source
-    prior: Source | None
+    photos: LatentCache
+    prior: LatentCache | None
     alphas_cumprod: Tensor
     size: int
     seed: int
 
     def batch_at(self, step: int) -> Batch:
         """The batch of a step: the pictures take turns, the noise and its levels are drawn."""
+        # The number of the step alone decides: a training that goes on after a pause draws what it
+        # would have drawn without one, and nothing has to be kept for that.
         generator = torch.Generator().manual_seed((self.seed * STEP_STRIDE + step) % MAX_TORCH_SEED)
-        sources = [source for source in (self.photos, self.prior) if source is not None]
+        caches = [cache for cache in (self.photos, self.prior) if cache is not None]
+        # Photos take turns instead of being drawn: of four, chance may leave one out for long.
         turns = torch.arange(step * self.size, (step + 1) * self.size)
-        picked = [(source, turns % len(source.mean)) for source in sources]
-        mean = torch.cat([source.mean[rows] for source, rows in picked])
-        std = torch.cat([source.std[rows] for source, rows in picked])
+        picked = [(cache, turns % len(cache.mean)) for cache in caches]
+        # Photos first, then the prior's: (B, 4, H/8, W/8), B twice the size where there is a prior.
+        mean = torch.cat([cache.mean[rows] for cache, rows in picked])
+        std = torch.cat([cache.std[rows] for cache, rows in picked])
+        # The VAE gives a Gaussian for each picture; sampling it anew each time, x = mean + std * e
+        # (Kingma & Welling 2013, section 2.4, arXiv:1312.6114), is a little variety for free.
         clean = mean + std * torch.randn(mean.shape, generator=generator)
         noise = torch.randn(mean.shape, generator=generator)
+        # One level a picture, all equally likely (Ho et al. 2020, algorithm 1, arXiv:2006.11239).
         timesteps = torch.randint(len(self.alphas_cumprod), (len(mean),), generator=generator)
         return Batch(
             noisy=add_noise(clean, noise, timesteps, self.alphas_cumprod),
             timesteps=timesteps,
-            target=noise,
-            embeddings=torch.cat([source.embeddings[rows] for source, rows in picked]),
-            tokens=torch.cat([source.tokens[rows] for source, rows in picked]),
+            target=noise,  # with the prior "own_prediction", half of it is replaced in the loss
+            embeddings=torch.cat([cache.embeddings[rows] for cache, rows in picked]),
+            tokens=torch.cat([cache.tokens[rows] for cache, rows in picked]),
             photos=self.size,
         )

@@ -19,7 +19,7 @@ from PIL import Image
 
 from sdlesson.language import say
 from sdlesson.photos import PhotoError, flatten
-from sdlesson.widgets.parts import Watcher, in_notebook
+from sdlesson.widgets.parts import PollingThread, in_notebook
 
 REFRESH_S = 1.0
 MAX_PICTURES = 6
@@ -28,7 +28,7 @@ THUMBNAIL_PX = 96
 JPEG_QUALITY = 80
 
 
-class Snapshot(Protocol):
+class BotStatus(Protocol):
     """What is told of a bot at one moment; `bot.snapshot()` gives one."""
 
     @property
@@ -78,18 +78,18 @@ class BotPanel:
         ValueError: The snapshot is no function, but a bot, or one snapshot of it.
     """
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, snapshot: Callable[[], BotStatus]) -> None:
         if not callable(snapshot):
             raise ValueError(
                 "snapshot must be a function, which the panel calls once a second, not "
                 f"{type(snapshot).__name__}; try BotPanel(bot.snapshot)"
             )
         self._of = id(getattr(snapshot, "__self__", snapshot))
-        self._ask: Callable[[], Callable[[], Snapshot] | None] = lambda: snapshot
-        self._last: Snapshot | None = None
+        self._ask: Callable[[], Callable[[], BotStatus] | None] = lambda: snapshot
+        self._last: BotStatus | None = None
         self._handles: list[DisplayHandle] = []
         self._shown: object = None
-        self._thread: Watcher | None = None
+        self._thread: PollingThread | None = None
         self._lock = RLock()
 
     def __repr__(self) -> str:
@@ -102,7 +102,7 @@ class BotPanel:
             handle.display(_bundle(self._look()), raw=True)
             self._handles.append(handle)
         if in_notebook() and not (self._thread and self._thread.is_alive()):
-            self._thread = Watcher(self._of, self._watch, REFRESH_S, "bot-panel")
+            self._thread = PollingThread(self._of, self._watch, REFRESH_S, "bot-panel")
             self._thread.start()
 
     def refresh(self) -> None:
@@ -116,7 +116,7 @@ class BotPanel:
             for handle in self._handles:
                 handle.update(bundle, raw=True)
 
-    def _look(self) -> Snapshot:
+    def _look(self) -> BotStatus:
         """Ask for a snapshot; a bot that has stopped is not kept in memory for the panel's sake."""
         with self._lock:
             ask = self._ask()
@@ -149,13 +149,13 @@ def thumbnail(image: Image.Image, side: int) -> str:
     return f'<img src="data:image/jpeg;base64,{source}" {size} style="{style}">'
 
 
-def _key(snapshot: Snapshot) -> object:
+def _key(snapshot: BotStatus) -> object:
     """What is shown, without the work of showing it; the same picture is the same object."""
     pictures = snapshot.pictures[:MAX_PICTURES]
     return _lines(snapshot), [(id(image), caption) for image, caption in pictures]
 
 
-def _lines(snapshot: Snapshot) -> list[str]:
+def _lines(snapshot: BotStatus) -> list[str]:
     """The state, the counts, and what went wrong, in the reader's language."""
     state = say("Running", "En marcha") if snapshot.running else say("Stopped", "Detenido")
     stand_in = say("a local stand-in, not Telegram", "un sustituto local, no es Telegram")
@@ -170,7 +170,7 @@ def _lines(snapshot: Snapshot) -> list[str]:
     return [first, counts, *snapshot.errors[:MAX_ERRORS]]
 
 
-def _bundle(snapshot: Snapshot) -> dict[str, str]:
+def _bundle(snapshot: BotStatus) -> dict[str, str]:
     """What a notebook shows, and what a terminal does."""
     first, counts, *errors = map(html.escape, _lines(snapshot))
     colour = "#2e9e4f" if snapshot.running else "#888"

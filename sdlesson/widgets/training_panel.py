@@ -28,8 +28,8 @@ MAX_COLUMNS = 6
 SAMPLE_PX = 128
 
 
-class Step(Protocol):
-    """What is told of one step of a training; `finetuning.history.Step` is one."""
+class ReportedStep(Protocol):
+    """What is told of one step of a training; `finetuning.TrainingStep` is one."""
 
     @property
     def index(self) -> int:
@@ -53,7 +53,7 @@ class Step(Protocol):
 
 
 class TrainingPanel:
-    """Shows a training while it runs: `train(..., watch=TrainingPanel())`.
+    """Shows a training while it runs: `train(..., callback=TrainingPanel())`.
 
     It appears below the cell that trains, and takes less than 2% of the time. A training that was
     interrupted and goes on may be given the same panel: it shows all of it then.
@@ -62,14 +62,14 @@ class TrainingPanel:
     def __init__(self) -> None:
         self._losses: dict[int, float] = {}
         self._samples: dict[int, Image.Image] = {}
-        self._first: Step | None = None  # of this run
-        self._newest: Step | None = None
+        self._first: ReportedStep | None = None  # of this run
+        self._newest: ReportedStep | None = None
         self._status: DisplayHandle | None = None
         self._picture: DisplayHandle | None = None
         self._began = self._told = self._drawing_s = 0.0
         self._last_drawing_s = FIRST_DRAWING_S
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, step: ReportedStep) -> None:
         """Take in one step, and show what there is time for; after the last, everything."""
         if self._newest is None or step.seconds < self._newest.seconds:
             self._begin(step)
@@ -115,7 +115,7 @@ class TrainingPanel:
             pictures=[self._samples[i] if i in shown else None for i in indices] if shown else (),
         )
 
-    def _begin(self, step: Step) -> None:
+    def _begin(self, step: ReportedStep) -> None:
         """A run begins: its outputs belong below the cell that runs now."""
         self._first, self._began = step, time.perf_counter()
         self._told = self._drawing_s = 0.0
@@ -124,7 +124,7 @@ class TrainingPanel:
             for index in [index for index in known if index >= step.index]:
                 del known[index]  # it goes on from an earlier checkpoint
 
-    def _take(self, step: Step) -> None:
+    def _take(self, step: ReportedStep) -> None:
         self._newest = step
         self._losses[step.index] = step.loss
         if step.images:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sdlesson.diffusion import fresh_scheduler
 from sdlesson.drawing import Drawing
-from sdlesson.experiments.batches import Drawn, Settings
+from sdlesson.experiments.batched_drawing import Drawn, PictureSettings
 from sdlesson.images import check_output, read_settings, save_png
 from sdlesson.pipelines import model_name
 
@@ -31,7 +31,7 @@ Sweeps = dict[frozenset[str], dict[str, Finished]]
 _unfinished: WeakKeyDictionary[StableDiffusionPipeline, Sweeps] = WeakKeyDictionary()
 
 
-class Album:
+class PictureCache:
     """Pictures found by all that decides them: the settings, and the weights as they are now.
 
     With a folder they are PNGs that carry all of it; without one they are kept in memory, for as
@@ -42,7 +42,7 @@ class Album:
         self,
         pipe: StableDiffusionPipeline,
         folder: str | os.PathLike[str] | None,
-        asked: Iterable[Settings],
+        asked: Iterable[PictureSettings],
     ) -> None:
         self._pipe = pipe
         self._folder = None if folder is None else _make_folder(folder)
@@ -52,7 +52,7 @@ class Album:
         # Each sweep keeps its own: what another one shares with it, that one's end leaves here.
         self._kept = {} if self._folder else self._sweeps.setdefault(self._name, {})
 
-    def find(self, settings: Settings) -> Finished | None:
+    def find(self, settings: PictureSettings) -> Finished | None:
         """Return the picture of these settings, if it was drawn before."""
         identity = self._identity(settings)
         if self._folder is None:
@@ -100,7 +100,7 @@ class Album:
                 return kept[name]
         return None
 
-    def _identity(self, settings: Settings) -> dict[str, str]:
+    def _identity(self, settings: PictureSettings) -> dict[str, str]:
         """Name all that decides a picture, as the text that its PNG carries."""
         scheduler = fresh_scheduler(self._pipe, settings.scheduler).to_json_string()
         return {name: str(value) for name, value in asdict(settings).items()} | {
@@ -139,7 +139,7 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _file_name(settings: Settings, identity: dict[str, str]) -> str:
+def _file_name(settings: PictureSettings, identity: dict[str, str]) -> str:
     """Name a file so that a reader finds the prompt, and no two pictures share a name."""
     words = re.sub(r"\W+", "-", settings.prompt)[:MAX_NAME_CHARS].strip("-")
     return f"{words}-seed-{settings.seed}-{_digest(identity)}.png"

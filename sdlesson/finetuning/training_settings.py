@@ -11,7 +11,7 @@ from numbers import Integral, Real
 import numpy as np
 from torch import nn
 
-from sdlesson.settings import check_seed
+from sdlesson.settings import check_letters, check_seed
 
 WHOLE_NUMBERS = (
     "steps",
@@ -91,7 +91,7 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check every setting, and keep it as one of Python's own, which a checkpoint can hold."""
+        """Check every setting, and keep it as a plain Python value, which a checkpoint can hold."""
         _check_words(self.word, self.class_noun)
         self._keep("word", str(self.word))
         self._keep("class_noun", str(self.class_noun))
@@ -145,7 +145,7 @@ class TrainingSettings:
         return self.alpha / self.rank
 
     @property
-    def peak_rate(self) -> float:
+    def peak_learning_rate(self) -> float:
         """The learning rate after the warm-up."""
         if self.learning_rate is not None:
             return self.learning_rate
@@ -153,15 +153,15 @@ class TrainingSettings:
 
     def for_model(self, weights: int) -> TrainingSettings:
         """The same, with what is left open chosen for a U-Net of so many weights."""
-        is_small, rate = weights < SMALL_MODEL_WEIGHTS, self.peak_rate
+        is_small, rate = weights < SMALL_MODEL_WEIGHTS, self.peak_learning_rate
         if is_small and self.learning_rate is None:
             rate = SMALL_LORA_LEARNING_RATE if self.is_lora else SMALL_FULL_LEARNING_RATE
         wide = is_small if self.convolutions is None else self.convolutions
         return replace(self, learning_rate=rate, convolutions=wide)
 
-    def rate_at(self, step: int) -> float:
+    def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step, which does not depend on how many steps there will be."""
-        return self.peak_rate * min(1.0, (step + 1) / max(1, self.warmup))
+        return self.peak_learning_rate * min(1.0, (step + 1) / max(1, self.warmup))
 
     def _keep(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -176,18 +176,40 @@ class TrainingSettings:
             )
 
 
-def is_taken(name: str) -> bool:
-    """Whether torch has other plans for a name: a LoRA's becomes an attribute of its modules."""
+def check_settings(settings: object) -> None:
+    """Refuse what is not `TrainingSettings`, such as a dictionary of them.
+
+    Raises:
+        ValueError: Says how to make some.
+    """
+    if not isinstance(settings, TrainingSettings):
+        raise ValueError(
+            f"settings={settings!r} must be TrainingSettings, such as "
+            "TrainingSettings(word='zwx', class_noun='robot')"
+        )
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: Python itself refuses to write numbers of 4300 digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "(a number of thousands of digits)"
+
+
+def is_torch_attribute(name: str) -> bool:
+    """Whether a name is one of torch's own: a LoRA's becomes a key of its module dictionaries."""
     return hasattr(nn.ModuleDict(), name) or hasattr(nn.ParameterDict(), name)
 
 
 def _check_words(word: str, class_noun: str) -> None:
     if not isinstance(word, str) or not re.fullmatch(r"\w[\w-]*", word):
         raise ValueError(f"word={word!r} must be one word of letters and digits; try 'zwx'")
-    if is_taken(word):
+    if is_torch_attribute(word):
         raise ValueError(f"word={word!r} is a word of torch's own; choose another, such as 'zwx'")
     if not isinstance(class_noun, str) or not class_noun.strip():
         raise ValueError(f"class_noun={class_noun!r} must say what the thing is; try 'robot'")
+    check_letters(class_noun=class_noun)
     if word.casefold() in class_noun.casefold().split():
         raise ValueError(f"word={word!r} is the class itself; choose a word that nothing is called")
 
@@ -198,7 +220,7 @@ def _check_whole(name: str, value: object, *, low: int = 1, advice: str = "") ->
         return whole
     most = f" to {MAX_WHOLE}" if whole > MAX_WHOLE else ""
     hint = f"; {advice}" if advice else ""
-    raise ValueError(f"{name}={value!r} must be a whole number from {low}{most}{hint}")
+    raise ValueError(f"{name}={shown(value)} must be a whole number from {low}{most}{hint}")
 
 
 def _check_number(name: str, value: object, *, high: float = math.inf) -> float:
@@ -207,12 +229,12 @@ def _check_number(name: str, value: object, *, high: float = math.inf) -> float:
             if 0 < float(value) < high:  # nor NaN
                 return float(value)
     most = "" if high == math.inf else f" and below {high:g}"
-    raise ValueError(f"{name}={value!r} must be a number above 0{most}")
+    raise ValueError(f"{name}={shown(value)} must be a number above 0{most}")
 
 
 def _check_texts(**named: object) -> tuple[str, ...]:
     ((name, value),) = named.items()
     if isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
-        return tuple(str(text) for text in value)
+        return tuple(check_letters(**{name: str(text)}) for text in value)
     example = (value,) if isinstance(value, str) else ("a zwx robot",)
     raise ValueError(f"{name}={value!r} must be a tuple of texts, such as {example!r}")
