@@ -12,7 +12,7 @@ PACKAGE = ROOT / "sdlesson"
 # From top to bottom; a name is a module, a package, or a folder in one, such as "pocket/world".
 ROWS: tuple[tuple[str, ...], ...] = (
     ("language", "files"),
-    ("runtime", "images", "photos", "settings", "downloads", "copies"),
+    ("runtime", "images", "photos", "settings", "downloads", "copies", "terminal"),
     ("hub", "account", "diffusion", "prompts", "probe", "bot_api"),
     ("pipelines", "prompting", "safety", "attention", "metrics", "figures"),
     ("drawing", "editing"),
