@@ -1,5 +1,4 @@
 import ast
-import asyncio
 import base64
 import importlib
 import io
@@ -10,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import nbformat
-import nest_asyncio
 import pytest
 from nbclient.exceptions import CellExecutionError
 from nbformat import v4
@@ -148,6 +146,9 @@ total = "a wrong answer"
 # %% [markdown] lang="es" part="noticed"
 # Dos.
 """
+
+
+WRONG = 'total = "a wrong answer"\n'
 
 
 @pytest.fixture
@@ -294,16 +295,43 @@ def test_a_false_claim_cannot_be_built(toy_course):
     assert path.read_text(encoding="utf-8") == before
 
 
-def test_a_false_claim_fails_the_test_of_the_notebooks(toy_course, capfd):
+def test_a_false_claim_and_a_check_that_errs_fail_the_test_of_the_notebooks(toy_course, capfd):
     build.run()
-    toy_course(TOY.replace("nothing = 0", "nothing = 1"))
+    toy_course(TOY.replace("nothing = 0", "nothing = 1").replace(WRONG, "total = 2\n"))
     build.check()  # claims are not in what is built
     with pytest.raises(SystemExit) as end:
         build.test()
     assert end.value.code == 1
     report = capfd.readouterr().out
-    assert "2 failed" in report  # in both languages
+    assert "3 failed" in report  # the claim in both languages, the check in one
+    assert "try_answers" in report
     assert "the seed is nothing" in report
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "blamed"),
+    [
+        (WRONG, "total = 2\n", "total = 2"),
+        ("total = ...  # how many?\n", "total = 2  # how many?\n", "total = 2"),
+        ("total = 1 + 1\n", "total = 1 + 2\n", "total = 1 \\+ 2"),
+    ],
+    ids=["a wrong answer that passes", "a stub that passes", "a solution that is refused"],
+)
+def test_a_check_that_errs_is_found(toy, tmp_path, old, new, blamed):
+    assert old in TOY
+    notebook = make(toy(TOY.replace(old, new)), trials=True)
+    with pytest.raises(CellExecutionError, match=blamed):
+        outputs.execute(notebook, tmp_path, build.CELL_TIMEOUT_S)
+
+
+def test_answers_may_await_and_leave_no_name_behind(toy, tmp_path):
+    solution = "import asyncio\n\ntotal = await asyncio.sleep(0, 2)\n"
+    text = TOY.replace("total = 1 + 1\n", solution) + '\n# %%\nprint("asyncio" in dir())\n'
+    notebook = make(toy(text), trials=True)
+    trial = next(cell for cell in notebook.cells if "try_answers" in cell.source)
+    assert "await asyncio.sleep" in trial.source
+    outputs.execute(notebook, tmp_path, build.CELL_TIMEOUT_S)
+    assert notebook.cells[-1].outputs[0].text == "False\n"
 
 
 def test_what_a_claim_defines_is_not_there_for_the_lesson(toy):
@@ -509,48 +537,6 @@ def test_colab_ships_every_package_that_no_deps_leaves_out():
     for requirement in map(Requirement, PROJECT["dependencies"]):
         if requirement.name not in COLAB_SHIPS_UNVERSIONED:
             assert requirement.specifier.contains(COLAB_SHIPS[requirement.name]), requirement
-
-
-@pytest.fixture
-def run_cell(monkeypatch):
-    """Runs a cell as a kernel does, which has an event loop and lets cells await."""
-    # It would change asyncio for every later test; here no loop is running to nest another in.
-    monkeypatch.setattr(nest_asyncio, "apply", lambda: None)
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-
-    def run_cell(source, names):
-        code = compile(source, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        if (awaited := eval(code, names)) is not None:
-            loop.run_until_complete(awaited)
-
-    yield run_cell
-    asyncio.set_event_loop(None)
-    loop.close()
-
-
-@pytest.mark.timeout(1200)  # a whole lesson, and all of its wrong answers
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_checks_accept_the_solutions_and_refuse_stubs_and_wrong_answers(path, run_cell):
-    """Run the lesson's code here, without a kernel, with every kind of answer in turn."""
-    lesson, student = lesson_reader.read_lesson(path), {}
-    exercises = iter(lesson.exercises())
-    for cell in lesson.cells:
-        if cell.kind == "markdown" or cell.part in ("check", "solution", "wrong"):
-            continue
-        if cell.part != "stub":
-            source = cell.sources["en"]
-            is_claim = cell.part == "claim"
-            run_cell(lesson_reader.claim_code(source) if is_claim else source, student)
-            continue
-        exercise = next(exercises)
-        for refused in (exercise.stub, *exercise.wrong_answers):
-            trial = dict(student)
-            run_cell(refused, trial)
-            assert not eval(exercise.check, trial).solved, refused
-        run_cell(exercise.solution, student)
-        verdict = eval(exercise.check, student)
-        assert verdict.solved, verdict
 
 
 # What every lesson owes its readers.
