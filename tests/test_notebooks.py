@@ -317,6 +317,7 @@ def test_a_false_claim_and_a_check_that_errs_fail_the_test_of_the_notebooks(toy_
     ],
     ids=["a wrong answer that passes", "a stub that passes", "a solution that is refused"],
 )
+@pytest.mark.long
 def test_a_check_that_errs_is_found(toy, tmp_path, old, new, blamed):
     assert old in TOY
     notebook = make(toy(TOY.replace(old, new)), trials=True)
@@ -324,6 +325,7 @@ def test_a_check_that_errs_is_found(toy, tmp_path, old, new, blamed):
         outputs.execute(notebook, tmp_path, build.CELL_TIMEOUT_S)
 
 
+@pytest.mark.long
 def test_answers_may_await_and_leave_no_name_behind(toy, tmp_path):
     solution = "import asyncio\n\ntotal = await asyncio.sleep(0, 2)\n"
     text = TOY.replace("total = 1 + 1\n", solution) + '\n# %%\nprint("asyncio" in dir())\n'
@@ -395,6 +397,7 @@ def test_an_incomplete_source_is_refused(toy, old, new, message):
         toy(TOY.replace(old, new))
 
 
+@pytest.mark.long
 def test_a_kernel_runs_an_unsolved_lesson_and_its_outputs_come_out_clean(toy, tmp_path):
     notebook = make(toy(), "en")
     outputs.execute(notebook, tmp_path, build.CELL_TIMEOUT_S)
@@ -597,15 +600,30 @@ def test_an_entry_without_all_its_fields_or_a_word_twice_is_refused(tmp_path):
 
 
 def test_the_demo_draws_the_pictures_of_the_first_lesson_and_says_where_they_are(
-    tmp_path, monkeypatch, capsys
+    toy_course, tmp_path, monkeypatch, capsys
 ):
+    teal = '\n# %%\nfrom PIL import Image\n\nImage.new("RGB", (160, 128), "teal")\n'
+    toy_course(TOY + teal)
     monkeypatch.setattr(build, "PICTURES", tmp_path / "pictures")
+    (tmp_path / "en").mkdir()
     build.demo()
-    written = sorted((tmp_path / "pictures").iterdir())
-    assert written
-    for path in written:
-        with Image.open(path) as picture:
-            assert min(picture.size) >= 128
+    (path,) = (tmp_path / "pictures").iterdir()
+    with Image.open(path) as picture:
+        assert picture.size == (160, 128)
+        assert picture.convert("RGB").getpixel((0, 0)) == (0, 128, 128)
     said = capsys.readouterr().out
-    assert f"{len(written)} pictures" in said
-    assert all(f"pictures/{path.name}" in said for path in written)
+    assert "1 pictures" in said
+    assert f"pictures/{path.name}" in said
+
+
+def test_the_first_lesson_shows_pictures():
+    """It is the lesson that `make demo` takes them from, and is executed with the others."""
+    shown = [output for cell in read_built(BUILT[0]).cells for output in cell.get("outputs", [])]
+    encoded = [
+        output.data.get("image/jpeg") or output.data.get("image/png")
+        for output in shown
+        if "data" in output
+    ]
+    pictures = [Image.open(io.BytesIO(base64.b64decode(text))) for text in encoded if text]
+    assert pictures
+    assert all(min(picture.size) >= 128 for picture in pictures)

@@ -175,6 +175,7 @@ def test_the_lower_bounds_are_not_above_what_colab_ships():
     assert Requirement(_declared("torch")).specifier.contains("2.11.0"), "Colab's own torch"
 
 
+@pytest.mark.long
 def test_the_wheel_carries_the_model_the_scorer_and_all_data(tmp_path):
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
