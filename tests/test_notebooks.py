@@ -297,8 +297,11 @@ def test_a_false_claim_cannot_be_built(toy_course):
 
 def test_a_false_claim_and_a_check_that_errs_fail_the_test_of_the_notebooks(toy_course, capfd):
     build.run()
-    toy_course(TOY.replace("nothing = 0", "nothing = 1").replace(WRONG, "total = 2\n"))
+    false = TOY.replace("nothing = 0", "nothing = 1")
+    toy_course(false)
     build.check()  # claims are not in what is built
+    toy_course(false.replace(WRONG, "total = 2\n"))
+    build.build()
     with pytest.raises(SystemExit) as end:
         build.test()
     assert end.value.code == 1
