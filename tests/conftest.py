@@ -74,6 +74,16 @@ class NetworkRefusedError(OSError):
     """A test reached beyond this machine."""
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Save what a worker measured: it is ended soon after, and may not come to it."""
+    if hasattr(session.config, "workerinput"):
+        from coverage import Coverage
+
+        if measuring := Coverage.current():
+            measuring.stop()
+            measuring.save()
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(HF_HOME, ignore_errors=True)
 
