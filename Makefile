@@ -9,8 +9,14 @@ COLAB_RUN := $(COLAB_VENV)/bin/python
 COLAB_STAMP := $(COLAB_VENV)/set-up-is-done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-colab test-real bench soak notebooks slides demo-live pocket pocket-eval \
+.PHONY: help demo lab check test test-colab test-real bench soak notebooks slides demo-live pocket pocket-eval \
   clean
+
+# How many tests run at once. Each holds one thread of torch, since two on busy cores crawl; those
+# that watch the clock come after the others, one by one.
+WORKERS ?= 2
+AT_ONCE := -n $(WORKERS) --dist loadfile
+DEFAULT := not slow and not network
 
 # Of the class: how long it is, and in which language its demos are.
 MINUTES ?= 90
@@ -25,15 +31,26 @@ demo: $(STAMP) ## run the first lesson on the pocket model; pictures go to pictu
 lab: $(STAMP) ## open the course in JupyterLab
 	$(RUN) -m jupyterlab notebooks
 
+check: $(STAMP) ## in at most 3 minutes: ruff, mypy, the fast tests
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest $(AT_ONCE) -m "$(DEFAULT) and not long and not alone"
+
 test: $(STAMP) ## everything that must pass: ruff, mypy, the package, the notebooks
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest
+	$(RUN) -m coverage erase
+	$(RUN) -m coverage run -m pytest $(AT_ONCE) -m "$(DEFAULT) and not alone"
+	$(RUN) -m coverage run -m pytest -m "$(DEFAULT) and alone"
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage report
 	$(RUN) notebooks/build.py test
 
 test-colab: $(COLAB_STAMP) ## the same tests under the versions that Colab ships
-	$(COLAB_RUN) -m pytest
+	$(COLAB_RUN) -m pytest $(AT_ONCE) -m "$(DEFAULT) and not alone"
+	$(COLAB_RUN) -m pytest -m "$(DEFAULT) and alone"
 	$(COLAB_RUN) notebooks/build.py test
 
 test-real: $(STAMP) ## the tests that need a GPU and the real Hugging Face Hub
@@ -64,7 +81,7 @@ pocket-eval: $(STAMP) ## measure the pocket model and fill in its model card
 	$(RUN) -m sdlesson.pocket.evaluation
 
 clean: ## remove the environments and caches; notebooks, weights and checkpoints stay
-	rm -rf $(VENV) $(COLAB_VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(COLAB_VENV) .pytest_cache .mypy_cache .ruff_cache .coverage* build dist
 
 # Set-up: made once, and again when one of the files that describe it changes. With HASHED, a file
 # of requirements with hashes, what is installed is in it, byte by byte; only the build backend comes

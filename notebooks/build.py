@@ -6,7 +6,8 @@ python notebooks/build.py run     build, then execute each notebook in a clean k
                                   does not hold stops it
 python notebooks/build.py check   fail when sources and notebooks disagree
 python notebooks/build.py test    execute all again and compare the small outputs (nbval): English
-                                  as a student gets it, Spanish with exercises solved; all claims
+                                  as a student gets it, where each check is given every kind of
+                                  answer, Spanish with exercises solved; all claims
 python notebooks/build.py soak    the same, the other way round
 python notebooks/build.py demo    execute lesson 00 and write its pictures into pictures/
 
@@ -31,7 +32,7 @@ from nbformat import NotebookNode, v4
 
 import glossary
 from languages import LANGUAGES
-from lesson import FOLD, Cell, Lesson, claim_code, read_lesson
+from lesson import FOLD, Cell, Lesson, claim_code, read_lesson, trial_code
 from outputs import clean_outputs, execute, write_pictures
 
 NOTEBOOKS = Path(__file__).resolve().parent
@@ -66,6 +67,7 @@ GLOSSARY_WORDS = {"en": "each is in the [glossary]", "es": "todas están en el [
 NUMBER_OF_LINK = re.compile(r"\]\(lesson:(\w+)\)")
 CLAIM_TAG = "claim"  # on cells that are executed and not written
 CELL_TIMEOUT_S = 600
+WORKERS = 2  # notebooks tested at once, each with one thread of torch: two on busy cores crawl
 
 
 def repository() -> str:
@@ -114,6 +116,7 @@ def make_notebook(
     *,
     solved: bool = False,
     claims: bool = False,
+    trials: bool = False,
     key: bool = False,
     links: Mapping[str, str] | None = None,
 ) -> NotebookNode:
@@ -124,6 +127,7 @@ def make_notebook(
         language: "en" or "es".
         solved: Put each solution in its stub's place and stop where its check is not content.
         claims: Add the claims, to be executed and taken out by `without_claims`.
+        trials: Before each stub, give its check every kind of answer: only the solution may pass.
         key: The answer key: each solution in its stub's place, wrong answers folded under it.
         links: File names of the lessons and the glossary by what `lesson:` names them.
 
@@ -149,6 +153,8 @@ def make_notebook(
             text = _with_language(text, language)
         elif cell.part == "stub":
             exercise = next(exercises)
+            if trials:
+                cells.append(_new_cell("code", trial_code(exercise)))
             text = exercise.solution if solved or key else text
         elif cell.part == "solution":
             if key:
@@ -283,14 +289,20 @@ def _compare(as_students_get_it: str, *, solved: str) -> None:
                 built = built_path(lesson, language)
                 links, is_solved = lesson_links(lessons, language), language == solved
                 notebook = make_notebook(
-                    lesson, language, solved=is_solved, claims=True, links=links
+                    lesson,
+                    language,
+                    solved=is_solved,
+                    claims=True,
+                    trials=not is_solved,
+                    links=links,
                 )
                 copy_outputs(nbformat.read(built, as_version=4), notebook)
                 write(notebook, Path(folder) / language / built.name)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax"]
         command += ["--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT_S}"]
         command += ["-o", "addopts=", "-o", f"timeout={CELL_TIMEOUT_S}"]
-        offline = os.environ | {"HF_HUB_OFFLINE": "1"}
+        command += ["-n", str(WORKERS), "--dist", "loadfile"]  # a kernel a notebook
+        offline = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         command += [folder]
         finished = subprocess.run(command, cwd=ROOT, env=offline)
     sys.exit(finished.returncode)

@@ -24,6 +24,24 @@ PARTS = ("goal", "stub", "check", "solution", "wrong", "noticed")
 FOLD = "\n\n---\n\n"  # between a question and what a good answer has in it
 
 
+# A function, so that it leaves no name behind; answers may await, as cells may.
+TRIAL = """\
+async def try_answers():
+    import ast
+
+    for answer, is_right in {answers!r}:
+        names = dict(globals())
+        code = compile(answer, "<answer>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        if (awaited := eval(code, names)) is not None:
+            await awaited
+        verdict = eval({check!r}, names)
+        assert verdict.solved == is_right, f"{{answer}}\\n\\n{{verdict}}"
+
+
+await try_answers()
+del try_answers"""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One cell of a lesson, in each language."""
@@ -116,6 +134,15 @@ def exercise_runs(cells: tuple[Cell, ...]) -> list[list[Cell]]:
 def claim_code(claim: str) -> str:
     """Code that runs a claim on copies of the lesson's names, so that no cell can lean on it."""
     return f"exec({claim!r}, dict(globals()))"
+
+
+def trial_code(exercise: Exercise) -> str:
+    """Code that gives every answer to an exercise's check, each on copies of the lesson's names.
+
+    It stops where the solution is refused, or where the stub or a wrong answer is accepted.
+    """
+    refused = [(answer, False) for answer in (exercise.stub, *exercise.wrong_answers)]
+    return TRIAL.format(answers=[*refused, (exercise.solution, True)], check=exercise.check)
 
 
 def _head(header: dict) -> Head:

@@ -1,18 +1,30 @@
-"""The command line: `sdlesson draw`, `sdlesson bot` and `sdlesson doctor`."""
+"""The command line: `sdlesson draw`, `bot`, `doctor` and `finetune`."""
 
 import argparse
-import io
 import logging
-import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from sdlesson.language import Text, say, set_language
+from sdlesson.language import Text, say
+from sdlesson.runtime import installed_version
+from sdlesson.terminal import (
+    BAD_INPUT,
+    FAILED,
+    INTERRUPTED,
+    Parser,
+    Screen,
+    number,
+    port,
+    quiet_libraries,
+    set_terminal_language,
+    tell,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from sdlesson.drawing import Drawing
@@ -21,74 +33,39 @@ EXAMPLE = Text(
     'example: sdlesson draw "an astronaut riding a horse on Mars" --out astronaut.png --seed 1',
     'ejemplo: sdlesson draw "un gato en la playa, al estilo de Monet" --out gato.png --seed 1',
 )
-FAILED, BAD_INPUT = 1, 2
-MAX_PORT = 65_535
 LOOK_EVERY_S = 0.5
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    if _environment_language().startswith("es"):
-        set_language("es")
-    _quiet_libraries()
-    with redirect_stdout(_Screen(sys.stdout)), redirect_stderr(_Screen(sys.stderr)):
-        options = _parser().parse_args(arguments)
-        run = {"draw": _draw, "bot": _bot, "doctor": _doctor}[options.command]
+    set_terminal_language()
+    quiet_libraries()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    with redirect_stdout(Screen(sys.stdout)), redirect_stderr(Screen(sys.stderr)):
+        options = _parser(words).parse_args(words)
+        commands = {"draw": _draw, "bot": _bot, "doctor": _doctor, "finetune": _finetune}
         try:
-            return run(options)
+            return commands[options.command](options)
         except KeyboardInterrupt:
             return INTERRUPTED
 
 
-class _Screen(io.TextIOBase):
-    """A stream that may be narrow, full or gone: what cannot be shown does not undo the work."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Show a text, with `?` for each letter that the stream does not have."""
-        try:
-            if self._stream:
-                encoding = self._stream.encoding or "utf-8"
-                self._stream.write(text.encode(encoding, "replace").decode(encoding))
-                self._stream.flush()
-        except (OSError, ValueError):  # full, or closed
-            self._give_up()
-        return len(text)
-
-    def flush(self) -> None:
-        """Do nothing: everything is shown at once."""
-
-    def isatty(self) -> bool:
-        """Say whether a person is looking."""
-        return self._stream is not None and self._stream.isatty()
-
-    def fileno(self) -> int:
-        """Return the number of the file below."""
-        if self._stream is None:
-            raise io.UnsupportedOperation("fileno")
-        return self._stream.fileno()
-
-    def _give_up(self) -> None:
-        """Let what is left go nowhere; else Python would try again, and fail, as it ends."""
-        with suppress(OSError, ValueError):  # some streams have no file
-            number, nowhere = self.fileno(), os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, number)
-            os.close(nowhere)
-        self._stream = None
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser(words: Sequence[str] = ()) -> Parser:
+    """Make the parser for a command line; a training's options, which need torch, if it asks so."""
+    parser = Parser(
         prog="sdlesson",
         description=say(
             "Pictures from words, with Stable Diffusion.",
             "Imágenes a partir de palabras, con Stable Diffusion.",
         ),
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"sdlesson {installed_version('sdlesson')}",
+        help=say("show the version and end", "muestra la versión y termina"),
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar=say("COMMAND", "ORDEN"))
     draw = commands.add_parser(
         "draw",
         help=say("draw a picture from a prompt", "dibuja una imagen a partir de un prompt"),
@@ -107,13 +84,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     draw.add_argument(
         "--seed",
-        type=int,
+        type=whole_number,
         metavar="N",
         help=say("same seed, same picture", "con la misma semilla, la misma imagen"),
     )
     draw.add_argument(
         "--steps",
-        type=int,
+        type=whole_number,
         default=25,
         metavar="N",
         help=say(
@@ -123,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     draw.add_argument(
         "--guidance",
-        type=float,
+        type=number,
         default=7.5,
         metavar="X",
         help=say(
@@ -147,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     draw.add_argument(
         "--strength",
-        type=float,
+        type=number,
         metavar="X",
         help=say(
             "how much of that picture to redraw, 0 is nothing; default: 0.6, with a mask 1",
@@ -186,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bot.add_argument(
         "--port",
-        type=_port,
+        type=port,
         default=0,
         metavar="N",
         help=say(
@@ -212,6 +189,18 @@ def _parser() -> argparse.ArgumentParser:
             "dice qué hay aquí, qué falta y cómo arreglarlo",
         ),
     )
+    finetune = commands.add_parser(
+        "finetune",
+        help=say(
+            "teach the model something from a few photos",
+            "enseña algo al modelo con unas pocas fotos",
+        ),
+    )
+    if "finetune" in words[:1]:
+        from sdlesson.finetuning.command import DESCRIPTION, add_options
+
+        finetune.description = say(*DESCRIPTION)
+        add_options(finetune)
     return parser
 
 
@@ -235,11 +224,11 @@ def _draw(options: argparse.Namespace) -> int:
                 seed=options.seed,
                 num_inference_steps=options.steps,
                 guidance_scale=options.guidance,
-                report=_tell,
+                report=tell,
             )
         save_png(drawing.image, options.out, drawing.settings | extra)
     except (ValueError, ModelError, OSError) as error:
-        _tell(f"sdlesson: {error}")
+        tell(f"sdlesson: {error}")
         return BAD_INPUT
     width, height = drawing.image.size
     seed = say(f"seed {drawing.seed}", f"semilla {drawing.seed}")
@@ -296,7 +285,7 @@ def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
 
     def report(note: str) -> None:
         said.append(note)
-        _tell(note)
+        tell(note)
 
     for text in (options.prompt, options.negative):
         for note in prompt_notes(pipe, text):
@@ -343,7 +332,7 @@ def _bot(options: argparse.Namespace) -> int:
         from sdlesson.bot_api import BotApiServer
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
-        _tell(f"sdlesson: {missing} is missing; run: pip install 'sdlesson[bot]'")
+        tell(f"sdlesson: {missing} is missing; run: pip install 'sdlesson[bot]'")
         return BAD_INPUT
     from sdlesson.downloads import ModelError
     from sdlesson.pipelines import load_pipeline
@@ -360,16 +349,16 @@ def _bot(options: argparse.Namespace) -> int:
                 pass  # on Windows, a wait without an end would not hear Ctrl-C
             bot.stop()
     except BotError as error:
-        _tell(f"sdlesson: {error}")
+        tell(f"sdlesson: {error}")
         return FAILED
     except (ValueError, ModelError, OSError) as error:
-        _tell(f"sdlesson: {error}")
+        tell(f"sdlesson: {error}")
         return BAD_INPUT
     finally:
         if server is not None:
             server.stop()
     if bot.failure:
-        _tell(f"sdlesson: {bot.failure}")
+        tell(f"sdlesson: {bot.failure}")
         return FAILED
     print(say("The bot has stopped.", "El bot se ha detenido."))
     return 0
@@ -398,37 +387,13 @@ def _log_on_stderr(name: str) -> Iterator[None]:
         logging.getLogger(name).removeHandler(handler)
 
 
-def _port(text: str) -> int:
-    """Read the number of a port; 0 is any that is free."""
-    number = int(text)
-    if not 0 <= number <= MAX_PORT:
-        raise argparse.ArgumentTypeError(
-            say(
-                f"{number} is no port: give 0 to {MAX_PORT}",
-                f"{number} no es un puerto: indica de 0 a {MAX_PORT}",
-            )
-        )
-    return number
+def _finetune(options: argparse.Namespace) -> int:
+    from sdlesson.finetuning.command import run
+
+    return run(options)
 
 
 def _doctor(options: argparse.Namespace) -> int:
     from sdlesson import doctor
 
     return doctor.main()
-
-
-def _quiet_libraries() -> None:
-    """Leave the speaking to us; the libraries read these variables when they are imported."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    if sys.stderr is None or not sys.stderr.isatty():  # None where it is closed
-        os.environ.setdefault("TQDM_DISABLE", "1")  # a progress bar is for people
-
-
-def _tell(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
-
-
-def _environment_language() -> str:
-    names = ("LC_ALL", "LC_MESSAGES", "LANG")  # in the order in which programs heed them
-    return next((os.environ[name] for name in names if os.environ.get(name)), "")

@@ -1,4 +1,4 @@
-"""What every test runs under: no network, a clean environment, English, few threads."""
+"""What every test runs under: no network, a clean environment, English, one thread of torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HF_HOME = tempfile.mkdtemp(prefix="sdlesson-hf-")
 os.environ["HF_HOME"] = HF_HOME
 os.environ["MPLBACKEND"] = "agg"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))
+os.environ["OMP_NUM_THREADS"] = "1"  # here and in what tests start: two on busy cores crawl
 
 PRIVATE_VARIABLES = (
     "COLAB_RELEASE_TAG",
@@ -42,13 +42,57 @@ PRIVATE_VARIABLES = (
 for name in PRIVATE_VARIABLES:
     os.environ.pop(name, None)
 
+# What `make check` leaves out, and `make test` does not: files that train, draw many pictures, or
+# start one Python after the other; and whatever draws with the pocket model, executes a notebook or
+# opens a browser, which a test asks for by the name of a fixture.
+LONG_FILES = (
+    "test_attention",
+    "test_cli",
+    "test_copies",
+    "test_editing",
+    "test_editing_control",
+    "test_evaluation",
+    "test_experiments",
+    "test_failures",
+    "test_finetuning_launch",
+    "test_finetuning_memory",
+    "test_finetuning_training",
+    "test_foreign_folders",
+    "test_halves",
+    "test_kohya",
+    "test_lora_files",
+    "test_subject",
+    "test_training",
+    "test_versions",
+    "test_widgets",
+    "test_widgets_training",
+)
+LONG_FIXTURES = {"pocket", "tools", "built", "in_class", "screen", "toy_course"}
+
 
 class NetworkRefusedError(OSError):
     """A test reached beyond this machine."""
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Save what a worker measured: it is ended soon after, and may not come to it."""
+    if hasattr(session.config, "workerinput"):
+        from coverage import Coverage
+
+        if measuring := Coverage.current():
+            measuring.stop()
+            measuring.save()
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(HF_HOME, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if item.path.stem in LONG_FILES or not LONG_FIXTURES.isdisjoint(fixtures):
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -70,6 +70,7 @@ def outcomes(person: Person) -> Counter[str]:
     return found
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("users", "rate_limits"),
     [

@@ -10,6 +10,8 @@ from telegram.error import BadRequest, RetryAfter
 
 from sdlesson.bot.rate_limiter import MAX_CHATS, RateLimiter, RateLimits, TokenBucket
 
+pytestmark = pytest.mark.alone
+
 
 async def times_of(bucket: TokenBucket, calls: int) -> list[float]:
     """When each of so many calls at once gets its token, in seconds from now."""

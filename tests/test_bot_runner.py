@@ -94,6 +94,7 @@ def test_a_new_bot_replaces_the_old_one(server: BotApiServer, bots: list[Bot]) -
     assert not [call for call in server.calls if call.status == 409]
 
 
+@pytest.mark.alone
 def test_a_stop_tells_users_and_takes_little_time() -> None:
     with talking(Painter(step_s=0.05)) as talk:
         ana = talk.person()
@@ -110,6 +111,7 @@ def test_a_stop_tells_users_and_takes_little_time() -> None:
     assert not ours()
 
 
+@pytest.mark.alone
 def test_a_stop_ends_even_while_telegram_makes_a_chat_wait(monkeypatch) -> None:
     monkeypatch.setattr("sdlesson.bot.bot_run.SHUTDOWN_STEP_S", 0.3)
     with talking() as talk:

@@ -107,6 +107,7 @@ async def test_a_running_job_stops_at_its_next_step_and_its_companions_go_on():
     await worker.stop()
 
 
+@pytest.mark.alone
 @in_a_loop
 async def test_a_batch_of_which_all_are_cancelled_ends_early():
     painter = Painter(step_s=0.05)

@@ -1,18 +1,23 @@
 import argparse
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, ImageChops
+from sdlesson.finetuning.settings import TrainingSettings
 
 import sdlesson
+from fixtures_finetuning import make_photos
 from sdlesson import cli, doctor, drawing
 from sdlesson.images import read_settings
 from sdlesson.language import set_language
+from sdlesson.terminal import quiet_libraries
 
 QUIETING = {
     "TQDM_DISABLE": "1",
@@ -184,7 +189,7 @@ def test_doctor_returns_the_doctors_verdict(monkeypatch: pytest.MonkeyPatch) -> 
     assert cli.main(["doctor"]) == 1
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["draw", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["draw", "--help"], ["bot", "--help"]])
 def test_help_is_shown_and_loads_neither_torch_nor_diffusers(arguments: list[str]) -> None:
     program = (
         "import sys\nfrom sdlesson import cli\n"
@@ -193,21 +198,24 @@ def test_help_is_shown_and_loads_neither_torch_nor_diffusers(arguments: list[str
         "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
     )
     shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
-    assert b"draw" in shown.stdout
+    assert b"usage: sdlesson" in shown.stdout
 
 
 def helps(language: str) -> list[str]:
     """Every sentence of the help: of the program, of its commands and of their options."""
     set_language(language)
-    parser = cli._parser()
+    parser = cli._parser(["finetune"])
     (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    options = [a.help for command in commands.choices.values() for a in command._actions[1:]]
-    return [parser.description, *(choice.help for choice in commands._choices_actions), *options]
+    options = [a for command in commands.choices.values() for a in command._actions]
+    options += [action for action in parser._actions if action is not commands]
+    titles = [group.title for group in parser._action_groups]
+    texts = [parser.description, *titles, *(choice.help for choice in commands._choices_actions)]
+    return [*texts, *(option.help for option in options)]
 
 
 def test_help_is_in_either_language_and_keeps_its_defaults() -> None:
     english, spanish = helps("en"), helps("es")
-    assert len(english) == len(spanish) >= 13
+    assert len(english) == len(spanish) >= 40
     for one, other in zip(english, spanish, strict=True):
         assert one != other
         assert one.count("%(default)s") == other.count("%(default)s")
@@ -220,13 +228,99 @@ def test_an_unknown_command_is_refused() -> None:
     assert end.value.code == cli.BAD_INPUT
 
 
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"sdlesson {sdlesson.__version__}\n"
+
+
+REFUSED = (
+    (["draw", "a cat"], "falta --out"),
+    (["draw", "a cat", "--out", "a.png", "--steps", "x"], "--steps: 'x' no es un número entero"),
+    (["draw", "a cat", "--out", "a.png", "--guidance", "x"], "--guidance: 'x' no es un número"),
+    (["draw", "a cat", "--out"], "a --out le falta un valor"),
+    (["draw", "a cat", "--out", "a.png", "--loud"], "no se reconoce --loud"),
+    (["draw", "a cat", "--s", "1"], "--s puede ser cualquiera de --seed, --steps, --strength"),
+    (["bot", "--port", "70000"], "--port: 70000 no es un puerto: indica de 0 a 65535"),
+    (["bot", "--port", "x"], "--port: 'x' no es un número entero"),
+    (["bot", "--local=yes"], "--local no lleva valor, y se le ha dado 'yes'"),
+    (["paint"], "'paint' no es ninguno de "),
+    (["finetune", "--photos", "a"], "falta --output, --word, --class-noun"),
+    (["finetune", "--prompts"], "a --prompts le falta al menos un valor"),
+    (["finetune", "--rank", "x"], "--rank: 'x' no es un número entero"),
+    (["finetune", "--alpha", "x"], "--alpha: 'x' no es un número"),
+)
+
+
+@pytest.mark.parametrize(("arguments", "spanish"), REFUSED, ids=lambda value: str(value)[:40])
+def test_a_bad_option_is_one_sentence_in_the_readers_language(
+    arguments: list[str],
+    spanish: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = {}
+    for variable in ("en_US", "es_ES"):
+        set_language("en")
+        monkeypatch.setenv("LANG", variable)
+        with pytest.raises(SystemExit) as end:
+            cli.main(arguments)
+        assert end.value.code == cli.BAD_INPUT
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert output.err.startswith("sdlesson: ")
+        assert output.err.count("\n") == 1
+        said[variable] = output.err
+    assert said["es_ES"].startswith(f"sdlesson: {spanish}")
+    assert said["es_ES"] != said["en_US"]
+
+
+@pytest.mark.parametrize(("language", "usage"), [("en_US", "usage: "), ("es_ES", "uso: ")])
+def test_the_help_of_a_training_shows_every_setting_and_its_default(
+    language: str,
+    usage: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LANG", language)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["finetune", "--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"{usage}sdlesson finetune ")
+    assert shown.count(usage) == 1
+    for field in fields(TrainingSettings):
+        assert f"--{field.name.replace('_', '-')}" in shown
+    assert re.search(r"400\b", shown), "the default of --steps"
+
+
+def test_finetune_trains_and_what_is_not_given_is_left_to_the_settings(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, photo in enumerate(make_photos()):
+        photo.save(photos / f"{number}.png")
+    words = ["finetune", "--photos", str(photos), "--output", str(tmp_path / "out")]
+    words += ["--word", "zwx", "--class-noun", "robot", "--size", "32", "--prior", "none"]
+    words += ["--steps", "2", "--batch-size", "2", "--rank", "2", *_model(tiny_folder)]
+    assert cli.main(words) == 0
+    assert f"Saved {tmp_path / 'out' / 'zwx.safetensors'}" in capsys.readouterr().out
+    options = vars(cli._parser(words).parse_args(words))
+    assert options["rank"] == 2
+    assert not {"alpha", "warmup", "seed", "convolutions"} & options.keys()
+    assert cli.main([*words, "--rank", "0"]) == cli.BAD_INPUT
+    assert capsys.readouterr().err.startswith("sdlesson: rank=0 must be a whole number from 1")
+
+
 @pytest.mark.parametrize(("is_terminal", "disabled"), [(True, None), (False, "1")])
 def test_a_progress_bar_is_for_a_terminal_only(
     is_terminal: bool, disabled: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TQDM_DISABLE")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
-    cli._quiet_libraries()
+    quiet_libraries()
     assert os.environ.get("TQDM_DISABLE") == disabled
 
 

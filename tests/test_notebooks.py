@@ -1,5 +1,4 @@
 import ast
-import asyncio
 import base64
 import importlib
 import io
@@ -10,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import nbformat
-import nest_asyncio
 import pytest
 from nbclient.exceptions import CellExecutionError
 from nbformat import v4
@@ -148,6 +146,9 @@ total = "a wrong answer"
 # %% [markdown] lang="es" part="noticed"
 # Dos.
 """
+
+
+WRONG = 'total = "a wrong answer"\n'
 
 
 @pytest.fixture
@@ -294,16 +295,48 @@ def test_a_false_claim_cannot_be_built(toy_course):
     assert path.read_text(encoding="utf-8") == before
 
 
-def test_a_false_claim_fails_the_test_of_the_notebooks(toy_course, capfd):
+def test_a_false_claim_and_a_check_that_errs_fail_the_test_of_the_notebooks(toy_course, capfd):
     build.run()
-    toy_course(TOY.replace("nothing = 0", "nothing = 1"))
+    false = TOY.replace("nothing = 0", "nothing = 1")
+    toy_course(false)
     build.check()  # claims are not in what is built
+    toy_course(false.replace(WRONG, "total = 2\n"))
+    build.build()
     with pytest.raises(SystemExit) as end:
         build.test()
     assert end.value.code == 1
     report = capfd.readouterr().out
-    assert "2 failed" in report  # in both languages
+    assert "3 failed" in report  # the claim in both languages, the check in one
+    assert "try_answers" in report
     assert "the seed is nothing" in report
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "blamed"),
+    [
+        (WRONG, "total = 2\n", "total = 2"),
+        ("total = ...  # how many?\n", "total = 2  # how many?\n", "total = 2"),
+        ("total = 1 + 1\n", "total = 1 + 2\n", "total = 1 \\+ 2"),
+    ],
+    ids=["a wrong answer that passes", "a stub that passes", "a solution that is refused"],
+)
+@pytest.mark.long
+def test_a_check_that_errs_is_found(toy, tmp_path, old, new, blamed):
+    assert old in TOY
+    notebook = make(toy(TOY.replace(old, new)), trials=True)
+    with pytest.raises(CellExecutionError, match=blamed):
+        outputs.execute(notebook, tmp_path, build.CELL_TIMEOUT_S)
+
+
+@pytest.mark.long
+def test_answers_may_await_and_leave_no_name_behind(toy, tmp_path):
+    solution = "import asyncio\n\ntotal = await asyncio.sleep(0, 2)\n"
+    text = TOY.replace("total = 1 + 1\n", solution) + '\n# %%\nprint("asyncio" in dir())\n'
+    notebook = make(toy(text), trials=True)
+    trial = next(cell for cell in notebook.cells if "try_answers" in cell.source)
+    assert "await asyncio.sleep" in trial.source
+    outputs.execute(notebook, tmp_path, build.CELL_TIMEOUT_S)
+    assert notebook.cells[-1].outputs[0].text == "False\n"
 
 
 def test_what_a_claim_defines_is_not_there_for_the_lesson(toy):
@@ -367,6 +400,7 @@ def test_an_incomplete_source_is_refused(toy, old, new, message):
         toy(TOY.replace(old, new))
 
 
+@pytest.mark.long
 def test_a_kernel_runs_an_unsolved_lesson_and_its_outputs_come_out_clean(toy, tmp_path):
     notebook = make(toy(), "en")
     outputs.execute(notebook, tmp_path, build.CELL_TIMEOUT_S)
@@ -511,48 +545,6 @@ def test_colab_ships_every_package_that_no_deps_leaves_out():
             assert requirement.specifier.contains(COLAB_SHIPS[requirement.name]), requirement
 
 
-@pytest.fixture
-def run_cell(monkeypatch):
-    """Runs a cell as a kernel does, which has an event loop and lets cells await."""
-    # It would change asyncio for every later test; here no loop is running to nest another in.
-    monkeypatch.setattr(nest_asyncio, "apply", lambda: None)
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-
-    def run_cell(source, names):
-        code = compile(source, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        if (awaited := eval(code, names)) is not None:
-            loop.run_until_complete(awaited)
-
-    yield run_cell
-    asyncio.set_event_loop(None)
-    loop.close()
-
-
-@pytest.mark.timeout(1200)  # a whole lesson, and all of its wrong answers
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_checks_accept_the_solutions_and_refuse_stubs_and_wrong_answers(path, run_cell):
-    """Run the lesson's code here, without a kernel, with every kind of answer in turn."""
-    lesson, student = lesson_reader.read_lesson(path), {}
-    exercises = iter(lesson.exercises())
-    for cell in lesson.cells:
-        if cell.kind == "markdown" or cell.part in ("check", "solution", "wrong"):
-            continue
-        if cell.part != "stub":
-            source = cell.sources["en"]
-            is_claim = cell.part == "claim"
-            run_cell(lesson_reader.claim_code(source) if is_claim else source, student)
-            continue
-        exercise = next(exercises)
-        for refused in (exercise.stub, *exercise.wrong_answers):
-            trial = dict(student)
-            run_cell(refused, trial)
-            assert not eval(exercise.check, trial).solved, refused
-        run_cell(exercise.solution, student)
-        verdict = eval(exercise.check, student)
-        assert verdict.solved, verdict
-
-
 # What every lesson owes its readers.
 
 
@@ -611,15 +603,30 @@ def test_an_entry_without_all_its_fields_or_a_word_twice_is_refused(tmp_path):
 
 
 def test_the_demo_draws_the_pictures_of_the_first_lesson_and_says_where_they_are(
-    tmp_path, monkeypatch, capsys
+    toy_course, tmp_path, monkeypatch, capsys
 ):
+    teal = '\n# %%\nfrom PIL import Image\n\nImage.new("RGB", (160, 128), "teal")\n'
+    toy_course(TOY + teal)
     monkeypatch.setattr(build, "PICTURES", tmp_path / "pictures")
+    (tmp_path / "en").mkdir()
     build.demo()
-    written = sorted((tmp_path / "pictures").iterdir())
-    assert written
-    for path in written:
-        with Image.open(path) as picture:
-            assert min(picture.size) >= 128
+    (path,) = (tmp_path / "pictures").iterdir()
+    with Image.open(path) as picture:
+        assert picture.size == (160, 128)
+        assert picture.convert("RGB").getpixel((0, 0)) == (0, 128, 128)
     said = capsys.readouterr().out
-    assert f"{len(written)} pictures" in said
-    assert all(f"pictures/{path.name}" in said for path in written)
+    assert "1 pictures" in said
+    assert f"pictures/{path.name}" in said
+
+
+def test_the_first_lesson_shows_pictures():
+    """It is the lesson that `make demo` takes them from, and is executed with the others."""
+    shown = [output for cell in read_built(BUILT[0]).cells for output in cell.get("outputs", [])]
+    encoded = [
+        output.data.get("image/jpeg") or output.data.get("image/png")
+        for output in shown
+        if "data" in output
+    ]
+    pictures = [Image.open(io.BytesIO(base64.b64decode(text))) for text in encoded if text]
+    assert pictures
+    assert all(min(picture.size) >= 128 for picture in pictures)

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import conftest
 import sdlesson
 
 ROOT = Path(__file__).parent.parent
@@ -168,6 +169,51 @@ def test_workflows_use_actions_by_commit_and_may_do_little(path):
         assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
+def test_the_fast_tests_are_the_same_everywhere():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (default,) = re.findall(r"^DEFAULT := (.+)$", makefile, re.MULTILINE)
+    (fast,) = re.findall(r'-m "\$\(DEFAULT\) (and not long[^"]*)"', makefile)
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))
+    (command,) = [
+        s["run"] for s in workflow["jobs"]["fast"]["steps"] if "pytest" in s.get("run", "")
+    ]
+    assert command.endswith(f'-m "{default} {fast}"')
+    tested = set(workflow["jobs"]["fast"]["strategy"]["matrix"]["python"])
+    said = [name.rpartition(" :: ")[2] for name in PROJECT["classifiers"]]
+    assert tested == {name for name in said if re.fullmatch(r"3\.\d+", name)}
+    assert all(SpecifierSet(PROJECT["requires-python"]).contains(f"{name}.0") for name in tested)
+
+
+def test_long_tests_are_named_as_their_files_are():
+    named = conftest.LONG_FILES
+    assert list(named) == sorted(named)
+    assert all((ROOT / "tests" / f"{name}.py").is_file() for name in named)
+
+
+def test_what_pre_commit_runs_is_pinned_as_constraints_say():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    needed = [
+        Requirement(line) for hook in hooks for line in hook.get("additional_dependencies", [])
+    ]
+    assert needed
+    for requirement in needed:
+        pinned = pins(ROOT / "constraints.txt")[canonicalize_name(requirement.name)]
+        assert str(requirement.specifier) == f"=={pinned}"
+
+
+def test_the_course_is_cited_as_it_is():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    assert citation["repository-code"] == PROJECT["urls"]["Repository"]
+
+
+def test_a_package_that_one_module_alone_may_import_belongs_to_one_that_is_there():
+    modules = {path.stem for path in PACKAGE.iterdir()}
+    assert all(homes <= modules for homes in ONLY_IN.values())
+
+
 def test_the_lower_bounds_are_not_above_what_colab_ships():
     shipped = pins(ROOT / "constraints-colab.txt")
     assert shipped["diffusers"] == "0.39.0"
@@ -175,6 +221,7 @@ def test_the_lower_bounds_are_not_above_what_colab_ships():
     assert Requirement(_declared("torch")).specifier.contains("2.11.0"), "Colab's own torch"
 
 
+@pytest.mark.long
 def test_the_wheel_carries_the_model_the_scorer_and_all_data(tmp_path):
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)

@@ -156,6 +156,7 @@ def test_stop_shows_no_guess_that_was_held_back(tiny: StableDiffusionPipeline) -
     assert pictures == []
 
 
+@pytest.mark.alone
 def test_previews_take_no_more_than_their_share_of_the_time(
     tiny: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
