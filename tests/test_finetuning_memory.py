@@ -28,7 +28,7 @@ from sdlesson.finetuning.run import Learner, step_loss
 from sdlesson.finetuning.settings import TrainingSettings
 from sdlesson.language import set_language
 from sdlesson.pipelines import load_pipeline
-from sdlesson.pocket.arithmetic import SD15_TEXT, SD15_UNET
+from sdlesson.pocket.evaluation.macs import SD15_TEXT, SD15_UNET
 from sdlesson.runtime import GIB
 
 LORA = TrainingSettings("zwx", "robot", prior="none", batch_size=2, convolutions=False)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sdlesson.pocket import card
+from sdlesson.pocket import paths
+from sdlesson.pocket.evaluation import card
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,12 +44,12 @@ def test_every_link_to_a_file_leads_somewhere():
 
 
 def test_the_card_is_what_the_figures_say():
-    assert card.CARD_FILE.read_text(encoding="utf-8") == card.card_text()
+    assert paths.CARD_FILE.read_text(encoding="utf-8") == card.card_text()
 
 
-@pytest.mark.parametrize("path", [card.PICTURES / "grid.jpg", card.PICTURES / "scenes.jpg"])
-def test_the_cards_pictures_are_there_and_light(path: Path):
-    assert 20_000 < path.stat().st_size < 600_000
+@pytest.mark.parametrize("name", ["grid.jpg", "scenes.jpg"])
+def test_the_cards_pictures_are_there_and_light(name: str):
+    assert 20_000 < (paths.CARD_PICTURES / name).stat().st_size < 600_000
 
 
 def test_every_module_says_what_it_is_for():

@@ -15,10 +15,12 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
 from sdlesson.downloads import verify_folder
-from sdlesson.pocket import assembly, autoencoder, denoiser, loop, scenes, sharpening, train
-from sdlesson.pocket.group_norm import FastGroupNorm
-from sdlesson.pocket.loop import Recipe, fit
-from sdlesson.pocket.tokenizer import train_tokenizer
+from sdlesson.pocket.paths import VOCABULARY_FILE
+from sdlesson.pocket.training import __main__ as train
+from sdlesson.pocket.training import autoencoder, dataset, denoiser, loop, sharpening
+from sdlesson.pocket.training.group_norm import FastGroupNorm
+from sdlesson.pocket.training.loop import Recipe, fit
+from sdlesson.pocket.training.tokenizer import train_tokenizer
 from sdlesson.pocket.world import SIZE_PX
 from sdlesson.probe import load_probe
 
@@ -177,7 +179,7 @@ def test_a_finished_decoder_learns_and_leaves_the_encoder(tmp_path, monkeypatch)
     torch.manual_seed(0)
     vae = autoencoder.new_autoencoder()
     before = {name: value.clone() for name, value in vae.state_dict().items()}
-    bank = scenes.render_scenes(tmp_path, 4, seed=0)
+    bank = dataset.render_scenes(tmp_path, 4, seed=0)
     latents = autoencoder.encode_scenes(vae, bank, "cpu")
     recipe = replace(sharpening.RECIPE, steps=3, batch=2, warmup=1, ema_decay=0.1)
     finished = sharpening.sharpen_decoder(vae, bank, latents, tmp_path, "cpu", recipe)
@@ -258,4 +260,4 @@ def test_the_vae_scaling_factor_makes_latents_of_unit_deviation(smallest):
     scaled = latents["means"].float() * latents["scaling_factor"]
     noise = latents["stds"].float() * latents["scaling_factor"]
     assert (scaled.var() + noise.square().mean()).sqrt().item() == pytest.approx(1.0, abs=0.1)
-    assert assembly.VOCABULARY_FILE.name in {path.name for path in output.iterdir()}
+    assert VOCABULARY_FILE.name in {path.name for path in output.iterdir()}

@@ -16,8 +16,8 @@ from PIL import Image
 
 from sdlesson import metrics
 from sdlesson.metrics import Likeness, Share, likeness
-from sdlesson.pocket.rendering import figures, render
-from sdlesson.pocket.world import SUBJECTS, Scene, sample_scene
+from sdlesson.pocket.world.rendering import figures, render
+from sdlesson.pocket.world.scenes import SUBJECTS, Scene, sample_scene
 
 Redraw = Callable[[Sequence[Scene]], list[Image.Image]]
 

@@ -1,7 +1,7 @@
 """The sprites: cut from Google's Noto Color Emoji once, committed as one atlas, read from there.
 
-Run `python -m sdlesson.pocket.atlas` to cut it again (needs Debian's `fonts-noto-color-emoji` and a
-Pillow with raqm). Images: Apache-2.0, font: OFL-1.1, see NOTICE.
+Run `python -m sdlesson.pocket.world.sprites` to cut it again (needs Debian's
+`fonts-noto-color-emoji` and a Pillow with raqm). Images: Apache-2.0, font: OFL-1.1, see NOTICE.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 CELL_PX = 96
-FOLDER = Path(__file__).parent / "sprites"
+FOLDER = Path(__file__).parent
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 FONT_PX = 109
 """The only size that the font's bitmaps come in."""

@@ -11,9 +11,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from sdlesson.pocket.loop import Recipe, fit
-from sdlesson.pocket.scenes import to_unit_pixels
-from sdlesson.pocket.world import SIZE_PX
+from sdlesson.metrics.pixels import psnr
+from sdlesson.pocket.training.dataset import to_unit_pixels
+from sdlesson.pocket.training.loop import Recipe, fit
+from sdlesson.pocket.world.scenes import SIZE_PX
 
 RECIPE = Recipe(steps=12_000, batch=16, learning_rate=8e-4, ema_decay=0.999)
 CROP_PX = 64
@@ -91,12 +92,6 @@ def latents_std(vae: AutoencoderKL, bank: np.ndarray, device: str, count: int = 
     """The one number that SD's `scaling_factor` divides by, from the first `count` pictures."""
     mean, std = encode_scenes(vae, bank[:count], device)
     return float((mean.float().var() + std.float().square().mean()).sqrt())
-
-
-def psnr(restored: Tensor, pixels: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of pixels in [-1, 1], clipped; the mean over the batch."""
-    mse = (restored.clamp(-1, 1) - pixels).square().mean((1, 2, 3)) / 4  # as if in [0, 1]
-    return float((-10 * mse.clamp_min(1e-10).log10()).mean())
 
 
 def _batch(bank: np.ndarray, batch: int, whole: bool, generator: torch.Generator) -> Tensor:

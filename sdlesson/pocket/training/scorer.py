@@ -11,12 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
-from sdlesson.pocket.denoiser import tokenize
-from sdlesson.pocket.grammar import LANGUAGES, loose_caption
-from sdlesson.pocket.loop import Recipe, fit
-from sdlesson.pocket.scenes import scene_at, to_unit_pixels
-from sdlesson.pocket.tokenizer import WINDOW_TOKENS
-from sdlesson.pocket.world import (
+from sdlesson.pocket.training.dataset import to_unit_pixels
+from sdlesson.pocket.training.loop import Recipe, fit
+from sdlesson.pocket.training.tokenizer import WINDOW_TOKENS, tokenize
+from sdlesson.pocket.world.grammar import LANGUAGES, loose_caption
+from sdlesson.pocket.world.scenes import (
     COLOURED,
     COLOURS,
     MAX_COUNT,
@@ -25,6 +24,7 @@ from sdlesson.pocket.world import (
     STYLES,
     SUBJECTS,
     Scene,
+    scene_at,
 )
 from sdlesson.probe import Labels, Probe
 

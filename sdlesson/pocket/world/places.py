@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from sdlesson.pocket.atlas import sprites
-from sdlesson.pocket.world import SIZE_PX
+from sdlesson.pocket.world.scenes import SIZE_PX
+from sdlesson.pocket.world.sprites import sprites
 
 Colour = tuple[int, int, int]
 SOFTNESS_PX = 0.7

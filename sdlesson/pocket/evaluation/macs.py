@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from sdlesson.hub import POCKET_FOLDER
+from sdlesson.pocket.paths import POCKET_FOLDER
 
 GUIDED_STEPS = 20
 

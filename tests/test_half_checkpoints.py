@@ -1,6 +1,7 @@
 """Training in pieces: the deadline, halves that travel, and the script for a lent machine."""
 
 import csv
+import importlib
 import json
 import os
 import shutil
@@ -15,12 +16,16 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from sdlesson.downloads import ModelError
-from sdlesson.pocket import halves, loop, train
-from sdlesson.pocket.halves import pack, unpack
-from sdlesson.pocket.loop import OutOfTimeError, Recipe, fit
+from sdlesson.pocket.training import __main__ as train
+from sdlesson.pocket.training import loop
+from sdlesson.pocket.training.loop import OutOfTimeError, Recipe, fit
 
 REPOSITORY = Path(__file__).parent.parent
-LEASE = REPOSITORY / "sdlesson/pocket/lease.sh"
+LEASE = REPOSITORY / "tools/lease.sh"
+sys.path.append(str(REPOSITORY / "tools"))  # a script's folder, as when it is run
+half_checkpoints = importlib.import_module("half_checkpoints")
+pack, unpack = half_checkpoints.pack, half_checkpoints.unpack
+
 RECIPE = Recipe(steps=12, batch=4, learning_rate=0.05, warmup=4, ema_decay=0.9)
 
 
@@ -112,7 +117,7 @@ def test_training_goes_on_from_halves(tmp_path, monkeypatch):
 
 
 def test_large_weights_are_split_into_shards_that_know_what_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(halves, "MAX_SHARD_BYTES", 100)
+    monkeypatch.setattr(half_checkpoints, "MAX_SHARD_BYTES", 100)
     average = {f"layer{i}": torch.full((20,), i / 4) for i in range(5)}  # 40 bytes each in half
     average["seen"] = torch.tensor(70_001)  # a whole number stays one
     write_state(tmp_path / "there", "denoiser", 2_310, average)
@@ -133,7 +138,7 @@ def test_large_weights_are_split_into_shards_that_know_what_they_are(tmp_path, m
 
 
 def test_more_files_than_may_travel_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(halves, "MAX_SHARD_BYTES", 4)
+    monkeypatch.setattr(half_checkpoints, "MAX_SHARD_BYTES", 4)
     write_state(tmp_path, "vae", 1, {f"layer{i}": torch.zeros(2) for i in range(8)})
     with pytest.raises(ValueError, match="fill 9 files, and 8 may travel"):
         pack(tmp_path, tmp_path / "halves")
@@ -162,7 +167,7 @@ def test_a_checkpoint_that_is_further_stays_and_a_new_vae_forgets_the_latents(tm
 @pytest.fixture
 def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three shards of one stage."""
-    monkeypatch.setattr(halves, "MAX_SHARD_BYTES", 40)
+    monkeypatch.setattr(half_checkpoints, "MAX_SHARD_BYTES", 40)
     write_state(tmp_path / "there", "vae", 7, {f"layer{i}": torch.zeros(20) for i in range(3)})
     pack(tmp_path / "there", tmp_path / "halves")
     return tmp_path / "halves"
@@ -200,13 +205,13 @@ def test_halves_that_are_not_whole_are_refused_in_one_sentence(packed, tmp_path,
 
 
 def test_the_command_line_packs_unpacks_and_refuses(packed, tmp_path, capsys):
-    halves.main(["unpack", str(packed), str(tmp_path / "here")])
+    half_checkpoints.main(["unpack", str(packed), str(tmp_path / "here")])
     assert capsys.readouterr().out == "vae goes on from step 7\n"
-    halves.main(["pack", str(tmp_path / "here"), str(tmp_path / "again")])
+    half_checkpoints.main(["pack", str(tmp_path / "here"), str(tmp_path / "again")])
     assert len(list((tmp_path / "again").glob("vae-*"))) == 3
     cut_short(packed)
     with pytest.raises(SystemExit, match="is damaged"):
-        halves.main(["unpack", str(packed), str(tmp_path / "here")])
+        half_checkpoints.main(["unpack", str(packed), str(tmp_path / "here")])
 
 
 def lease(home: Path, out: Path, *options: str) -> None:

@@ -12,17 +12,16 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from sdlesson.downloads import write_checksums
-from sdlesson.hub import POCKET_FOLDER, SCORER_FOLDER
 from sdlesson.pipelines import amend_json, save_pipeline
-from sdlesson.pocket.autoencoder import latents_std, new_autoencoder
-from sdlesson.pocket.checker import make_checker
-from sdlesson.pocket.denoiser import Denoiser, new_scheduler, new_text_encoder, new_unet
-from sdlesson.pocket.grammar import LANGUAGES, vocabulary
-from sdlesson.pocket.loop import Model, read_checkpoint
-from sdlesson.pocket.scorer import IMAGE_MEAN, IMAGE_STD, LABELS, new_clip
-from sdlesson.pocket.world import SIZE_PX
+from sdlesson.pocket.paths import POCKET_FOLDER, SCORER_FOLDER, VOCABULARY_FILE
+from sdlesson.pocket.training.autoencoder import latents_std, new_autoencoder
+from sdlesson.pocket.training.denoiser import Denoiser, new_scheduler, new_text_encoder, new_unet
+from sdlesson.pocket.training.loop import Model, read_checkpoint
+from sdlesson.pocket.training.safety_checker import make_checker
+from sdlesson.pocket.training.scorer import IMAGE_MEAN, IMAGE_STD, LABELS, new_clip
+from sdlesson.pocket.world.grammar import LANGUAGES, vocabulary
+from sdlesson.pocket.world.scenes import SIZE_PX
 from sdlesson.probe import Probe
-from sdlesson.prompts import VOCABULARY_FILE
 
 
 def package(

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from sdlesson.diffusion import min_snr_weights
-from sdlesson.pocket.grammar import LANGUAGES, loose_caption
-from sdlesson.pocket.group_norm import use_fast_group_norms
-from sdlesson.pocket.loop import Recipe, fit
-from sdlesson.pocket.scenes import scene_at
-from sdlesson.pocket.tokenizer import WINDOW_TOKENS
+from sdlesson.pocket.training.group_norm import use_fast_group_norms
+from sdlesson.pocket.training.loop import Recipe, fit
+from sdlesson.pocket.training.tokenizer import WINDOW_TOKENS, tokenize
+from sdlesson.pocket.world.grammar import LANGUAGES, loose_caption
+from sdlesson.pocket.world.scenes import scene_at
 
 RECIPE = Recipe(steps=16_000, batch=128, learning_rate=1e-3, warmup=300, ema_decay=0.999)
 TEXT_WIDTH = 160
@@ -165,14 +165,3 @@ def training_caption(index: int, seed: int, chance: random.Random) -> str:
     if chance.random() < CAPTION_DROPOUT:
         return ""
     return loose_caption(scene_at(index, seed), chance.choice(LANGUAGES), chance)
-
-
-def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
-    """Token ids padded and cut to the window, (B, 32)."""
-    return tokenizer(
-        captions,
-        padding="max_length",
-        truncation=True,
-        max_length=WINDOW_TOKENS,
-        return_tensors="pt",
-    ).input_ids

@@ -7,10 +7,11 @@ import random
 from collections.abc import Iterator
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import CLIPTokenizer
 
-from sdlesson.pocket.grammar import LANGUAGES, loose_caption
-from sdlesson.pocket.scenes import scene_at
+from sdlesson.pocket.world.grammar import LANGUAGES, loose_caption
+from sdlesson.pocket.world.scenes import scene_at
 
 WINDOW_TOKENS = 32
 """Start and end included; SD 1.5 has 77."""
@@ -45,6 +46,17 @@ def train_tokenizer(captions: int = 20_000, seed: int = 0) -> CLIPTokenizer:
     )
     tokenizer.train_from_iterator(_captions(captions, seed), trainer)
     return _as_clip(tokenizer, alphabet)
+
+
+def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
+    """Token ids padded and cut to the window, (B, 32)."""
+    return tokenizer(
+        captions,
+        padding="max_length",
+        truncation=True,
+        max_length=WINDOW_TOKENS,
+        return_tensors="pt",
+    ).input_ids
 
 
 def _captions(count: int, seed: int) -> Iterator[str]:

@@ -5,7 +5,7 @@ checkpoint folder and is passed over when it is done; `--help` has the options. 
 training stops by itself and says what is left; the same command goes on from there. Several
 processes of one thread share a training, here two of them:
 
-    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m sdlesson.pocket.train
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m sdlesson.pocket.training
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ import torch
 import torch.distributed as dist
 from transformers import CLIPTokenizer
 
-from sdlesson.pocket import autoencoder, denoiser, scorer, sharpening
-from sdlesson.pocket.assembly import package
-from sdlesson.pocket.loop import (
+from sdlesson.pocket.paths import HOME
+from sdlesson.pocket.training import autoencoder, denoiser, scorer, sharpening
+from sdlesson.pocket.training.dataset import render_scenes
+from sdlesson.pocket.training.export import package
+from sdlesson.pocket.training.loop import (
     OutOfTimeError,
     Recipe,
     is_first_process,
@@ -36,8 +38,7 @@ from sdlesson.pocket.loop import (
     read_checkpoint,
     write_checkpoint,
 )
-from sdlesson.pocket.scenes import render_scenes
-from sdlesson.pocket.tokenizer import train_tokenizer
+from sdlesson.pocket.training.tokenizer import train_tokenizer
 from sdlesson.runtime import best_device
 
 SCENES = 40_000
@@ -170,9 +171,9 @@ def _log(folder: Path, options: argparse.Namespace, started: datetime) -> None:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m sdlesson.pocket.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sdlesson.pocket.training", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--output", type=Path, default=HOME)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--device", default=best_device())
     parser.add_argument("--seed", type=int, default=0)

@@ -1,63 +1,47 @@
-"""`make pocket-eval`: the table that every set of weights is judged by.
+"""The rows of the table that every set of weights is judged by.
 
 First comes likeness, which no network computes; then what the probe reads, which can be fooled: the
-weights before these had 98.6% of subjects right by it, and horses with two heads. Prompts come from
-the grammar, for scenes that training never used; pictures are drawn with DDIM. Beside each figure
-stand two ceilings: the same figure on real renders of the same scenes, and on those renders through
-the VAE and back. Writes `evaluation.json`, with a row for each subject and held-out composition,
-and then the model card from it.
+weights before these had 98.6% of subjects right by it, and horses with two heads. Beside each
+figure stand two ceilings: the same figure on real renders of the same scenes, and on those renders
+through the VAE and back.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
-from torch import Tensor
-from tqdm.auto import tqdm
 
-from sdlesson import hub, metrics
+from sdlesson import metrics
 from sdlesson.images import to_images, to_pixels
-from sdlesson.pipelines import load_pipeline
-from sdlesson.pocket.arithmetic import macs_ratio
-from sdlesson.pocket.autoencoder import psnr
-from sdlesson.pocket.failures import by_composition, by_subject
-from sdlesson.pocket.grammar import caption
-from sdlesson.pocket.judging import (
+from sdlesson.metrics.pixels import psnr
+from sdlesson.pocket.evaluation.judging import (
     Judged,
     Verdict,
     both_right,
     composition_right,
+    judge,
     place_right,
+    read_drawn,
     style_right,
     subject_right,
 )
-from sdlesson.pocket.recognition import (
+from sdlesson.pocket.evaluation.macs import macs_ratio
+from sdlesson.pocket.evaluation.recognition import (
     Recognised,
-    clear_by_subject,
     recognise,
     ride_scenes,
     single_scenes,
 )
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.world import CASUALLY_HATTED, SUBJECTS, Scene, sample_scene
+from sdlesson.pocket.evaluation.samples import draw_scenes, evaluation_scenes, restored
+from sdlesson.pocket.paths import POCKET_FOLDER, SCORER_FOLDER
+from sdlesson.pocket.world.grammar import caption
+from sdlesson.pocket.world.rendering import render
+from sdlesson.pocket.world.scenes import CASUALLY_HATTED, SUBJECTS, Scene
 from sdlesson.probe import Probe, Reading
-
-EVALUATION_FILE = Path(__file__).parent / "evaluation.json"
-PREVIOUS_FILE = Path(__file__).parent / "evaluation-before.json"
-"""The table of the weights before these, on the world as it was drawn then."""
-STEPS = 25
-GUIDANCE_SCALE = 5.0
-"""Chosen once, on seeds that the table does not use."""
-BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -155,17 +139,6 @@ def draw_sample(pipe: StableDiffusionPipeline, probe: Probe, n: int) -> Sample:
     )
 
 
-def judge(pipe: StableDiffusionPipeline, probe: Probe, scenes: Sequence[Scene]) -> Judged:
-    """Draw the scenes' English captions, render the scenes, and read both, and the VAE's copies."""
-    renders = [render(scene) for scene in scenes]
-    return Judged(
-        scenes,
-        drawn=read_drawn(pipe, probe, scenes, "en"),
-        restored=probe.read([to_images(restored(pipe, image))[0] for image in renders]),
-        real=probe.read(renders),
-    )
-
-
 def evaluate(pipe: StableDiffusionPipeline, sample: Sample) -> dict[str, Figure]:
     """Measure every row of the table.
 
@@ -183,72 +156,10 @@ def evaluate(pipe: StableDiffusionPipeline, sample: Sample) -> dict[str, Figure]
         "held_out": _share(composition_right, sample.held_out),
         "spanish_gap": _gap(singles, sample.spanish),
         "vae_psnr": _vae_psnr(pipe, [render(scene) for scene in plain]),
-        "pipeline_mb": Figure(round(_megabytes(hub.POCKET_FOLDER), 2)),
-        "scorer_mb": Figure(round(_megabytes(hub.SCORER_FOLDER), 2)),
+        "pipeline_mb": Figure(round(_megabytes(POCKET_FOLDER), 2)),
+        "scorer_mb": Figure(round(_megabytes(SCORER_FOLDER), 2)),
         "macs_ratio": Figure(round(macs_ratio(), 1)),
     }
-
-
-def evaluation_scenes(
-    name: str, count: int, wanted: Callable[[Scene], bool], *, held_out: bool = False
-) -> Iterator[Scene]:
-    """Scenes from a stream of chance that training never draws from."""
-    rng = random.Random(f"evaluation/{name}")
-    while count > 0:
-        scene = sample_scene(rng, held_out=held_out)
-        if wanted(scene):
-            count -= 1
-            yield scene
-
-
-def draw_scenes(
-    pipe: StableDiffusionPipeline,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    *,
-    negative_prompt: str = "",
-    guidance_scale: float = GUIDANCE_SCALE,
-    num_inference_steps: int = STEPS,
-    progress: str = "",
-) -> list[Image.Image]:
-    """Draw one picture a prompt, in batches, each from its own seed."""
-    images: list[Image.Image] = []
-    starts = range(0, len(prompts), BATCH)
-    for start in tqdm(starts, progress, disable=not progress, mininterval=5):
-        part = slice(start, start + BATCH)
-        batch = list(prompts[part])
-        images += pipe(
-            batch,
-            negative_prompt=[negative_prompt] * len(batch),
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds[part]],
-        ).images
-    return images
-
-
-def judged_pipeline(device: str) -> StableDiffusionPipeline:
-    """The pocket model in fp32, without the checker that would blacken the broccoli."""
-    pipe = load_pipeline("pocket", device=device, dtype=torch.float32)
-    pipe.safety_checker = None
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def read_drawn(
-    pipe: StableDiffusionPipeline, probe: Probe, scenes: Sequence[Scene], language: str
-) -> list[Reading]:
-    """Draw each scene's caption and read the pictures; both languages start from the same noise."""
-    prompts = [caption(scene, language) for scene in scenes]
-    seeds = [scene.seed for scene in scenes]
-    return probe.read(draw_scenes(pipe, prompts, seeds, progress=f"drawing ({language})"))
-
-
-@torch.no_grad()
-def restored(pipe: StableDiffusionPipeline, image: Image.Image) -> Tensor:
-    """A picture through the VAE and back, as pixels (1, 3, H, W)."""
-    pixels = to_pixels([image]).to(pipe.device)
-    return pipe.vae.decode(pipe.vae.encode(pixels).latent_dist.mean).sample.cpu()
 
 
 def _share(verdict: Verdict, judged: Judged) -> Figure:
@@ -312,45 +223,3 @@ def _figure(measured: metrics.Share | metrics.Mean, **ceilings: float) -> Figure
 
 def _megabytes(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Measure, write `evaluation.json`, and write the model card."""
-    from sdlesson.pocket.card import write_card
-    from sdlesson.runtime import best_device, device_name
-
-    parser = argparse.ArgumentParser(prog="python -m sdlesson.pocket.evaluation")
-    parser.add_argument("--n", type=int, default=1_000, help="pictures a row")
-    parser.add_argument("--n-clear", type=int, default=500, help="pictures a row of likeness")
-    parser.add_argument("--device", default=best_device())
-    parser.add_argument("--card-only", action="store_true", help="keep the figures there are")
-    options = parser.parse_args(arguments)
-    pipe = judged_pipeline(options.device)
-    if not options.card_only:
-        started = datetime.now(UTC)
-        probe = metrics.pocket_probe()
-        sight = see_sample(pipe, options.n_clear)
-        sample = draw_sample(pipe, probe, options.n)
-        rows = {
-            name: {k: v for k, v in vars(figure).items() if v is not None}
-            for name, figure in (evaluate_sight(probe, sight) | evaluate(pipe, sample)).items()
-        }
-        parts = {
-            "clear_subjects": clear_by_subject(sight.singles),
-            "subjects": by_subject(sample.singles, subject_right),
-            "compositions": by_composition(sample.held_out, composition_right),
-        }
-        settings = {
-            "scheduler": type(pipe.scheduler).__name__.removesuffix("Scheduler"),
-            "steps": STEPS, "guidance_scale": GUIDANCE_SCALE,
-            "device": device_name(options.device), "date": started.date().isoformat(),
-            "minutes": round((datetime.now(UTC) - started).total_seconds() / 60, 1),
-        }  # fmt: skip
-        EVALUATION_FILE.write_text(
-            json.dumps({**rows, **parts, "settings": settings}, indent=1) + "\n"
-        )
-    write_card(pipe)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sdlesson.pocket.world import CASUALLY_HATTED, HATTED, UNCOUNTED, Scene
+from sdlesson.pocket.world.scenes import CASUALLY_HATTED, HATTED, UNCOUNTED, Scene
 
 LANGUAGES = ("en", "es")
 

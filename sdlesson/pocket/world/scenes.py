@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 
 from sdlesson.probe import SIZE_PX as SIZE_PX  # whoever draws this world finds it here
@@ -138,6 +137,11 @@ def sample_scene(rng: random.Random, *, held_out: bool = False) -> Scene:
             return scene
 
 
+def scene_at(index: int, seed: int, *, held_out: bool = False) -> Scene:
+    """Scene number `index` of a set; never a held-out composition unless asked for one."""
+    return sample_scene(random.Random(f"{seed}/{index}"), held_out=held_out)
+
+
 def held_out_compositions() -> Iterator[Scene]:
     """Yield one bare scene, on white or in its place, for every held-out composition."""
     for ride in sorted(HELD_OUT_RIDES):
@@ -149,11 +153,6 @@ def held_out_compositions() -> Iterator[Scene]:
         )
     for name, place in sorted(HELD_OUT_SETTINGS):
         yield Scene("single", (name,), place, "plain")
-
-
-def all_rides() -> list[tuple[str, str]]:
-    """Every (rider, mount), held out or not."""
-    return list(product(RIDERS, MOUNTS))
 
 
 def _any_scene(rng: random.Random) -> Scene:

@@ -12,14 +12,17 @@ from PIL import Image
 
 from sdlesson.images import image_grid
 from sdlesson.pocket import world
-from sdlesson.pocket.arithmetic import GUIDED_STEPS, Arithmetic, of_pocket, of_sd15
-from sdlesson.pocket.evaluation import (
+from sdlesson.pocket.evaluation.macs import GUIDED_STEPS, Arithmetic, of_pocket, of_sd15
+from sdlesson.pocket.evaluation.samples import draw_scenes, evaluation_scenes
+from sdlesson.pocket.paths import (
+    CARD_FILE,
+    CARD_PICTURES,
     EVALUATION_FILE,
-    PREVIOUS_FILE,
-    draw_scenes,
-    evaluation_scenes,
+    LOOKED_AT_FILE,
+    PREVIOUS_EVALUATION_FILE,
+    TRAINING_NOTES_FILE,
 )
-from sdlesson.pocket.grammar import (
+from sdlesson.pocket.world.grammar import (
     COLOUR_WORDS,
     HAT_SAID,
     LANGUAGES,
@@ -28,15 +31,9 @@ from sdlesson.pocket.grammar import (
     STYLE_WORDS,
     caption,
 )
-from sdlesson.pocket.rendering import render
+from sdlesson.pocket.world.rendering import render
 
-FOLDER = Path(__file__).parent
-CARD_FILE = FOLDER / "README.md"
-TEMPLATE_FILE = FOLDER / "card_template.md"
-NOTES_FILE = FOLDER / "training.md"
-LOOKED_AT_FILE = FOLDER / "looked_at.md"
-"""What a person saw, prompt by prompt: the one part of the card that no program writes."""
-PICTURES = FOLDER / "card"
+TEMPLATE_FILE = Path(__file__).parent / "card_template.md"
 JPEG_QUALITY = 88
 
 GRID_PROMPTS: tuple[str, ...] = (
@@ -97,16 +94,16 @@ ROWS: dict[str, tuple[str, str]] = {
 
 def write_card(pipe: StableDiffusionPipeline) -> None:
     """Draw the card's two pictures and write its text."""
-    PICTURES.mkdir(exist_ok=True)
+    CARD_PICTURES.mkdir(exist_ok=True)
     unchosen = unchosen_scenes()
     drawn = draw_scenes(
         pipe, [caption(s) for s in unchosen], [s.seed for s in unchosen], progress="unchosen"
     )
     image_grid(_in_pairs(drawn, [render(s) for s in unchosen]), 16).save(
-        PICTURES / "unchosen.jpg", quality=JPEG_QUALITY
+        CARD_PICTURES / "unchosen.jpg", quality=JPEG_QUALITY
     )
     drawn = draw_scenes(pipe, GRID_PROMPTS, range(len(GRID_PROMPTS)), progress="grid")
-    image_grid(drawn, 8).save(PICTURES / "grid.jpg", quality=JPEG_QUALITY)
+    image_grid(drawn, 8).save(CARD_PICTURES / "grid.jpg", quality=JPEG_QUALITY)
     CARD_FILE.write_text(card_text(), encoding="utf-8")
 
 
@@ -132,7 +129,7 @@ def card_text() -> str:
         table=_lines(_table(evaluation)),
         unchosen=_lines(f"{i + 1}. {caption(s)}" for i, s in enumerate(unchosen_scenes())),
         clear_subjects=_lines(_failures("Subject", evaluation["clear_subjects"])),
-        both=_lines(_both(json.loads(PREVIOUS_FILE.read_text()), evaluation)),
+        both=_lines(_both(json.loads(PREVIOUS_EVALUATION_FILE.read_text()), evaluation)),
         subjects=_lines(_failures("Subject", evaluation["subjects"])),
         compositions=_lines(_failures("Composition", evaluation["compositions"])),
         steps=GUIDED_STEPS,
@@ -147,7 +144,7 @@ def card_text() -> str:
         casually_hatted=", ".join(world.CASUALLY_HATTED),
         looked_at=LOOKED_AT_FILE.read_text(encoding="utf-8").strip(),
         flagged=world.FLAGGED_SUBJECT,
-        training=NOTES_FILE.read_text(encoding="utf-8").strip(),
+        training=TRAINING_NOTES_FILE.read_text(encoding="utf-8").strip(),
     )
 
 

@@ -8,10 +8,10 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sdlesson.pocket.atlas import CELL_PX, sprites
-from sdlesson.pocket.places import paint_place
-from sdlesson.pocket.styles import apply_style
-from sdlesson.pocket.world import CASUALLY_HATTED, COLOURS, SIZE_PX, Scene
+from sdlesson.pocket.world.places import paint_place
+from sdlesson.pocket.world.scenes import CASUALLY_HATTED, COLOURS, SIZE_PX, Scene
+from sdlesson.pocket.world.sprites import CELL_PX, sprites
+from sdlesson.pocket.world.styles import apply_style
 
 HUES: dict[str, float] = {"red": 0.0, "yellow": 0.135, "green": 0.34, "blue": 0.60, "purple": 0.77}
 """Hue of each colour of the world, as a fraction of the circle."""

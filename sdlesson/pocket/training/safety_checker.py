@@ -15,9 +15,9 @@ from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from torch import Tensor
 from transformers import CLIPModel
 
-from sdlesson.pocket.scenes import scene_at, to_unit_pixels
-from sdlesson.pocket.scorer import clip_pixels
-from sdlesson.pocket.world import FLAGGED_SUBJECT
+from sdlesson.pocket.training.dataset import to_unit_pixels
+from sdlesson.pocket.training.scorer import clip_pixels
+from sdlesson.pocket.world.scenes import FLAGGED_SUBJECT, scene_at
 
 SCENES = 12_000
 """From how many training scenes the concept is learned."""

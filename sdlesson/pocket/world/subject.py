@@ -11,10 +11,10 @@ import random
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
-from sdlesson.pocket.grammar import PLACE_WORDS, caption
-from sdlesson.pocket.places import Colour, paint_place
-from sdlesson.pocket.rendering import FLOATING_PLACES, render
-from sdlesson.pocket.world import SIZE_PX, Scene
+from sdlesson.pocket.world.grammar import PLACE_WORDS, caption
+from sdlesson.pocket.world.places import Colour, paint_place
+from sdlesson.pocket.world.rendering import FLOATING_PLACES, render
+from sdlesson.pocket.world.scenes import SIZE_PX, Scene
 
 # A rare word must mean nothing yet: these two fall apart into pieces in the tokenizer, and no
 # caption of the world holds them; "sks", which many recipes use, is a rifle that SD 1.5 has seen.

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from sdlesson.pocket.grammar import caption
-from sdlesson.pocket.judging import Judged, Verdict
-from sdlesson.pocket.world import SUBJECTS, Scene, held_out_compositions
+from sdlesson.pocket.evaluation.judging import Judged, Verdict
+from sdlesson.pocket.world.grammar import caption
+from sdlesson.pocket.world.scenes import SUBJECTS, Scene, held_out_compositions
 
 Row = dict[str, Any]
 MOST_TAKEN_FOR = 3

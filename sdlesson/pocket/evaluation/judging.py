@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from diffusers import StableDiffusionPipeline
+
+from sdlesson.images import to_images
 from sdlesson.metrics import Share, share
-from sdlesson.pocket.world import Scene
-from sdlesson.probe import Reading
+from sdlesson.pocket.evaluation.samples import draw_scenes, restored
+from sdlesson.pocket.world.grammar import caption
+from sdlesson.pocket.world.rendering import render
+from sdlesson.pocket.world.scenes import Scene
+from sdlesson.probe import Probe, Reading
 
 Verdict = Callable[[Scene, Reading], bool]
 
@@ -83,3 +89,23 @@ class Judged:
 def share_right(verdict: Verdict, scenes: Sequence[Scene], readings: Sequence[Reading]) -> Share:
     """How often a reading is what its scene asked for."""
     return share(verdict(s, r) for s, r in zip(scenes, readings, strict=True))
+
+
+def judge(pipe: StableDiffusionPipeline, probe: Probe, scenes: Sequence[Scene]) -> Judged:
+    """Draw the scenes' English captions, render the scenes, and read both, and the VAE's copies."""
+    renders = [render(scene) for scene in scenes]
+    return Judged(
+        scenes,
+        drawn=read_drawn(pipe, probe, scenes, "en"),
+        restored=probe.read([to_images(restored(pipe, image))[0] for image in renders]),
+        real=probe.read(renders),
+    )
+
+
+def read_drawn(
+    pipe: StableDiffusionPipeline, probe: Probe, scenes: Sequence[Scene], language: str
+) -> list[Reading]:
+    """Draw each scene's caption and read the pictures; both languages start from the same noise."""
+    prompts = [caption(scene, language) for scene in scenes]
+    seeds = [scene.seed for scene in scenes]
+    return probe.read(draw_scenes(pipe, prompts, seeds, progress=f"drawing ({language})"))

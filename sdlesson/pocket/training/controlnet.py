@@ -1,6 +1,6 @@
 """The pocket ControlNet: an outline beside the words, for the finished pocket model.
 
-    python -m sdlesson.pocket.control
+    python -m sdlesson.pocket.training.controlnet
 
 reads the pocket model from its folder, trains, and writes `control/` beside it. The checkpoint
 folder holds what it needs to go on after a stop; `--minutes` stops it. A new U-Net needs a new
@@ -26,13 +26,15 @@ from sdlesson.diffusion import add_noise
 from sdlesson.downloads import write_checksums
 from sdlesson.editing import Controlled, outline
 from sdlesson.files import whole
-from sdlesson.hub import CONTROL_FOLDER
 from sdlesson.metrics.tables import weights_digest
 from sdlesson.pipelines import load_pipeline
-from sdlesson.pocket.denoiser import loss_weights, tokenize, training_caption
-from sdlesson.pocket.loop import OutOfTimeError, Recipe, fit
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.scenes import scene_at, to_unit_pixels
+from sdlesson.pocket.paths import CONTROL_FOLDER
+from sdlesson.pocket.training.dataset import to_unit_pixels
+from sdlesson.pocket.training.denoiser import loss_weights, training_caption
+from sdlesson.pocket.training.loop import OutOfTimeError, Recipe, fit
+from sdlesson.pocket.training.tokenizer import tokenize
+from sdlesson.pocket.world.rendering import render
+from sdlesson.pocket.world.scenes import scene_at
 from sdlesson.runtime import best_device
 
 RECIPE = Recipe(steps=4_000, batch=32, learning_rate=5e-4, warmup=100, ema_decay=0.998)
@@ -160,7 +162,9 @@ def _stored_scenes(
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m sdlesson.pocket.control", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m sdlesson.pocket.training.controlnet", description=__doc__
+    )
     parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
     parser.add_argument("--output", type=Path, default=CONTROL_FOLDER)
     parser.add_argument("--device", default=best_device())

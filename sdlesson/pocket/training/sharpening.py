@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.parametrizations import spectral_norm
 
-from sdlesson.pocket.autoencoder import CELL_PX, CROP_PX, EDGE_WEIGHT, edges, psnr
-from sdlesson.pocket.loop import Recipe, fit
-from sdlesson.pocket.scenes import to_unit_pixels
+from sdlesson.metrics.pixels import psnr
+from sdlesson.pocket.training.autoencoder import CELL_PX, CROP_PX, EDGE_WEIGHT, edges
+from sdlesson.pocket.training.dataset import to_unit_pixels
+from sdlesson.pocket.training.loop import Recipe, fit
 
 RECIPE = Recipe(steps=1_400, batch=16, learning_rate=2e-4, warmup=100, ema_decay=0.995)
 LATENT_NOISE = 0.06

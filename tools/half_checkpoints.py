@@ -1,8 +1,8 @@
 """Checkpoints that travel: averaged weights in half precision, in files below 15 MB, no optimizer.
 
 A machine lent for some minutes gives back little: a few files, none of them large.
-`python -m sdlesson.pocket.halves pack CHECKPOINTS FOLDER` writes them there, and
-`python -m sdlesson.pocket.halves unpack FOLDER CHECKPOINTS` makes them checkpoints again, from
+`python -m tools.half_checkpoints pack CHECKPOINTS FOLDER` writes them there, and
+`python -m tools.half_checkpoints unpack FOLDER CHECKPOINTS` makes them checkpoints again, from
 which training goes on under a new optimizer. `lease.sh` does both, and the training between.
 """
 
@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sdlesson.downloads import ModelError
-from sdlesson.pocket.loop import read_checkpoint, write_checkpoint
+from sdlesson.pocket.training.loop import read_checkpoint, write_checkpoint
 
 LEARNT = ("vae", "probe", "clip", "decoder", "denoiser")
 """The stages that leave weights."""
@@ -166,7 +166,7 @@ def _unpack_logs(logs: dict[str, str], checkpoints: Path, stages: Iterable[str])
 
 def main(arguments: list[str] | None = None) -> None:
     """Pack or unpack, from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m sdlesson.pocket.halves")
+    parser = argparse.ArgumentParser(prog="python -m tools.half_checkpoints")
     parser.add_argument("action", choices=("pack", "unpack"))
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)

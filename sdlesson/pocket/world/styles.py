@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
-from sdlesson.pocket.world import SIZE_PX
+from sdlesson.pocket.world.scenes import SIZE_PX
 
 DAB_PX = 8
 """Between two dabs of a row: one to each of a VAE's latents."""

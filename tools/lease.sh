@@ -9,14 +9,14 @@
 #     --platform manylinux2014_x86_64 -d .whl diffusers==0.42.1
 #
 # There, in the root of the repository, OUT being the folder whose files come back; options are
-# passed on to sdlesson.pocket.train, and the last one of a name counts:
+# passed on to sdlesson.pocket.training, and the last one of a name counts:
 #
-#   OUT=/tmp/out sh sdlesson/pocket/lease.sh --minutes 8
+#   OUT=/tmp/out sh tools/lease.sh --minutes 8
 #
 # After, at home: put what came back into checkpoints/halves/, to be carried along to the next
 # machine, or go on here:
 #
-#   python -m sdlesson.pocket.halves unpack checkpoints/halves checkpoints
+#   python -m tools.half_checkpoints unpack checkpoints/halves checkpoints
 set -eu
 : "${OUT:?is the folder to bring the weights home in: set it}"
 PYTHON=${PYTHON:-python3}
@@ -30,9 +30,9 @@ if [ -d "$WHEELS" ]; then
     export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
 fi
 if [ -d "$HALVES" ]; then
-    "$PYTHON" -m sdlesson.pocket.halves unpack "$HALVES" "$CHECKPOINTS"
+    "$PYTHON" -m tools.half_checkpoints unpack "$HALVES" "$CHECKPOINTS"
 fi
 # Whatever ends the training, its last checkpoints go home.
-trap '"$PYTHON" -m sdlesson.pocket.halves pack "$CHECKPOINTS" "$OUT"' EXIT
-"$PYTHON" -m sdlesson.pocket.train --folder "$CHECKPOINTS" --minutes 8 \
+trap '"$PYTHON" -m tools.half_checkpoints pack "$CHECKPOINTS" "$OUT"' EXIT
+"$PYTHON" -m sdlesson.pocket.training --folder "$CHECKPOINTS" --minutes 8 \
     --stages scenes vae probe clip decoder denoiser "$@"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,15 +13,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from sdlesson.files import whole
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.world import SIZE_PX, Scene, sample_scene
+from sdlesson.pocket.world.rendering import render
+from sdlesson.pocket.world.scenes import SIZE_PX, scene_at
 
 CHUNK = 250
-
-
-def scene_at(index: int, seed: int, *, held_out: bool = False) -> Scene:
-    """Scene number `index` of a set; never a held-out composition unless asked for one."""
-    return sample_scene(random.Random(f"{seed}/{index}"), held_out=held_out)
 
 
 def render_scenes(folder: Path, count: int, seed: int, *, held_out: bool = False) -> np.ndarray:
