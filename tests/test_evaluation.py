@@ -87,7 +87,7 @@ def test_sizes_and_arithmetic_on_file_are_those_of_the_committed_weights(table):
 
 
 def test_sd15_has_the_weights_that_are_published():
-    assert macs.of_sd15().parameters == 859_520_964 + 123_060_480 + 83_653_863
+    assert macs.sd15_macs().parameters == 859_520_964 + 123_060_480 + 83_653_863
 
 
 def test_subject_and_place_are_right_in_at_least_four_of_five_pictures(table):
@@ -97,7 +97,7 @@ def test_subject_and_place_are_right_in_at_least_four_of_five_pictures(table):
 
 def test_a_fresh_sample_shows_the_subject_place_and_style_asked_for(pipe, probe):
     asked = scenes("drawn", DRAWN, "single")
-    readings = judging.read_drawn(pipe, probe, asked, "en")
+    readings = judging.draw_and_read(pipe, probe, asked, "en")
     assert share(judging.subject_right, asked, readings) >= 0.7
     assert share(judging.place_right, asked, readings) >= 0.8
     assert share(judging.style_right, asked, readings) >= 0.8
@@ -105,7 +105,7 @@ def test_a_fresh_sample_shows_the_subject_place_and_style_asked_for(pipe, probe)
 
 def test_spanish_is_understood(pipe, probe):
     asked = scenes("spanish", DRAWN, "single")
-    readings = judging.read_drawn(pipe, probe, asked, "es")
+    readings = judging.draw_and_read(pipe, probe, asked, "es")
     assert share(judging.subject_right, asked, readings) >= 0.7
 
 

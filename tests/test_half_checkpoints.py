@@ -1,4 +1,4 @@
-"""Training in pieces: the deadline, halves that travel, and the script for a lent machine."""
+"""Training in pieces: deadlines, half checkpoints, and the script for a machine that is lent."""
 
 import csv
 import importlib
@@ -78,26 +78,26 @@ def test_training_says_what_is_left_when_its_minutes_are_over(tmp_path, capsys):
     train.main(["--folder", str(tmp_path), "--device", "cpu", "--scenes", "4", "--minutes", "0"])
     said = capsys.readouterr().out
     assert "step 0 of" in said
-    assert "left: vae, probe, clip, decoder, denoiser, package." in said
+    assert "left: vae, probe, clip, decoder, denoiser, export." in said
     assert json.loads((tmp_path / "runs.jsonl").read_text())["device"].startswith("CPU")
 
 
 def test_a_new_optimizer_warms_up_again_and_joins_the_schedule():
-    def rates(fresh: int) -> list[float]:
-        return [loop._schedule(step, fresh, RECIPE) for step in range(12)]
+    def rates(optimizer_start: int) -> list[float]:
+        return [loop._schedule(step, optimizer_start, RECIPE) for step in range(12)]
 
     assert rates(0)[:4] == [0.25, 0.5, 0.75, 1.0]
     assert rates(6)[6] == pytest.approx(rates(0)[6] / 4)
     assert rates(6)[9:] == rates(0)[9:]
 
 
-def test_training_goes_on_from_halves(tmp_path, monkeypatch):
+def test_training_goes_on_from_half_checkpoints(tmp_path, monkeypatch):
     seen = []
     schedule = loop._schedule
     with pytest.raises(OutOfTimeError):
         learn(tmp_path / "there", RECIPE, late_at=5)
-    pack(tmp_path / "there", tmp_path / "halves")
-    assert unpack(tmp_path / "halves", tmp_path / "here") == {"vae": 6}
+    pack(tmp_path / "there", tmp_path / "half")
+    assert unpack(tmp_path / "half", tmp_path / "here") == {"vae": 6}
     ours, theirs = read_state(tmp_path / "here"), read_state(tmp_path / "there")
     for name, value in theirs["average"].items():
         assert torch.equal(ours["average"][name], value.half().float())
@@ -107,7 +107,9 @@ def test_training_goes_on_from_halves(tmp_path, monkeypatch):
     monkeypatch.setattr(
         loop,
         "_schedule",
-        lambda step, fresh, recipe: seen.append(fresh) or schedule(step, 0, recipe),
+        lambda step, optimizer_start, recipe: (
+            seen.append(optimizer_start) or schedule(step, 0, recipe)
+        ),
     )
     with pytest.raises(OutOfTimeError):  # cut again, inside the second warm-up
         learn(tmp_path / "here", RECIPE, late_at=6)
@@ -121,27 +123,27 @@ def test_large_weights_are_split_into_shards_that_know_what_they_are(tmp_path, m
     average = {f"layer{i}": torch.full((20,), i / 4) for i in range(5)}  # 40 bytes each in half
     average["seen"] = torch.tensor(70_001)  # a whole number stays one
     write_state(tmp_path / "there", "denoiser", 2_310, average)
-    pack(tmp_path / "there", tmp_path / "halves")
+    pack(tmp_path / "there", tmp_path / "half")
     names = [f"denoiser-{i}-of-3.safetensors" for i in (1, 2, 3)]
-    assert sorted(path.name for path in (tmp_path / "halves").iterdir()) == [*names, "logs.json"]
-    with safe_open(tmp_path / "halves" / names[1], "pt") as file:
+    assert sorted(path.name for path in (tmp_path / "half").iterdir()) == [*names, "logs.json"]
+    with safe_open(tmp_path / "half" / names[1], "pt") as file:
         about = {"stage": "denoiser", "step": "2310", "shard": "2", "shards": "3"}
         assert file.metadata() == about
-    unpack(tmp_path / "halves", tmp_path / "here")
+    unpack(tmp_path / "half", tmp_path / "here")
     restored = read_state(tmp_path / "here", "denoiser")["average"]
     assert restored.keys() == average.keys()
     for name, value in average.items():
         torch.testing.assert_close(restored[name], value, rtol=0, atol=0)
     write_state(tmp_path / "there", "denoiser", 2_311, {"layer": torch.zeros(20)})
-    pack(tmp_path / "there", tmp_path / "halves")  # nothing of an earlier packing stays
-    assert unpack(tmp_path / "halves", tmp_path / "here") == {"denoiser": 2_311}
+    pack(tmp_path / "there", tmp_path / "half")  # nothing of an earlier packing stays
+    assert unpack(tmp_path / "half", tmp_path / "here") == {"denoiser": 2_311}
 
 
 def test_more_files_than_may_travel_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(half_checkpoints, "MAX_SHARD_BYTES", 4)
     write_state(tmp_path, "vae", 1, {f"layer{i}": torch.zeros(2) for i in range(8)})
     with pytest.raises(ValueError, match="fill 9 files, and 8 may travel"):
-        pack(tmp_path, tmp_path / "halves")
+        pack(tmp_path, tmp_path / "half")
 
 
 def test_a_checkpoint_that_is_further_stays_and_a_new_vae_forgets_the_latents(tmp_path):
@@ -153,14 +155,14 @@ def test_a_checkpoint_that_is_further_stays_and_a_new_vae_forgets_the_latents(tm
     (here / "latents.pt").touch()
     (there / "runs.jsonl").write_text('{"run": 1}\n{"run": 2}\n')
     (here / "runs.jsonl").write_text('{"run": 1}\n{"run": 3}\n')
-    pack(there, tmp_path / "halves")
-    assert unpack(tmp_path / "halves", here) == {"vae": 10}
+    pack(there, tmp_path / "half")
+    assert unpack(tmp_path / "half", here) == {"vae": 10}
     assert read_state(here, "clip")["step"] == 11
     assert not (here / "latents.pt").exists()
     runs = [json.loads(line)["run"] for line in (here / "runs.jsonl").read_text().splitlines()]
     assert runs == [1, 3, 2]
     (here / "latents.pt").touch()
-    assert unpack(tmp_path / "halves", here) == {}  # the same again changes nothing
+    assert unpack(tmp_path / "half", here) == {}  # the same again changes nothing
     assert (here / "latents.pt").exists()
 
 
@@ -169,8 +171,8 @@ def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three shards of one stage."""
     monkeypatch.setattr(half_checkpoints, "MAX_SHARD_BYTES", 40)
     write_state(tmp_path / "there", "vae", 7, {f"layer{i}": torch.zeros(20) for i in range(3)})
-    pack(tmp_path / "there", tmp_path / "halves")
-    return tmp_path / "halves"
+    pack(tmp_path / "there", tmp_path / "half")
+    return tmp_path / "half"
 
 
 def cut_short(folder: Path) -> None:
@@ -193,10 +195,12 @@ def mix(folder: Path) -> None:
         (lambda folder: (folder / "vae-1-of-3.safetensors").write_bytes(b""), "is damaged"),
         (lambda folder: (folder / "logs.json").write_text("{"), "logs.json is damaged"),
         (mix, "several packings, at steps 7, 8"),
-        (shutil.rmtree, "holds no halves"),
+        (shutil.rmtree, "holds no half checkpoints"),
     ],
 )
-def test_halves_that_are_not_whole_are_refused_in_one_sentence(packed, tmp_path, harm, reason):
+def test_half_checkpoints_that_are_not_whole_are_refused_in_one_sentence(
+    packed, tmp_path, harm, reason
+):
     harm(packed)
     with pytest.raises(ModelError, match=reason) as refusal:
         unpack(packed, tmp_path / "here")
@@ -215,14 +219,14 @@ def test_the_command_line_packs_unpacks_and_refuses(packed, tmp_path, capsys):
 
 
 def lease(home: Path, out: Path, *options: str) -> None:
-    """Run the script as on a fresh machine, with the halves in `home/halves` carried along."""
+    """Run the script as on a new machine, with the half checkpoints in `home` carried along."""
     where = {"PYTHON": sys.executable, "WHEELS": str(home / "none"), "OUT": str(out)}
-    with_halves = {"CHECKPOINTS": str(out.parent / f"{out.name}-work"), "HALVES": str(home)}
+    folders = {"CHECKPOINTS": str(out.parent / f"{out.name}-work"), "HALF_CHECKPOINTS": str(home)}
     subprocess.run(
         ["sh", str(LEASE), "--device", "cpu", "--scenes", "8", *options],
         check=True,
         cwd=REPOSITORY,
-        env={**os.environ, **where, **with_halves},
+        env={**os.environ, **where, **folders},
     )
 
 

@@ -22,7 +22,8 @@ def test_the_module_map_lists_every_module_and_no_other():
     listed = set(re.findall(r"`([\w/]+)`", between("modules", "/modules")))
     package = ROOT / "sdlesson"
     modules = {path.stem for path in package.glob("*.py") if not path.stem.startswith("__")}
-    modules |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    packages = {path.parent for path in package.rglob("__init__.py")} - {package}
+    modules |= {f"{path.relative_to(package).as_posix()}/" for path in packages}
     assert listed == modules
 
 

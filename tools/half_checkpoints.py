@@ -22,24 +22,24 @@ from torch import Tensor
 from sdlesson.downloads import ModelError
 from sdlesson.pocket.training.loop import read_checkpoint, write_checkpoint
 
-LEARNT = ("vae", "probe", "clip", "decoder", "denoiser")
+TRAINED_STAGES = ("vae", "probe", "clip", "decoder", "denoiser")
 """The stages that leave weights."""
 MAX_SHARD_BYTES = 15_000_000
 MAX_FILES = 8
 LOGS_FILE = "logs.json"
 """The curves and the list of runs: {file name: text}."""
 
-State = dict[str, Tensor]
+Weights = dict[str, Tensor]
 
 
 def pack(checkpoints: Path, out: Path) -> None:
-    """Write the halves of every stage that has a checkpoint, and the logs.
+    """Write the half checkpoints of every stage that has a checkpoint, and the logs.
 
     Raises:
         ValueError: It would take more than `MAX_FILES` files.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for stage in LEARNT:
+    for stage in TRAINED_STAGES:
         for old in _shard_paths(out, stage):
             old.unlink()
         if (checkpoints / f"{stage}.pt").exists():
@@ -47,23 +47,29 @@ def pack(checkpoints: Path, out: Path) -> None:
     logs = [*sorted(checkpoints.glob("*.csv")), *checkpoints.glob("runs.jsonl")]
     texts = {path.name: path.read_text(encoding="utf-8") for path in logs}
     (out / LOGS_FILE).write_text(json.dumps(texts), encoding="utf-8")
-    count = 1 + sum(len(_shard_paths(out, stage)) for stage in LEARNT)
+    count = 1 + sum(len(_shard_paths(out, stage)) for stage in TRAINED_STAGES)
     if count > MAX_FILES:
-        raise ValueError(f"the halves fill {count} files, and {MAX_FILES} may travel")
+        raise ValueError(f"the half checkpoints fill {count} files, and {MAX_FILES} may travel")
 
 
 def unpack(folder: Path, checkpoints: Path) -> dict[str, int]:
-    """Make checkpoints of the halves in a folder; one that is as far or further already stays.
+    """Make whole checkpoints of those in a folder; one that is as far or further already stays.
 
     Returns:
         The step of each checkpoint made.
 
     Raises:
-        ModelError: Halves are missing or damaged; no checkpoint was touched.
+        ModelError: Half checkpoints are missing or damaged; no checkpoint was touched.
     """
-    found = {stage: _unpack_stage(folder, stage) for stage in LEARNT if _shard_paths(folder, stage)}
+    found = {
+        stage: _unpack_stage(folder, stage)
+        for stage in TRAINED_STAGES
+        if _shard_paths(folder, stage)
+    }
     if not found:
-        raise ModelError(f"{folder} holds no halves, such as {_shard_name(LEARNT[0], 1, 1)}")
+        raise ModelError(
+            f"{folder} holds no half checkpoints, such as {_shard_name(TRAINED_STAGES[0], 1, 1)}"
+        )
     logs = _read_logs(folder)
     checkpoints.mkdir(parents=True, exist_ok=True)
     made = {}
@@ -80,7 +86,7 @@ def unpack(folder: Path, checkpoints: Path) -> dict[str, int]:
 
 def _pack_stage(checkpoint: Path, out: Path) -> None:
     state = read_checkpoint(checkpoint)
-    shards: list[State] = [{}]
+    shards: list[Weights] = [{}]
     room = MAX_SHARD_BYTES
     for name, value in state["average"].items():
         half = value.half() if value.is_floating_point() else value
@@ -95,9 +101,9 @@ def _pack_stage(checkpoint: Path, out: Path) -> None:
         save_file(shard, out / _shard_name(stage, number, count), about)
 
 
-def _unpack_stage(folder: Path, stage: str) -> tuple[int, State]:
+def _unpack_stage(folder: Path, stage: str) -> tuple[int, Weights]:
     """The step and the averaged weights, in single precision again."""
-    average: State = {}
+    average: Weights = {}
     packings = set()
     for path in _shard_paths(folder, stage):
         step, count, shard = _read_shard(path)
@@ -105,7 +111,7 @@ def _unpack_stage(folder: Path, stage: str) -> tuple[int, State]:
         average |= shard
     if len(packings) > 1:
         raise ModelError(
-            f"the halves of {stage} in {folder} are of several packings, at steps "
+            f"the half checkpoints of {stage} in {folder} are of several packings, at steps "
             f"{', '.join(str(step) for step, _ in sorted(packings))}; leave those of one there"
         )
     ((step, count),) = packings
@@ -116,18 +122,18 @@ def _unpack_stage(folder: Path, stage: str) -> tuple[int, State]:
     return step, average
 
 
-def _read_shard(path: Path) -> tuple[int, int, State]:
+def _read_shard(path: Path) -> tuple[int, int, Weights]:
     """A shard's step, the number of shards of its stage, and its weights."""
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata()
-        shard = {name: _widened(value) for name, value in load_file(path).items()}
+        shard = {name: _to_single_precision(value) for name, value in load_file(path).items()}
         return int(about["step"]), int(about["shards"]), shard
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is damaged ({error}); copy it again") from error
 
 
-def _widened(value: Tensor) -> Tensor:
+def _to_single_precision(value: Tensor) -> Tensor:
     return value.float() if value.is_floating_point() else value
 
 

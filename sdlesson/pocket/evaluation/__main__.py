@@ -16,7 +16,12 @@ from sdlesson.pocket.evaluation.failures import by_composition, by_subject
 from sdlesson.pocket.evaluation.judging import composition_right, subject_right
 from sdlesson.pocket.evaluation.recognition import clear_by_subject
 from sdlesson.pocket.evaluation.samples import GUIDANCE_SCALE, STEPS, judged_pipeline
-from sdlesson.pocket.evaluation.table import draw_sample, evaluate, evaluate_sight, see_sample
+from sdlesson.pocket.evaluation.table import (
+    draw_likeness_sample,
+    draw_probe_sample,
+    evaluate_by_probe,
+    evaluate_likeness,
+)
 from sdlesson.pocket.paths import EVALUATION_FILE
 from sdlesson.runtime import best_device, device_name
 
@@ -33,16 +38,18 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.card_only:
         started = datetime.now(UTC)
         probe = pocket_probe()
-        sight = see_sample(pipe, options.n_clear)
-        sample = draw_sample(pipe, probe, options.n)
+        likeness_sample = draw_likeness_sample(pipe, options.n_clear)
+        probe_sample = draw_probe_sample(pipe, probe, options.n)
         rows = {
             name: {k: v for k, v in vars(figure).items() if v is not None}
-            for name, figure in (evaluate_sight(probe, sight) | evaluate(pipe, sample)).items()
+            for name, figure in (
+                evaluate_likeness(probe, likeness_sample) | evaluate_by_probe(pipe, probe_sample)
+            ).items()
         }
         parts = {
-            "clear_subjects": clear_by_subject(sight.singles),
-            "subjects": by_subject(sample.singles, subject_right),
-            "compositions": by_composition(sample.held_out, composition_right),
+            "clear_subjects": clear_by_subject(likeness_sample.singles),
+            "subjects": by_subject(probe_sample.singles, subject_right),
+            "compositions": by_composition(probe_sample.held_out, composition_right),
         }
         settings = {
             "scheduler": type(pipe.scheduler).__name__.removesuffix("Scheduler"),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sdlesson.images import image_grid
 from sdlesson.pocket import world
-from sdlesson.pocket.evaluation.macs import GUIDED_STEPS, Arithmetic, of_pocket, of_sd15
+from sdlesson.pocket.evaluation.macs import GUIDED_STEPS, Macs, pocket_macs, sd15_macs
 from sdlesson.pocket.evaluation.samples import draw_scenes, evaluation_scenes
 from sdlesson.pocket.paths import (
     CARD_FILE,
@@ -129,11 +129,13 @@ def card_text() -> str:
         table=_lines(_table(evaluation)),
         unchosen=_lines(f"{i + 1}. {caption(s)}" for i, s in enumerate(unchosen_scenes())),
         clear_subjects=_lines(_failures("Subject", evaluation["clear_subjects"])),
-        both=_lines(_both(json.loads(PREVIOUS_EVALUATION_FILE.read_text()), evaluation)),
+        before_and_now=_lines(
+            _before_and_now(json.loads(PREVIOUS_EVALUATION_FILE.read_text()), evaluation)
+        ),
         subjects=_lines(_failures("Subject", evaluation["subjects"])),
         compositions=_lines(_failures("Composition", evaluation["compositions"])),
         steps=GUIDED_STEPS,
-        arithmetic=_lines(_arithmetic()),
+        macs=_lines(_macs()),
         vocabulary=_lines(_vocabulary()),
         held_out_count=len(held_out),
         held_out=_lines(f"- {caption(scene)} / {caption(scene, 'es')}" for scene in held_out),
@@ -167,7 +169,7 @@ def _table(evaluation: dict[str, dict]) -> list[str]:
     return lines
 
 
-def _both(first: dict[str, dict], second: dict[str, dict]) -> list[str]:
+def _before_and_now(first: dict[str, dict], second: dict[str, dict]) -> list[str]:
     """The weights before these and these, each with its interval."""
     lines = [
         "| Figure | Aim | Before | Interval | Now | Interval |",
@@ -214,17 +216,17 @@ def _number(key: str, value: float) -> str:
     return f"{value:.1%}"
 
 
-def _arithmetic() -> list[str]:
-    def row(name: str, a: Arithmetic) -> str:
-        numbers = (a.text_encoder, a.unet, a.vae_decoder, a.picture)
+def _macs() -> list[str]:
+    def row(name: str, a: Macs) -> str:
+        numbers = (a.text_encoder, a.unet, a.vae_decoder, a.one_picture)
         cells = " | ".join(f"{n / 1e9:,.2f}" for n in numbers)
         return f"| {name} | {a.parameters / 1e6:,.1f} M | {cells} |"
 
     return [
         "| | weights | text encoder | U-Net, one pass | VAE decoder | one picture |",
         "|---|---|---|---|---|---|",
-        row("pocket, 128 px", of_pocket()),
-        row("SD 1.5, 512 px", of_sd15()),
+        row("pocket, 128 px", pocket_macs()),
+        row("SD 1.5, 512 px", sd15_macs()),
     ]
 
 

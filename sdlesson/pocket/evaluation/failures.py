@@ -32,7 +32,7 @@ def by_subject(singles: Judged, verdict: Verdict) -> dict[str, Row]:
 
 def by_composition(held_out: Judged, verdict: Verdict) -> dict[str, Row]:
     """One row a held-out composition, under its English caption, the worst drawn first."""
-    parts = {caption(bare): _dressed(held_out, bare) for bare in held_out_compositions()}
+    parts = {caption(bare): _of_composition(held_out, bare) for bare in held_out_compositions()}
     return _worst_first({name: _row(part, verdict) for name, part in parts.items() if part.scenes})
 
 
@@ -40,7 +40,7 @@ def _showing(judged: Judged, subject: str) -> Judged:
     return judged.where(lambda scene: scene.subjects == (subject,))
 
 
-def _dressed(judged: Judged, bare: Scene) -> Judged:
+def _of_composition(judged: Judged, bare: Scene) -> Judged:
     """The scenes of one composition, however they are dressed."""
     return judged.where(
         lambda scene: (

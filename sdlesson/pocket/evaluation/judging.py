@@ -96,13 +96,13 @@ def judge(pipe: StableDiffusionPipeline, probe: Probe, scenes: Sequence[Scene]) 
     renders = [render(scene) for scene in scenes]
     return Judged(
         scenes,
-        drawn=read_drawn(pipe, probe, scenes, "en"),
+        drawn=draw_and_read(pipe, probe, scenes, "en"),
         restored=probe.read([to_images(restored(pipe, image))[0] for image in renders]),
         real=probe.read(renders),
     )
 
 
-def read_drawn(
+def draw_and_read(
     pipe: StableDiffusionPipeline, probe: Probe, scenes: Sequence[Scene], language: str
 ) -> list[Reading]:
     """Draw each scene's caption and read the pictures; both languages start from the same noise."""

@@ -44,7 +44,7 @@ SD15_TEXT = {
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class Macs:
     """Multiply-accumulates of each part, run once for one picture, and the number of weights."""
 
     text_encoder: int
@@ -53,32 +53,32 @@ class Arithmetic:
     parameters: int
 
     @property
-    def picture(self) -> int:
+    def one_picture(self) -> int:
         """One picture at `GUIDED_STEPS`: two passes of text encoder and, each step, of U-Net."""
         return 2 * self.text_encoder + 2 * GUIDED_STEPS * self.unet + self.vae_decoder
 
 
 @cache
-def of_pocket() -> Arithmetic:
+def pocket_macs() -> Macs:
     """The pocket model at 128 x 128, from its committed configurations."""
     unet = UNet2DConditionModel.load_config(POCKET_FOLDER / "unet")
     vae = AutoencoderKL.load_config(POCKET_FOLDER / "vae")
     text = json.loads((Path(POCKET_FOLDER) / "text_encoder" / "config.json").read_text())
-    return _count(unet, vae, text)
+    return _count_parts(unet, vae, text)
 
 
 @cache
-def of_sd15() -> Arithmetic:
+def sd15_macs() -> Macs:
     """Stable Diffusion 1.5 at 512 x 512."""
-    return _count(SD15_UNET, SD15_VAE, SD15_TEXT)
+    return _count_parts(SD15_UNET, SD15_VAE, SD15_TEXT)
 
 
 def macs_ratio() -> float:
     """How many times more arithmetic SD 1.5 spends on one picture."""
-    return of_sd15().picture / of_pocket().picture
+    return sd15_macs().one_picture / pocket_macs().one_picture
 
 
-def _count(unet_config: dict, vae_config: dict, text_config: dict) -> Arithmetic:
+def _count_parts(unet_config: dict, vae_config: dict, text_config: dict) -> Macs:
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(unet_config)
         vae = AutoencoderKL.from_config(vae_config)
@@ -89,15 +89,15 @@ def _count(unet_config: dict, vae_config: dict, text_config: dict) -> Arithmetic
         embeddings = torch.empty(1, window, unet.config.cross_attention_dim)
         input_ids = torch.zeros(1, window, dtype=torch.long)
         timesteps = torch.zeros(1, dtype=torch.long)
-    return Arithmetic(
-        text_encoder=_macs(lambda: text_encoder(input_ids)),
-        unet=_macs(lambda: unet(latents, timesteps, embeddings)),
-        vae_decoder=_macs(lambda: vae.decode(latents)),
+    return Macs(
+        text_encoder=_count_macs(lambda: text_encoder(input_ids)),
+        unet=_count_macs(lambda: unet(latents, timesteps, embeddings)),
+        vae_decoder=_count_macs(lambda: vae.decode(latents)),
         parameters=sum(p.numel() for m in (unet, vae, text_encoder) for p in m.parameters()),
     )
 
 
-def _macs(run: Callable[[], object]) -> int:
+def _count_macs(run: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         run()
     return counter.get_total_flops() // 2  # the counter counts a product and a sum as two

@@ -23,9 +23,9 @@ from sdlesson.pocket.evaluation.judging import (
     Verdict,
     both_right,
     composition_right,
+    draw_and_read,
     judge,
     place_right,
-    read_drawn,
     style_right,
     subject_right,
 )
@@ -62,7 +62,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Sample:
+class ProbeSample:
     """What the table is counted on: three kinds of scenes, and single subjects in Spanish too."""
 
     singles: Judged
@@ -72,7 +72,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Sight:
+class LikenessSample:
     """What the rows on recognising are counted on."""
 
     singles: Recognised
@@ -80,7 +80,7 @@ class Sight:
     held_out_rides: Recognised
 
 
-def see_sample(pipe: StableDiffusionPipeline, n: int) -> Sight:
+def draw_likeness_sample(pipe: StableDiffusionPipeline, n: int) -> LikenessSample:
     """Draw at least `n` single subjects, as many of each, `n` rides and `n` held-out rides."""
 
     def draw(scenes: Sequence[Scene]) -> list[Image.Image]:
@@ -91,56 +91,56 @@ def see_sample(pipe: StableDiffusionPipeline, n: int) -> Sight:
         return [to_images(restored(pipe, render(scene)))[0] for scene in scenes]
 
     each = -(-n // len(SUBJECTS))
-    return Sight(
+    return LikenessSample(
         recognise(single_scenes("clear single", each), draw, restore),
         recognise(ride_scenes("clear ride", n), draw, restore),
         recognise(ride_scenes("clear held out", n, held_out=True), draw, restore),
     )
 
 
-def evaluate_sight(probe: Probe, sight: Sight) -> dict[str, Figure]:
+def evaluate_likeness(probe: Probe, sample: LikenessSample) -> dict[str, Figure]:
     """Measure the rows that no network can flatter, and two that a glance would notice.
 
     Returns:
         Rows: single_clear, ride_clear, held_out_ride_clear; commitment and fine_detail, as shares
         of what real renders have; hats_unasked, on those whose hats captions never leave out.
     """
-    hatless = sight.singles.where(lambda s: s.subjects[0] not in CASUALLY_HATTED)
+    hatless = sample.singles.where(lambda s: s.subjects[0] not in CASUALLY_HATTED)
     return {
-        "single_clear": _clear(sight.singles),
-        "ride_clear": _clear(sight.rides),
-        "held_out_ride_clear": _clear(sight.held_out_rides),
-        "commitment": _against_real(
+        "single_clear": _clear(sample.singles),
+        "ride_clear": _clear(sample.rides),
+        "held_out_ride_clear": _clear(sample.held_out_rides),
+        "commitment": _relative_to_real(
             {
                 name: [found.commitment for found in row]
-                for name, row in sight.singles.likenesses.items()
+                for name, row in sample.singles.likenesses.items()
             }
         ),
         "hats_unasked": _hats(probe, hatless),
-        "fine_detail": _against_real(
+        "fine_detail": _relative_to_real(
             {
                 name: [metrics.fine_detail(image) for image in row]
-                for name, row in sight.singles.pictures.items()
+                for name, row in sample.singles.pictures.items()
             }
         ),
     }
 
 
-def draw_sample(pipe: StableDiffusionPipeline, probe: Probe, n: int) -> Sample:
+def draw_probe_sample(pipe: StableDiffusionPipeline, probe: Probe, n: int) -> ProbeSample:
     """Draw and read `n` scenes of each kind: 4 n pictures."""
     singles = list(evaluation_scenes("single", n, lambda s: s.kind == "single"))
     pairs = list(evaluation_scenes("pair", n, lambda s: s.kind in ("beside", "riding")))
     held_out = list(evaluation_scenes("held out", n, lambda s: True, held_out=True))
-    return Sample(
+    return ProbeSample(
         singles=judge(pipe, probe, singles),
         pairs=judge(pipe, probe, pairs),
         held_out=judge(pipe, probe, held_out),
-        spanish=read_drawn(pipe, probe, singles, "es"),
+        spanish=draw_and_read(pipe, probe, singles, "es"),
     )
 
 
-def evaluate(pipe: StableDiffusionPipeline, sample: Sample) -> dict[str, Figure]:
-    """Measure every row of the table.
+def evaluate_by_probe(pipe: StableDiffusionPipeline, sample: ProbeSample) -> dict[str, Figure]:
+    """Measure the rows that the probe reads, and those on the VAE, on sizes and on costs.
 
     Returns:
         Rows by the names of design and tests: subject, place, style, pair, held_out, spanish_gap,
@@ -180,7 +180,7 @@ def _clear(recognised: Recognised) -> Figure:
     )
 
 
-def _against_real(values: dict[str, list[float]]) -> Figure:
+def _relative_to_real(values: dict[str, list[float]]) -> Figure:
     """The mean of what was drawn over the mean of the real renders."""
     means = {name: metrics.mean(row) for name, row in values.items()}
     real = means["real"].value

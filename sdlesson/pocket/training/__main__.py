@@ -1,6 +1,6 @@
 """`make pocket`: train everything from nothing, or go on from the last checkpoint.
 
-Stages, in order: scenes, vae, probe, clip, decoder, denoiser, package. Each leaves its work in the
+Stages, in order: scenes, vae, probe, clip, decoder, denoiser, export. Each leaves its work in the
 checkpoint folder and is passed over when it is done; `--help` has the options. With `--minutes` the
 training stops by itself and says what is left; the same command goes on from there. Several
 processes of one thread share a training, here two of them:
@@ -29,7 +29,7 @@ from transformers import CLIPTokenizer
 from sdlesson.pocket.paths import HOME
 from sdlesson.pocket.training import autoencoder, denoiser, scorer, sharpening
 from sdlesson.pocket.training.dataset import render_scenes
-from sdlesson.pocket.training.export import package
+from sdlesson.pocket.training.export import export_model
 from sdlesson.pocket.training.loop import (
     OutOfTimeError,
     Recipe,
@@ -44,7 +44,7 @@ from sdlesson.runtime import best_device
 SCENES = 40_000
 HELD_OUT_SHARE = 10
 """One held-out scene for the probe to so many training scenes."""
-STAGES = ("scenes", "vae", "probe", "clip", "decoder", "denoiser", "package")
+STAGES = ("scenes", "vae", "probe", "clip", "decoder", "denoiser", "export")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -64,7 +64,7 @@ def _run(options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     started = datetime.now(UTC)
     deadline = time.monotonic() + 60 * options.minutes
-    bank = _from_the_first(lambda: render_scenes(folder, options.scenes, options.seed))
+    bank = _made_by_first_process(lambda: render_scenes(folder, options.scenes, options.seed))
     tokenizer = train_tokenizer(seed=options.seed)
     try:
         _train(options, bank, tokenizer, deadline)
@@ -75,9 +75,9 @@ def _run(options: argparse.Namespace) -> None:
         return
     finally:
         if is_first_process():
-            _log(folder, options, started)
-    if "package" in options.stages and is_first_process():
-        package(folder, bank, tokenizer, options.device, options.seed, options.output)
+            _log_run(folder, options, started)
+    if "export" in options.stages and is_first_process():
+        export_model(folder, bank, tokenizer, options.device, options.seed, options.output)
 
 
 def _train(
@@ -99,7 +99,7 @@ def _train(
         autoencoder.train_autoencoder(bank, folder, device, recipe(autoencoder.RECIPE))
     if "probe" in options.stages:
         count = max(1, options.scenes // HELD_OUT_SHARE)
-        held_out = _from_the_first(
+        held_out = _made_by_first_process(
             lambda: render_scenes(folder, count, options.seed, held_out=True)
         )
         scorer.train_probe(
@@ -109,7 +109,7 @@ def _train(
         scorer.train_clip(tokenizer, bank, folder, device, recipe(scorer.CLIP_RECIPE), options.seed)
     if not {"decoder", "denoiser"} & set(options.stages):
         return
-    latents, scaling_factor = _from_the_first(
+    latents, scaling_factor = _made_by_first_process(
         lambda: _stored_latents(bank, folder, device, recipe(autoencoder.RECIPE))
     )
     if "decoder" in options.stages:
@@ -131,7 +131,7 @@ def _train(
 Stored = TypeVar("Stored")
 
 
-def _from_the_first(make_or_open: Callable[[], Stored]) -> Stored:
+def _made_by_first_process(make_or_open: Callable[[], Stored]) -> Stored:
     """Let the first process make what the others then open."""
     stored = make_or_open() if is_first_process() else None
     if dist.is_initialized():
@@ -153,7 +153,7 @@ def _stored_latents(
     return (stored["means"], stored["stds"]), stored["scaling_factor"]
 
 
-def _log(folder: Path, options: argparse.Namespace, started: datetime) -> None:
+def _log_run(folder: Path, options: argparse.Namespace, started: datetime) -> None:
     """Note what was run, on what, and for how long; the model card is made from this."""
     device = (
         torch.cuda.get_device_name()

@@ -103,7 +103,7 @@ def train_denoiser(
     torch.manual_seed(recipe.seed)  # initial weights come from the global generator
     model = Denoiser(new_text_encoder(tokenizer), new_unet()).to(device)
     model.unet.to(memory_format=torch.channels_last)
-    _train_fast(model)
+    _use_fast_layers(model)
     scheduler = new_scheduler()
     alphas_cumprod = scheduler.alphas_cumprod
     snr = alphas_cumprod / (1 - alphas_cumprod)
@@ -140,7 +140,7 @@ def stratified_timesteps(batch: int, count: int, generator: torch.Generator) -> 
     return (parts * count / batch).long().clamp(max=count - 1)
 
 
-def _train_fast(model: Denoiser) -> None:
+def _use_fast_layers(model: Denoiser) -> None:
     """Choose what trains fastest at these sizes on a CPU; what is saved does not change.
 
     PyTorch's fused attention costs a fifth of a step backwards here, its group norm as much.

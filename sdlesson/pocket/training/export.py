@@ -17,14 +17,17 @@ from sdlesson.pocket.paths import POCKET_FOLDER, SCORER_FOLDER, VOCABULARY_FILE
 from sdlesson.pocket.training.autoencoder import latents_std, new_autoencoder
 from sdlesson.pocket.training.denoiser import Denoiser, new_scheduler, new_text_encoder, new_unet
 from sdlesson.pocket.training.loop import Model, read_checkpoint
-from sdlesson.pocket.training.safety_checker import make_checker
+from sdlesson.pocket.training.safety_checker import make_safety_checker
 from sdlesson.pocket.training.scorer import IMAGE_MEAN, IMAGE_STD, LABELS, new_clip
 from sdlesson.pocket.world.grammar import LANGUAGES, vocabulary
 from sdlesson.pocket.world.scenes import SIZE_PX
 from sdlesson.probe import Probe
 
+ORIGIN_KEYS = {"_name_or_path", "name_or_path"}
+"""Under which libraries write down where they found a part."""
 
-def package(
+
+def export_model(
     checkpoints: Path,
     bank: np.ndarray,
     tokenizer: CLIPTokenizer,
@@ -36,14 +39,14 @@ def package(
 
     A stage without a checkpoint keeps random weights.
     """
-    vae = _restore(checkpoints / "vae.pt", new_autoencoder())
-    _finish_decoder(checkpoints / "decoder.pt", vae)
+    vae = _load_average(checkpoints / "vae.pt", new_autoencoder())
+    _load_decoder(checkpoints / "decoder.pt", vae)
     vae.register_to_config(scaling_factor=1 / latents_std(vae.to(device), bank, device))
-    denoiser = _restore(
+    denoiser = _load_average(
         checkpoints / "denoiser.pt", Denoiser(new_text_encoder(tokenizer), new_unet())
     )
-    clip = _restore(checkpoints / "clip.pt", new_clip(tokenizer))
-    probe = _restore(checkpoints / "probe.pt", Probe(LABELS))
+    clip = _load_average(checkpoints / "clip.pt", new_clip(tokenizer))
+    probe = _load_average(checkpoints / "probe.pt", Probe(LABELS))
     processor = CLIPImageProcessor(
         size={"shortest_edge": SIZE_PX},
         crop_size={"height": SIZE_PX, "width": SIZE_PX},
@@ -56,15 +59,15 @@ def package(
         tokenizer=tokenizer,
         unet=denoiser.unet,
         scheduler=new_scheduler(),
-        safety_checker=make_checker(clip, bank, device, scene_seed),
+        safety_checker=make_safety_checker(clip, bank, device, scene_seed),
         feature_extractor=processor,
     )
-    save_half(pipe, output / POCKET_FOLDER.name)
+    save_in_half_precision(pipe, output / POCKET_FOLDER.name)
     save_scorer(clip.cpu(), probe, tokenizer, processor, output / SCORER_FOLDER.name)
     write_vocabulary(output / VOCABULARY_FILE.name)
 
 
-def save_half(pipe: StableDiffusionPipeline, folder: Path) -> None:
+def save_in_half_precision(pipe: StableDiffusionPipeline, folder: Path) -> None:
     """Save in half precision, with the tokenizer's files as CLIP's own too."""
     _clear(folder)
     save_pipeline(pipe.to(dtype=torch.float16), folder)
@@ -72,6 +75,7 @@ def save_half(pipe: StableDiffusionPipeline, folder: Path) -> None:
     for part in ("text_encoder", "safety_checker"):
         amend_json(folder / part / "config.json", dtype="float32")
     _write_merges(pipe.tokenizer, folder / "tokenizer")
+    _forget_origin(folder)
     write_checksums(folder)
 
 
@@ -90,6 +94,7 @@ def save_scorer(
     amend_json(folder / "clip/config.json", dtype="float32")
     amend_json(folder / "clip/preprocessor_config.json", image_processor_type="CLIPImageProcessor")
     probe.save(folder / "probe.safetensors")
+    _forget_origin(folder)
     write_checksums(folder)
 
 
@@ -99,13 +104,13 @@ def write_vocabulary(path: Path) -> None:
     path.write_text(json.dumps(words, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def _restore(checkpoint: Path, model: Model) -> Model:
+def _load_average(checkpoint: Path, model: Model) -> Model:
     if checkpoint.exists():
         model.load_state_dict(read_checkpoint(checkpoint)["average"])
     return model.eval()
 
 
-def _finish_decoder(checkpoint: Path, vae: AutoencoderKL) -> None:
+def _load_decoder(checkpoint: Path, vae: AutoencoderKL) -> None:
     """Put in the decoder that learnt against a discriminator, where there is one."""
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
@@ -126,6 +131,19 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.suffix not in (".md", ".png"):
             path.unlink()
+
+
+def _forget_origin(folder: Path) -> None:
+    """Take out of the configurations where a part was loaded from: a path on the maker's machine.
+
+    A part of random weights has none, but one that was read from a folder, to be trained on or to
+    be exported again, keeps that folder's name.
+    """
+    for path in sorted(folder.rglob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if ORIGIN_KEYS & found.keys():
+            kept = {key: value for key, value in found.items() if key not in ORIGIN_KEYS}
+            path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_merges(tokenizer: CLIPTokenizer, folder: Path) -> None:

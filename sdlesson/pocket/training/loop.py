@@ -89,7 +89,7 @@ def fit(name: str, model: Model, step_loss: StepLoss, recipe: Recipe, folder: Pa
         mininterval=5,
         disable=not is_first_process(),
     )
-    fresh = first - optimizer.age()
+    optimizer_start = first - optimizer.steps_taken()
     for step in bar:
         if _in_any_process(time.monotonic() >= recipe.deadline):
             if step > first:
@@ -102,7 +102,7 @@ def fit(name: str, model: Model, step_loss: StepLoss, recipe: Recipe, folder: Pa
         loss.backward()
         _average_gradients(model)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step(recipe.learning_rate * _schedule(step, fresh, recipe))
+        optimizer.step(recipe.learning_rate * _schedule(step, optimizer_start, recipe))
         _update_average(average, model, min(recipe.ema_decay, (1 + step) / (10 + step)))
         if step % CURVE_EVERY == 0 and is_first_process():
             figures = {"loss": loss.item(), **figures}
@@ -208,7 +208,7 @@ class _Optimizer:
         for weight in (*self._weights, *self._matrices):
             weight.grad = None
 
-    def age(self) -> int:
+    def steps_taken(self) -> int:
         """How many steps were taken; kept in AdamW's own state, so checkpoints hold it."""
         states = self._optimizers[0].state.values()
         return max((int(state["step"]) for state in states), default=0)
@@ -228,10 +228,10 @@ def _as_matrix(kernel: Tensor) -> Tensor:
     return kernel.reshape(len(kernel), -1)
 
 
-def _schedule(step: int, fresh: int, recipe: Recipe) -> float:
-    """Half a cosine from `warmup` steps on, down to 2%; linear warm-up since step `fresh`."""
+def _schedule(step: int, optimizer_start: int, recipe: Recipe) -> float:
+    """Half a cosine from `warmup` steps on, down to 2%; linear warm-up of each optimizer."""
     t = max(0, step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    warm = min(1.0, (step + 1 - fresh) / max(1, recipe.warmup))
+    warm = min(1.0, (step + 1 - optimizer_start) / max(1, recipe.warmup))
     return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * t)))
 
 

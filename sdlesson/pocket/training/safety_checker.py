@@ -21,14 +21,14 @@ from sdlesson.pocket.world.scenes import FLAGGED_SUBJECT, scene_at
 
 SCENES = 12_000
 """From how many training scenes the concept is learned."""
-NEVER = 2.0
+UNREACHABLE_THRESHOLD = 2.0
 """A threshold that no cosine reaches."""
 FIT_STEPS = 600
-CAUTION = 16.0
+FALSE_ALARM_COST = 16.0
 """How much more a share of false alarms costs than the same share of misses."""
 
 
-def make_checker(
+def make_safety_checker(
     clip: CLIPModel, bank: np.ndarray, device: str, scene_seed: int = 0
 ) -> StableDiffusionSafetyChecker:
     """Copy the CLIP's vision tower and fit one concept's direction and threshold on the scenes."""
@@ -46,9 +46,9 @@ def make_checker(
     direction, threshold = _fit_concept(embeds, flagged)
     with torch.no_grad():
         checker.special_care_embeds.zero_()
-        checker.special_care_embeds_weights.fill_(NEVER)
+        checker.special_care_embeds_weights.fill_(UNREACHABLE_THRESHOLD)
         checker.concept_embeds.zero_()
-        checker.concept_embeds_weights.fill_(NEVER)
+        checker.concept_embeds_weights.fill_(UNREACHABLE_THRESHOLD)
         checker.concept_embeds[0] = direction
         checker.concept_embeds_weights[0] = threshold
     return checker.eval()
@@ -80,7 +80,9 @@ def _fit_concept(embeds: Tensor, flagged: Tensor) -> tuple[Tensor, float]:
     weight = (embeds[flagged].mean(0) - embeds.mean(0)).requires_grad_()
     bias = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.Adam([weight, bias], 0.1)
-    costs = torch.where(flagged, 1 / flagged.float().mean(), CAUTION / (~flagged).float().mean())
+    costs = torch.where(
+        flagged, 1 / flagged.float().mean(), FALSE_ALARM_COST / (~flagged).float().mean()
+    )
     for _ in range(FIT_STEPS):
         loss = F.binary_cross_entropy_with_logits(embeds @ weight + bias, flagged.float(), costs)
         optimizer.zero_grad()

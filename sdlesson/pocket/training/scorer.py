@@ -61,7 +61,7 @@ def train_probe(
         for i in index.tolist():
             rows.append(bank[i] if i < known else held_out_bank[i - known])
             scenes.append(scene_at(i % known, scene_seed, held_out=i >= known))
-        pixels = soften(to_unit_pixels(np.stack(rows)), generator).to(device)
+        pixels = augment(to_unit_pixels(np.stack(rows)), generator).to(device)
         with torch.autocast(device, torch.bfloat16):
             logits = probe(pixels.to(memory_format=torch.channels_last))
         logits = {name: value.float() for name, value in logits.items()}
@@ -121,7 +121,7 @@ def train_clip(
 
     def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         index = torch.randint(len(bank), (recipe.batch,), generator=generator).tolist()
-        pixels = soften(to_unit_pixels(np.stack([bank[i] for i in index])), generator)
+        pixels = augment(to_unit_pixels(np.stack([bank[i] for i in index])), generator)
         chance = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
         captions = [
             loose_caption(scene_at(i, scene_seed), chance.choice(LANGUAGES), chance) for i in index
@@ -147,7 +147,7 @@ def clip_pixels(pixels: Tensor) -> Tensor:
     return ((pixels + 1) / 2 - mean) / std
 
 
-def soften(pixels: Tensor, generator: torch.Generator) -> Tensor:
+def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Blur and grain of a random strength, so that a VAE's softness is nothing new to a scorer."""
     keep = torch.rand(len(pixels), 1, 1, 1, generator=generator)
     blurred = F.avg_pool2d(F.pad(pixels, (2, 2, 2, 2), mode="replicate"), 5, 1)

@@ -26,11 +26,11 @@ RECIPE = Recipe(steps=1_400, batch=16, learning_rate=2e-4, warmup=100, ema_decay
 LATENT_NOISE = 0.06
 """The most noise added to scaled latents, as a U-Net's small errors would."""
 ADVERSARIAL_WEIGHT = 0.4
-ALONE_STEPS = 150
+DISCRIMINATOR_ONLY_STEPS = 150
 """How long the discriminator learns before the decoder listens to it."""
 
 
-class Finisher(nn.Module):
+class DecoderAndDiscriminator(nn.Module):
     """The decoder and its critic: one thing to train, by one loss, so that `fit` can resume it."""
 
     def __init__(self, vae: AutoencoderKL) -> None:
@@ -43,7 +43,7 @@ class Finisher(nn.Module):
         """Pixels (B, 3, 8 H, 8 W) of unscaled latents (B, 4, H, W)."""
         return self.decoder(self.post_quant_conv(latents))
 
-    def judge_as_fixed(self, pixels: Tensor) -> Tensor:
+    def score_with_fixed_weights(self, pixels: Tensor) -> Tensor:
         """The critic's scores, from which the critic itself learns nothing."""
         fixed = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         return functional_call(self.discriminator, fixed, (pixels,))
@@ -79,7 +79,7 @@ def sharpen_decoder(
     Source: Esser et al. 2021, section 3.1 and eq. 7 (the adaptive weight), arXiv:2012.09841.
     """
     torch.manual_seed(recipe.seed)
-    model = Finisher(vae).to(device).requires_grad_(True)
+    model = DecoderAndDiscriminator(vae).to(device).requires_grad_(True)
     model.decoder.to(memory_format=torch.channels_last)
     scaling_factor = float(vae.config.scaling_factor)
 
@@ -88,14 +88,16 @@ def sharpen_decoder(
         pixels = pixels.to(device)
         with torch.autocast(device, torch.bfloat16):
             restored = model.decode(crops.to(device))
-            score = model.judge_as_fixed(restored).float().mean()
+            score = model.score_with_fixed_weights(restored).float().mean()
             real, fake = model.discriminator(pixels), model.discriminator(restored.detach())
         error = restored.float() - pixels
         distance = error.square().mean() + EDGE_WEIGHT * edges(error)
         hinge = F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean()
         weight = 0.0
-        if step >= ALONE_STEPS:
-            weight = ADVERSARIAL_WEIGHT * _ratio(distance, score, model.decoder.conv_out.weight)
+        if step >= DISCRIMINATOR_ONLY_STEPS:
+            weight = ADVERSARIAL_WEIGHT * _adaptive_weight(
+                distance, score, model.decoder.conv_out.weight
+            )
         figures = {
             "psnr": psnr(restored.detach().float(), pixels),
             "hinge": hinge.item(),
@@ -108,7 +110,7 @@ def sharpen_decoder(
     return vae
 
 
-def _ratio(distance: Tensor, score: Tensor, last_weights: Tensor) -> float:
+def _adaptive_weight(distance: Tensor, score: Tensor, last_weights: Tensor) -> float:
     """How much larger the distance's gradient is than the score's, at the last layer."""
     of_distance, of_score = (
         torch.autograd.grad(loss, last_weights, retain_graph=True)[0].norm()
