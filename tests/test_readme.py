@@ -48,7 +48,7 @@ def test_the_card_is_what_the_figures_say():
     assert paths.CARD_FILE.read_text(encoding="utf-8") == card.card_text()
 
 
-@pytest.mark.parametrize("name", ["grid.jpg", "scenes.jpg"])
+@pytest.mark.parametrize("name", ["grid.jpg", "unchosen.jpg"])
 def test_the_cards_pictures_are_there_and_light(name: str):
     assert 20_000 < (paths.CARD_PICTURES / name).stat().st_size < 600_000
 

@@ -290,15 +290,15 @@ def local_paths(folder: Path) -> list[str]:
     ]
 
 
-def test_what_is_exported_from_a_folder_does_not_name_that_folder(smallest, tmp_path):
-    shutil.copytree(smallest[1] / "model", tmp_path / "found")
+def test_what_is_exported_from_a_folder_does_not_name_that_folder(tmp_path):
+    shutil.copytree(POCKET_FOLDER, tmp_path / "found")
     pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "found")
     assert str(tmp_path) in pipe.vae.config._name_or_path  # what diffusers would save
     export.save_in_half_precision(pipe, tmp_path / "model")
     assert not local_paths(tmp_path / "model")
     verify_folder(tmp_path / "model")
-    clip = CLIPModel.from_pretrained(smallest[1] / "scorer" / "clip")
-    probe = load_probe(smallest[1] / "scorer" / "probe.safetensors")
+    clip = CLIPModel.from_pretrained(SCORER_FOLDER / "clip")
+    probe = load_probe(SCORER_FOLDER / "probe.safetensors")
     export.save_scorer(clip, probe, pipe.tokenizer, pipe.feature_extractor, tmp_path / "scorer")
     assert not local_paths(tmp_path / "scorer")
     verify_folder(tmp_path / "scorer")
