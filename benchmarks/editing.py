@@ -183,7 +183,7 @@ def measure_seams(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
 def measure_control(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
     """Overlap of the figure drawn with the one whose outline was given, on a white background."""
     if not CONTROL_FOLDER.is_dir():
-        print("editing_control: no ControlNet here; python -m sdlesson.pocket.control")
+        print("editing_control: no ControlNet here; python -m sdlesson.pocket.training.controlnet")
         return []
     scenes = _scenes("editing/control", n, _on_white)
     controlnet, images = load_controlnet(pipe), [render(scene) for scene in scenes]

@@ -84,12 +84,12 @@ guided.grid(rows="guidance_scale", columns="seed")
 # %% [markdown] lang="en"
 # One line drew all 24 combinations; each column starts from the same noise. Mars and the rider are
 # there in the first row already, pale and soft. Guidance sharpens them, and too much of it burns
-# them: in the last row shadows turn black and highlights glare.
+# them: in the last row the ground glares as if it were on fire.
 
 # %% [markdown] lang="es"
 # Una sola línea ha dibujado las 24 combinaciones; cada columna parte del mismo ruido. Marte y el
 # jinete ya están en la primera fila, pálidos y borrosos. La guía les da contorno y, si es mucha,
-# los quema: en la última fila las sombras son negras y los brillos deslumbran.
+# los quema: en la última fila el suelo deslumbra como si ardiera.
 
 # %% [markdown] lang="en"
 # What does guidance do inside one step? `denoise` gives the noise that the first step sees, here at
@@ -736,13 +736,15 @@ for number in [1, 2, 3, 5]:
 
 # %% [markdown] lang="en"
 # These loops count from the bottom, as Stable Diffusion 1.5's do. So a single step looks only at
-# level 1, where almost no noise is expected, and takes almost none away. And what does the probe
-# make of confetti? The fourth lie: it always answers.
+# level 1, where almost no noise is expected, and takes almost none away. Two steps even give more
+# clear figures than three: it counts where a loop looks, not only how often. And what does the
+# probe make of confetti? The fourth lie: it always answers.
 
 # %% [markdown] lang="es"
 # Estos bucles cuentan desde abajo, como los de Stable Diffusion 1.5. Un solo paso mira únicamente
-# el nivel 1, donde apenas se espera ruido, y apenas quita nada. ¿Y qué dice la sonda del confeti?
-# La cuarta mentira: siempre contesta.
+# el nivel 1, donde apenas se espera ruido, y apenas quita nada. Dos pasos dan incluso más figuras
+# claras que tres: cuenta dónde mira el bucle, no solo cuántas veces. ¿Y qué dice la sonda del
+# confeti? La cuarta mentira: siempre contesta.
 
 # %%
 confetti = stepped.where(num_inference_steps=1).images
@@ -771,6 +773,7 @@ only(table, "num_inference_steps", "clear", "pair", "pair_change", "frechet", "c
 # %% part="claim"
 accuracy = dict(zip(steps, table.column("clear"), strict=True))
 assert accuracy[1].value < accuracy[25].value - 0.3, "one step leaves the noise"
+assert accuracy[3].high < accuracy[2].low, "two steps give more clear figures than three"
 assert abs(accuracy[12].value - accuracy[100].value) < 0.1, "a dozen steps do what a hundred do"
 
 # %% [markdown] lang="en" part="goal"

@@ -84,28 +84,28 @@ for model in (pipe, pocket):
     model.set_progress_bar_config(disable=True)
     model.scheduler = fresh_scheduler(model, "DDIMScheduler")
 
-prompt = say("a cat on the beach", "un gato en la playa")
-cat = draw(prompt, pipe=pipe, seed=seed).image
-side = cat.width
-figures.enlarged(cat)
+prompt = say("a turtle on the beach", "una tortuga en la playa")
+turtle = draw(prompt, pipe=pipe, seed=seed).image
+side = turtle.width
+figures.enlarged(turtle)
 
 # %% [markdown] lang="en" short=true
 # ## Image to image: begin half-way
 #
 # The loop goes from noise to a picture. On its way it meets a picture with much noise, then with
 # less. So give it *your* picture with noise on it, and let it go on from there. How much noise may
-# it be before the cat is lost?
+# it be before the turtle is lost?
 
 # %% [markdown] lang="es" short=true
 # ## De imagen a imagen: empezar a medias
 #
 # El bucle va del ruido a una imagen. Por el camino encuentra una imagen con mucho ruido y luego con
 # menos. Dale, pues, *tu* imagen con ruido y deja que siga desde ahí. ¿Cuánto ruido aguanta antes
-# de que se pierda el gato?
+# de que se pierda la tortuga?
 
 # %%
 generator = torch.Generator("cpu").manual_seed(seed)
-clean = editing.redrawing.encode(pipe, to_pixels([cat]), generator)
+clean = editing.redrawing.encode(pipe, to_pixels([turtle]), generator)
 noise = torch.randn(clean.shape, generator=generator).to(clean)
 noisy = []
 for strength in (0.2, 0.4, 0.6, 0.8, 1.0):
@@ -183,7 +183,7 @@ def first_step(num_inference_steps, strength):
 # diffusers para ir de imagen a imagen? Sus latentes, en float32:
 
 # %%
-by_words = say("a cat on the beach, pencil sketch", "un gato en la playa, dibujo a lápiz")
+by_words = say("a turtle on the beach, pencil sketch", "una tortuga en la playa, dibujo a lápiz")
 small = draw(prompt, pipe=pocket, seed=seed).image
 theirs = StableDiffusionImg2ImgPipeline(**pocket.components)
 theirs.set_progress_bar_config(disable=True)
@@ -199,33 +199,33 @@ print(f"{gap:.1e}")
 assert gap < 1e-4, "image to image by hand is diffusers'"
 
 # %% [markdown] lang="en"
-# ## Another style, the same cat
+# ## Another style, the same turtle
 #
-# Now words for another style. With too little strength nothing happens; with too much the cat is
-# another one. Which would you hang on the wall?
+# Now words for another style. Little strength keeps this turtle, much of it draws another one. Which
+# would you hang on the wall?
 
 # %% [markdown] lang="es"
-# ## Otro estilo, el mismo gato
+# ## Otro estilo, la misma tortuga
 #
-# Ahora, palabras para otro estilo. Con poca fuerza no pasa nada; con demasiada, el gato es otro.
-# ¿Cuál colgarías en la pared?
+# Ahora, palabras para otro estilo. Con poca fuerza la tortuga sigue siendo esta; con mucha, sale
+# otra. ¿Cuál colgarías en la pared?
 
 # %%
 strengths = (0.3, 0.5, 0.7, 0.9)
-sketches = [editing.image_to_image(pipe, cat, by_words, strength=s) for s in strengths]
-figures.strip([cat, *sketches], [say("before", "antes"), *(str(s) for s in strengths)])
+sketches = [editing.image_to_image(pipe, turtle, by_words, strength=s) for s in strengths]
+figures.strip([turtle, *sketches], [say("before", "antes"), *(str(s) for s in strengths)])
 
 # %% part="claim"
-moved = [picture_difference(cat, sketch).mean_error for sketch in sketches]
+moved = [picture_difference(turtle, sketch).mean_error for sketch in sketches]
 assert moved[0] < moved[-1], "more strength moves the picture further"
 
 # %% [markdown] lang="en"
-# One cat proves nothing. Here are many scenes, read by the probe: the style that was asked for
+# One turtle proves nothing. Here are many scenes, read by the probe: the style that was asked for
 # against the subject that was there.
 
 # %% [markdown] lang="es"
-# Un gato no demuestra nada. Aquí van muchas escenas, leídas por la sonda: el estilo que se pidió
-# frente al sujeto que había.
+# Una tortuga no demuestra nada. Aquí van muchas escenas, leídas por la sonda: el estilo que se
+# pidió frente al sujeto que había.
 
 # %%
 measured("editing_strength")
@@ -236,7 +236,7 @@ measured("editing_strength")
 # ---
 #
 # The smallest strength at which the style is nearly always right: beyond it the subject is paid for
-# nothing. Who wants *this* cat stays below it, who wants a fine sketch goes above.
+# nothing. Who wants *this* turtle stays below it, who wants a fine sketch goes above.
 
 # %% [markdown] lang="es" part="discuss"
 # ¿Dónde está en esta tabla el mejor equilibrio, y para quién?
@@ -244,8 +244,8 @@ measured("editing_strength")
 # ---
 #
 # En la fuerza más pequeña con la que el estilo sale bien casi siempre: más allá se pierde sujeto a
-# cambio de nada. Quien quiera *este* gato se quedará por debajo; quien quiera un buen dibujo, por
-# encima.
+# cambio de nada. Quien quiera *esta* tortuga se quedará por debajo; quien quiera un buen dibujo,
+# por encima.
 
 # %% [markdown] lang="en"
 # With the old words instead of new ones you get *variations*: the same scene, told again.
@@ -257,11 +257,11 @@ measured("editing_strength")
 # %%
 variations = [
     editing.image_to_image(
-        pipe, cat, prompt, strength=0.6, generator=torch.Generator().manual_seed(number)
+        pipe, turtle, prompt, strength=0.6, generator=torch.Generator().manual_seed(number)
     )
     for number in range(4)
 ]
-figures.strip([cat, *variations], [say("before", "antes"), *map(str, range(4))])
+figures.strip([turtle, *variations], [say("before", "antes"), *map(str, range(4))])
 
 # %% [markdown] lang="en" short=true
 # ## Inpainting: a hole in the picture
@@ -276,12 +276,12 @@ figures.strip([cat, *variations], [say("before", "antes"), *map(str, range(4))])
 # pintas nada, las celdas siguientes toman un recuadro del centro.
 
 # %%
-painter = MaskPainter(cat)
+painter = MaskPainter(turtle)
 painter
 
 # %%
 mask = painter.mask_or_box((side // 8, side // 4, side * 7 // 8, side))
-figures.strip([cat, mask.convert("RGB")], [say("picture", "imagen"), say("mask", "máscara")])
+figures.strip([turtle, mask.convert("RGB")], [say("picture", "imagen"), say("mask", "máscara")])
 
 # %% [markdown] lang="en"
 # The model has never seen a hole, so we do not show it one. It always denoises a whole picture; but
@@ -355,16 +355,16 @@ def put_back(latents, clean, noise, hole, alpha_bar):
 # La misma comprobación que antes, ahora con máscara, frente al pipeline de diffusers para rellenar:
 
 # %%
-dog = say("a dog on the beach", "un perro en la playa")
+crab = say("a crab on the beach", "un cangrejo en la playa")
 box = editing.box_mask(small.size, (16, 32, 112, 128))
 theirs = StableDiffusionInpaintPipeline(**pocket.components)
 theirs.set_progress_bar_config(disable=True)
 settings = {"strength": 1.0, "num_inference_steps": 10}
 reference = theirs(
-    dog, small, box, generator=torch.manual_seed(seed), output_type="latent", **settings
+    crab, small, box, generator=torch.manual_seed(seed), output_type="latent", **settings
 ).images
 *_, last = editing.redraw(
-    pocket, [small], dog, mask=box, generator=torch.manual_seed(seed), **settings
+    pocket, [small], crab, mask=box, generator=torch.manual_seed(seed), **settings
 )
 gap = (last.latents - reference).abs().max().item()
 print(f"{gap:.1e}")
@@ -454,18 +454,23 @@ def paste(old, new, mask):
 # `editing.inpaint` hace todo eso. El prompt dice lo que muestra al final la imagen *entera*.
 
 # %%
-dogs = [
+crabs = [
     editing.inpaint(
-        pipe, cat, mask, dog, guidance_scale=4.0, generator=torch.Generator().manual_seed(number)
+        pipe,
+        turtle,
+        mask,
+        crab,
+        guidance_scale=4.0,
+        generator=torch.Generator().manual_seed(number),
     )
     for number in range(4)
 ]
-figures.strip([cat, *dogs], [say("before", "antes"), *map(str, range(4))])
+figures.strip([turtle, *crabs], [say("before", "antes"), *map(str, range(4))])
 
 # %% part="claim"
 kept = np.asarray(mask) == 0
-for picture in dogs:
-    same = np.array_equal(np.asarray(picture)[kept], np.asarray(cat)[kept])
+for picture in crabs:
+    same = np.array_equal(np.asarray(picture)[kept], np.asarray(turtle)[kept])
     assert same, "outside of the mask no pixel changes"
 
 # %% [markdown] lang="en"
@@ -499,17 +504,17 @@ measured("editing_masks")
 # exactitud:
 
 # %%
-scratch = Image.new("L", cat.size)
+scratch = Image.new("L", turtle.size)
 line = [(0, side // 3), (side // 2, side // 2), (side, side // 4)]
 ImageDraw.Draw(scratch).line(line, fill=255, width=side // 32)
-damaged = Image.composite(Image.new("RGB", cat.size, "white"), cat, scratch)
+damaged = Image.composite(Image.new("RGB", turtle.size, "white"), turtle, scratch)
 repaired = editing.inpaint(pipe, damaged, scratch, prompt, guidance_scale=2.0)
 labels = [say("before", "antes"), say("damaged", "dañada"), say("repaired", "reparada")]
-figures.strip([cat, damaged, repaired], labels)
+figures.strip([turtle, damaged, repaired], labels)
 
 # %% part="claim"
-worse = picture_difference(cat, damaged).mean_error
-assert picture_difference(cat, repaired).mean_error < worse, "repair brings the picture closer"
+worse = picture_difference(turtle, damaged).mean_error
+assert picture_difference(turtle, repaired).mean_error < worse, "repair brings the picture closer"
 
 # %% [markdown] lang="en" short=true
 # ## Outpainting: beyond the edge
@@ -525,7 +530,7 @@ assert picture_difference(cat, repaired).mean_error < worse, "repair brings the 
 
 # %%
 wide = editing.outpaint(
-    pipe, cat, prompt, left=side // 2, right=side, num_inference_steps=15, resample=2
+    pipe, turtle, prompt, left=side // 2, right=side, num_inference_steps=15, resample=2
 )
 seams = [seam_ratio(wide, column=x) for x in (side // 2, side * 3 // 2, side * 2)]
 print([round(ratio, 1) for ratio in seams])
@@ -533,7 +538,7 @@ figures.enlarged(wide)
 
 # %% part="claim"
 middle = wide.crop((side // 2, 0, side * 3 // 2, side))
-assert np.array_equal(middle, cat), "the picture in the middle is the one that came"
+assert np.array_equal(middle, turtle), "the picture in the middle is the one that came"
 
 # %% [markdown] lang="en"
 # The numbers are the steps in colour at the three seams, as multiples of all the picture's other
@@ -619,7 +624,7 @@ def between(a, b, share):
 # como los puntos de una esfera; y dos ruidos forman casi un ángulo recto.
 
 # %%
-ends = (prompt, say("a dog in the snow", "un perro en la nieve"))
+ends = (prompt, say("a crab in the snow", "un cangrejo en la nieve"))
 frames = editing.interpolate(pipe, ends, (0, 1), frames=9, num_inference_steps=15)
 figures.animation([*frames, *frames[::-1]], milliseconds=200)
 
@@ -638,31 +643,31 @@ figures.animation([*frames, *frames[::-1]], milliseconds=200)
 # promedian las respuestas *en cada paso*. ¿Por qué hay que callar aquí las palabras?
 
 # %%
-blurred = cat.resize((2 * side, 2 * side), Image.Resampling.LANCZOS)
-silent = editing.upscale(pipe, cat, "", strength=0.2, guidance_scale=1.0)
-loud = editing.upscale(pipe, cat, prompt, strength=0.5, num_inference_steps=12)
+blurred = turtle.resize((2 * side, 2 * side), Image.Resampling.LANCZOS)
+silent = editing.upscale(pipe, turtle, "", strength=0.2, guidance_scale=1.0)
+loud = editing.upscale(pipe, turtle, prompt, strength=0.5, num_inference_steps=12)
 labels = [say("enlarged", "agrandada"), say("no words", "sin palabras"), "0.5, prompt"]
 figures.strip([blurred, silent, loud], labels)
 
 # %% [markdown] lang="en"
-# With words and enough strength every tile becomes a cat of its own. A dedicated upscaler is
+# With words and enough strength every tile becomes a turtle of its own. A dedicated upscaler is
 # trained on pairs of small and large pictures: it *sees* the small one at each step, as ours sees
 # only what its noise has left.
 
 # %% [markdown] lang="es"
-# Con palabras y fuerza suficiente, cada tesela se convierte en un gato. Un modelo hecho para
+# Con palabras y fuerza suficiente, cada tesela se convierte en una tortuga. Un modelo hecho para
 # agrandar se entrena con parejas de imágenes pequeñas y grandes: *ve* la pequeña en cada paso, y el
 # nuestro solo lo que el ruido ha dejado de ella.
 
 # %% [markdown] lang="en" short=true
 # ## Control: along an outline
 #
-# Words say what, not where. An outline says where. Here are the edges of the cat:
+# Words say what, not where. An outline says where. Here are the edges of the turtle:
 
 # %% [markdown] lang="es" short=true
 # ## Control: siguiendo un contorno
 #
-# Las palabras dicen qué, no dónde. Un contorno dice dónde. Estos son los bordes del gato:
+# Las palabras dicen qué, no dónde. Un contorno dice dónde. Estos son los bordes de la tortuga:
 
 # %%
 lines = editing.outline(small)
@@ -681,8 +686,8 @@ figures.strip([small, lines], [say("picture", "imagen"), say("outline", "contorn
 # %% tags=["nbval-check-output"]
 untrained = ControlNetModel.from_unet(pocket.unet).eval()
 settings = {"num_inference_steps": 6, "generator": torch.Generator().manual_seed(1)}
-along = editing.draw_along(pocket, lines, dog, controlnet=untrained, **settings)
-alone = draw(dog, pipe=pocket, seed=1, num_inference_steps=6).image
+along = editing.draw_along(pocket, lines, crab, controlnet=untrained, **settings)
+alone = draw(crab, pipe=pocket, seed=1, num_inference_steps=6).image
 print(picture_difference(along, alone).mean_error)
 
 # %% part="claim"
@@ -707,22 +712,29 @@ assert np.array_equal(along, alone), "an untrained ControlNet changes nothing"
 # empieza con el modelo terminado, y no con sus ruinas.
 
 # %% [markdown] lang="en"
-# And a trained one? The pocket model has a small one for outlines; for Stable Diffusion 1.5
-# `load_controlnet(pipe)` downloads a published one. Three drawings along one outline:
+# And a trained one? For Stable Diffusion 1.5, `load_controlnet(pipe)` downloads a published one, so
+# with a GPU the next cell makes three drawings along one outline. The pocket model has none yet:
+# `python -m sdlesson.pocket.training.controlnet` trains one.
 
 # %% [markdown] lang="es"
-# ¿Y una entrenada? El modelo de bolsillo tiene una pequeña para contornos; para Stable Diffusion
-# 1.5, `load_controlnet(pipe)` descarga una publicada. Tres dibujos con un mismo contorno:
+# ¿Y una entrenada? Para Stable Diffusion 1.5, `load_controlnet(pipe)` descarga una publicada: con
+# GPU, la celda siguiente hace tres dibujos con un mismo contorno. El modelo de bolsillo no tiene
+# todavía ninguna; la entrena `python -m sdlesson.pocket.training.controlnet`.
 
 # %%
 drawn = []
-if CONTROL_FOLDER.is_dir():  # else: python -m sdlesson.pocket.control
-    controlnet = editing.load_controlnet(pocket)
+lines = editing.outline(turtle)
+if pipe.device.type == "cuda" or CONTROL_FOLDER.is_dir():
+    controlnet = editing.load_controlnet(pipe)
     words = say(
-        ["a cat in the snow", "a dog on Mars", "a cat on the beach, in the style of Monet"],
-        ["un gato en la nieve", "un perro en Marte", "un gato en la playa, al estilo de Monet"],
+        ["a turtle in the snow", "a crab on Mars", "a turtle on the beach, in the style of Monet"],
+        [
+            "una tortuga en la nieve",
+            "un cangrejo en Marte",
+            "una tortuga en la playa, al estilo de Monet",
+        ],
     )
-    drawn = [editing.draw_along(pocket, lines, text, controlnet=controlnet) for text in words]
+    drawn = [editing.draw_along(pipe, lines, text, controlnet=controlnet) for text in words]
 figures.strip([lines, *drawn])
 
 # %% [markdown] lang="en"
