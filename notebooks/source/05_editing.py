@@ -201,8 +201,8 @@ assert gap < 1e-4, "image to image by hand is diffusers'"
 # %% [markdown] lang="en"
 # ## Another style, the same turtle
 #
-# Now words for another style. Little strength keeps this turtle, much of it draws another one. Which
-# would you hang on the wall?
+# Now words for another style. Little strength keeps this turtle, much of it draws another one.
+# Which would you hang on the wall?
 
 # %% [markdown] lang="es"
 # ## Otro estilo, la misma tortuga
