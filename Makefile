@@ -74,8 +74,8 @@ demo-live: $(STAMP) ## the live demos of the class, offline, driven by one key; 
 	$(RUN) slides/live.py --language $(IN)
 
 pocket: $(STAMP) ## train the pocket model from nothing, or go on from the last checkpoint
-	$(RUN) -m sdlesson.pocket.train
-	$(RUN) -m sdlesson.pocket.control
+	$(RUN) -m sdlesson.pocket.training
+	$(RUN) -m sdlesson.pocket.training.controlnet
 
 pocket-eval: $(STAMP) ## measure the pocket model and fill in its model card
 	$(RUN) -m sdlesson.pocket.evaluation

@@ -58,23 +58,16 @@ from sdlesson.metrics import (
     write_table,
 )
 from sdlesson.metrics.tables import weights_digest
-from sdlesson.pocket.evaluation import (
-    Verdict,
-    draw_scenes,
-    judged_pipeline,
-    place_right,
-    style_right,
-    subject_right,
-)
-from sdlesson.pocket.grammar import caption
-from sdlesson.pocket.subject import (
+from sdlesson.pocket.evaluation.judging import Verdict, place_right, style_right, subject_right
+from sdlesson.pocket.evaluation.samples import draw_scenes, judged_pipeline
+from sdlesson.pocket.world import PLACES, STYLES, Scene, caption
+from sdlesson.pocket.world.subject import (
     SUBJECT_CLASS,
     SUBJECT_WORD,
     subject_photo,
     subject_photos,
     subject_prompts,
 )
-from sdlesson.pocket.world import PLACES, STYLES, Scene
 from sdlesson.probe import Reading
 
 SEEDS = (0, 1, 2)

@@ -38,10 +38,8 @@ from sdlesson.editing import (
 from sdlesson.hub import CONTROL_FOLDER
 from sdlesson.images import to_pixels
 from sdlesson.metrics import mean, pocket_probe, seam_ratio, share, write_table
-from sdlesson.pocket import evaluation, judging
-from sdlesson.pocket.grammar import caption
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.world import SIZE_PX, SUBJECTS, Scene
+from sdlesson.pocket.evaluation import judging, samples
+from sdlesson.pocket.world import SIZE_PX, SUBJECTS, Scene, caption, render
 from sdlesson.runtime import best_device, device_name
 from sdlesson.settings import DEFAULT_STEPS
 
@@ -90,7 +88,7 @@ def main() -> None:
     parser.add_argument("--only", choices=tables, nargs="+", default=list(tables))
     parser.add_argument("--device", default=best_device())
     options = parser.parse_args()
-    pipe, device = evaluation.judged_pipeline(options.device), device_name(options.device)
+    pipe, device = samples.judged_pipeline(options.device), device_name(options.device)
     for name in options.only:
         started = time.perf_counter()
         if rows := tables[name](pipe, options.n):
@@ -185,7 +183,7 @@ def measure_seams(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
 def measure_control(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
     """Overlap of the figure drawn with the one whose outline was given, on a white background."""
     if not CONTROL_FOLDER.is_dir():
-        print("editing_control: no ControlNet here; python -m sdlesson.pocket.control")
+        print("editing_control: no ControlNet here; python -m sdlesson.pocket.training.controlnet")
         return []
     scenes = _scenes("editing/control", n, _on_white)
     controlnet, images = load_controlnet(pipe), [render(scene) for scene in scenes]
@@ -287,7 +285,7 @@ def _redrawn(
 
 
 def _scenes(name: str, n: int, wanted: Callable[[Scene], bool]) -> list[Scene]:
-    return list(evaluation.evaluation_scenes(name, n, wanted))
+    return list(samples.evaluation_scenes(name, n, wanted))
 
 
 def _bare_single(scene: Scene) -> bool:

@@ -36,11 +36,9 @@ from torch import Tensor
 
 from sdlesson import metrics
 from sdlesson.diffusion import decode, fresh_scheduler
-from sdlesson.pocket import evaluation, judging
-from sdlesson.pocket.grammar import caption
-from sdlesson.pocket.recognition import all_clear, bare, of_one_thing
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.world import Scene
+from sdlesson.pocket.evaluation import judging, samples
+from sdlesson.pocket.evaluation.recognition import all_clear, bare, of_one_thing
+from sdlesson.pocket.world import Scene, caption, render
 from sdlesson.runtime import best_device, device_name
 
 GUIDANCE_SCALES = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
@@ -133,7 +131,7 @@ def main() -> None:
     parser.add_argument("--only", choices=tables, nargs="+", default=list(tables))
     parser.add_argument("--device", default=best_device())
     options = parser.parse_args()
-    pipe, sample = evaluation.judged_pipeline(options.device), take_sample(options.n)
+    pipe, sample = samples.judged_pipeline(options.device), take_sample(options.n)
     for name in options.only:
         started = time.perf_counter()
         rows = tables[name](sample, pipe)
@@ -147,7 +145,7 @@ def take_sample(n: int) -> Sample:
     """Choose `n` scenes of one thing, `n` of two, and `n` in groups that differ in layout."""
     prompts = _scenes("guidance repeated", max(2, n // PICTURES_A_PROMPT), "single", "riding")
     return Sample(
-        singles=list(map(bare, evaluation.evaluation_scenes("guidance singles", n, of_one_thing))),
+        singles=list(map(bare, samples.evaluation_scenes("guidance singles", n, of_one_thing))),
         pairs=_scenes("guidance pairs", n, "beside", "riding"),
         repeated=[replace(s, seed=s.seed + i) for s in prompts for i in range(PICTURES_A_PROMPT)],
     )
@@ -172,7 +170,7 @@ def measure_guidance(sample: Sample, pipe: StableDiffusionPipeline) -> list[Row]
         varied[scale] = diversities(draw(pipe, sample.repeated, guidance_scale=scale))
         rows.append({"guidance_scale": scale, **row, "diversity": metrics.mean(varied[scale])})
         print(rows[-1], flush=True)
-    card = evaluation.GUIDANCE_SCALE
+    card = samples.GUIDANCE_SCALE
     for row in rows:
         scale = row["guidance_scale"]
         row["pair_change"] = metrics.share_change(right[scale], right[card])
@@ -282,11 +280,11 @@ def draw(
     pipe: StableDiffusionPipeline,
     scenes: Sequence[Scene],
     *,
-    guidance_scale: float = evaluation.GUIDANCE_SCALE,
-    num_inference_steps: int = evaluation.STEPS,
+    guidance_scale: float = samples.GUIDANCE_SCALE,
+    num_inference_steps: int = samples.STEPS,
 ) -> list[Image.Image]:
     """Draw each scene's English caption from the scene's seed."""
-    return evaluation.draw_scenes(
+    return samples.draw_scenes(
         pipe,
         [caption(scene) for scene in scenes],
         [scene.seed for scene in scenes],
@@ -300,8 +298,8 @@ def _latents(
 ) -> Tensor:
     """Where each scene ends, before it is decoded: (B, 4, H/8, W/8)."""
     ends = []
-    for start in range(0, len(scenes), evaluation.BATCH):
-        batch = scenes[start : start + evaluation.BATCH]
+    for start in range(0, len(scenes), samples.BATCH):
+        batch = scenes[start : start + samples.BATCH]
         ends += pipe(
             [caption(scene) for scene in batch],
             num_inference_steps=steps,
@@ -362,7 +360,7 @@ def frechet_distance(features: Tensor, reference_features: Tensor) -> metrics.Me
 
 
 def _scenes(name: str, count: int, *kinds: str) -> list[Scene]:
-    return list(evaluation.evaluation_scenes(name, count, lambda scene: scene.kind in kinds))
+    return list(samples.evaluation_scenes(name, count, lambda scene: scene.kind in kinds))
 
 
 if __name__ == "__main__":

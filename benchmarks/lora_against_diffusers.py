@@ -34,7 +34,7 @@ from PIL import Image
 from sdlesson.hub import POCKET_FOLDER
 from sdlesson.metrics import image_similarity
 from sdlesson.pipelines import load_pipeline
-from sdlesson.pocket.subject import SUBJECT_CLASS, SUBJECT_WORD, subject_photos
+from sdlesson.pocket.world.subject import SUBJECT_CLASS, SUBJECT_WORD, subject_photos
 from sdlesson.runtime import best_device, device_name, installed_version
 
 ROOT = Path(__file__).parent.parent

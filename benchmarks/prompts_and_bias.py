@@ -27,17 +27,18 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from sdlesson.metrics import diversity, mean, pocket_probe, share, write_table
-from sdlesson.pocket import evaluation, judging
-from sdlesson.pocket.grammar import PLACE_WORDS, caption
-from sdlesson.pocket.recognition import all_clear
-from sdlesson.pocket.rendering import render
+from sdlesson.pocket.evaluation import judging, samples
+from sdlesson.pocket.evaluation.recognition import all_clear
 from sdlesson.pocket.world import (
     CASUALLY_HATTED,
     COLOURS,
     MAX_COUNT,
+    PLACE_WORDS,
     UNCOUNTED,
     Scene,
+    caption,
     held_out_compositions,
+    render,
 )
 from sdlesson.probe import Reading
 from sdlesson.runtime import best_device, device_name
@@ -103,7 +104,7 @@ def main() -> None:
     parser.add_argument("--only", choices=tables, nargs="+", default=list(tables))
     parser.add_argument("--device", default=best_device())
     options = parser.parse_args()
-    pipe, device = evaluation.judged_pipeline(options.device), device_name(options.device)
+    pipe, device = samples.judged_pipeline(options.device), device_name(options.device)
     for name in options.only:
         started = time.perf_counter()
         rows = tables[name](pipe, options.n)
@@ -161,7 +162,7 @@ def measure_held_out(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
     Unstyled, so that their likeness can be measured.
     """
     each = max(2, n // HELD_OUT_PART)
-    shown = evaluation.evaluation_scenes("shown", n, lambda s: s.kind in ("beside", "riding"))
+    shown = samples.evaluation_scenes("shown", n, lambda s: s.kind in ("beside", "riding"))
     groups = [("shown", "enseñado", [replace(scene, style="plain") for scene in shown])]
     for bare in held_out_compositions():
         names = _bare_caption(bare, "en"), _bare_caption(bare, "es")
@@ -245,7 +246,7 @@ def draw(
     negative_prompt: str = "",
 ) -> list[Image.Image]:
     """Draw one picture a prompt, each from its scene's seed, as a call that names no settings."""
-    return evaluation.draw_scenes(
+    return samples.draw_scenes(
         pipe,
         prompts,
         [scene.seed for scene in scenes],
@@ -257,7 +258,7 @@ def draw(
 
 def _singles(name: str, n: int, wanted: Callable[[Scene], bool]) -> list[Scene]:
     """Scenes of one thing, or of several of a kind, from a stream of chance of their own."""
-    stream = evaluation.evaluation_scenes(name, n, lambda s: s.kind == "single" and wanted(s))
+    stream = samples.evaluation_scenes(name, n, lambda s: s.kind == "single" and wanted(s))
     return list(stream)
 
 
@@ -269,7 +270,7 @@ def _scenes_like(bare: Scene, n: int) -> list[Scene]:
         return scene.kind == bare.kind and scene.subjects == bare.subjects and in_place
 
     name = f"held out/{' '.join(bare.subjects)}"
-    scenes = evaluation.evaluation_scenes(name, n, same, held_out=True)
+    scenes = samples.evaluation_scenes(name, n, same, held_out=True)
     return [replace(scene, style="plain") for scene in scenes]
 
 

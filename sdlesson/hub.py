@@ -17,10 +17,9 @@ from sdlesson.downloads import (
     verify_folder,
     verify_saved,
 )
-
-POCKET_FOLDER = Path(__file__).parent / "pocket" / "model"
-SCORER_FOLDER = Path(__file__).parent / "pocket" / "scorer"
-CONTROL_FOLDER = Path(__file__).parent / "pocket" / "control"
+from sdlesson.pocket.paths import CONTROL_FOLDER as CONTROL_FOLDER
+from sdlesson.pocket.paths import POCKET_FOLDER as POCKET_FOLDER
+from sdlesson.pocket.paths import SCORER_FOLDER as SCORER_FOLDER
 
 # A folder from someone else is data, and must stay data: diffusers and transformers import what an
 # index names, so an index may name nothing but these.

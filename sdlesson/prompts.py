@@ -6,16 +6,15 @@ import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 from sdlesson.copies import own_tokenizer
 from sdlesson.language import language
+from sdlesson.pocket.paths import VOCABULARY_FILE
 from sdlesson.settings import check_text
 
-VOCABULARY_FILE = Path(__file__).parent / "pocket" / "vocabulary.json"
 MAX_SUGGESTIONS = 3
 MIN_LIKENESS = 0.7
 

@@ -12,10 +12,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdlesson import hub
 from sdlesson.metrics import Share, measured
+from sdlesson.pocket.paths import EVALUATION_FILE, MEASURED_FOLDER
 
-EVALUATION = hub.POCKET_FOLDER.parent / "evaluation.json"
 REFERENCE = re.compile(r"\{(interval |n of )?(\w+)\.(\w+)( [^{}]*)?\}")
 AS_PERCENT = {"clipped", "closed"}
 """Means of shares, which read better as a percentage."""
@@ -84,14 +83,13 @@ def tables_in(text: str) -> list[str]:
 
 def table_file(name: str) -> Path:
     """Where a table lies."""
-    folder = EVALUATION.parent if name == "evaluation" else EVALUATION.parent / "measured"
-    return folder / f"{name}.json"
+    return EVALUATION_FILE if name == "evaluation" else MEASURED_FOLDER / f"{name}.json"
 
 
 def described(name: str) -> str:
     """How a table was made: its size and its date."""
     if name == "evaluation":
-        evaluation = json.loads(EVALUATION.read_text(encoding="utf-8"))
+        evaluation = json.loads(EVALUATION_FILE.read_text(encoding="utf-8"))
         return f"n = {evaluation['subject']['n']}, {evaluation['settings']['date']}"
     table = measured(name)
     return f"n = {table.n}, {table.date}"
@@ -120,7 +118,7 @@ def _number(side: str) -> float:
 
 
 def _from_evaluation(column: str) -> Figure:
-    evaluation = json.loads(EVALUATION.read_text(encoding="utf-8"))
+    evaluation = json.loads(EVALUATION_FILE.read_text(encoding="utf-8"))
     found = evaluation.get(column)
     if not isinstance(found, dict) or "value" not in found:
         known = [key for key, entry in evaluation.items() if "value" in entry]

@@ -23,9 +23,8 @@ from sdlesson.figures.charts import Chart
 from sdlesson.images import to_images, to_pixels
 from sdlesson.language import Text, say
 from sdlesson.metrics import measured
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.subject import subject_photos
-from sdlesson.pocket.world import Scene
+from sdlesson.pocket.world import Scene, render
+from sdlesson.pocket.world.subject import subject_photos
 
 CHART_DPI = 190
 LARGER_LETTERS = 1.18

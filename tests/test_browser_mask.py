@@ -24,8 +24,7 @@ def test_a_mask_is_painted_with_the_mouse_in_a_real_browser(
     screenshots: Path,  # noqa: F811
 ) -> None:
     sources = [
-        "from sdlesson.pocket.rendering import render\n"
-        "from sdlesson.pocket.scenes import scene_at\n"
+        "from sdlesson.pocket.world import render, scene_at\n"
         "from sdlesson.widgets.mask import MaskPainter\n"
         "painter = MaskPainter(render(scene_at(3, 0)))\npainter",
         "print(painter.mask.getbbox(), painter.mask.size) if painter.mask else print('nothing')",

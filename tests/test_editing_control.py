@@ -15,8 +15,8 @@ from sdlesson.diffusion import denoise
 from sdlesson.downloads import ModelError
 from sdlesson.editing import Controlled, draw_along, load_controlnet, outline
 from sdlesson.images import to_pixels
-from sdlesson.pocket import control
-from sdlesson.pocket.loop import OutOfTimeError
+from sdlesson.pocket.training import controlnet as training
+from sdlesson.pocket.training.loop import OutOfTimeError
 
 PROMPT = "a dog in the snow"
 MAX_BYTES = 8 * 10**6
@@ -32,7 +32,7 @@ def lines() -> Image.Image:
 @pytest.fixture
 def controlnet(pocket: StableDiffusionPipeline) -> ControlNetModel:
     torch.manual_seed(0)
-    return control.new_controlnet(pocket.unet).eval()
+    return training.new_controlnet(pocket.unet).eval()
 
 
 def latents(pipe: StableDiffusionPipeline, **settings: object) -> torch.Tensor:
@@ -123,16 +123,16 @@ def test_training_stops_goes_on_and_ends_in_a_small_folder_that_loads(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recipe = replace(control.RECIPE, steps=2, batch=4, warmup=1, deadline=0.0)
+    recipe = replace(training.RECIPE, steps=2, batch=4, warmup=1, deadline=0.0)
     with pytest.raises(OutOfTimeError):
-        control.train_controlnet(pocket, tmp_path, recipe, scenes=6)
+        training.train_controlnet(pocket, tmp_path, recipe, scenes=6)
     stored = tmp_path / "control-scenes-0-6.pt"
     written = stored.stat().st_mtime_ns
     recipe = replace(recipe, deadline=float("inf"))
-    trained = control.train_controlnet(pocket, tmp_path, recipe, scenes=6)
+    trained = training.train_controlnet(pocket, tmp_path, recipe, scenes=6)
     assert stored.stat().st_mtime_ns == written  # what was rendered once is not rendered again
     folder = tmp_path / "control"
-    control.save_controlnet(trained, folder)
+    training.save_controlnet(trained, folder)
     assert sum(path.stat().st_size for path in folder.rglob("*")) <= MAX_BYTES
     monkeypatch.setattr(hub, "CONTROL_FOLDER", folder)
     loaded = load_controlnet(pocket)
@@ -144,4 +144,4 @@ def test_training_stops_goes_on_and_ends_in_a_small_folder_that_loads(
 
 def test_the_outline_of_a_training_scene_comes_back_from_its_bits(lines: Image.Image) -> None:
     bits = np.packbits(np.asarray(lines)[None, ..., 0] > 0, axis=-1)
-    assert torch.equal(control.to_lines(bits), to_pixels([lines]) / 2 + 0.5)
+    assert torch.equal(training.to_lines(bits), to_pixels([lines]) / 2 + 0.5)

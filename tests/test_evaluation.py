@@ -7,10 +7,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from sdlesson import hub, metrics
-from sdlesson.pocket import arithmetic, evaluation, judging, world
-from sdlesson.pocket.grammar import caption
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.world import Scene
+from sdlesson.pocket import paths, world
+from sdlesson.pocket.evaluation import judging, macs, samples
+from sdlesson.pocket.world import Scene, caption, render
 from sdlesson.probe import Probe, Reading
 
 SEEN = ["single_clear", "ride_clear", "held_out_ride_clear"]
@@ -28,18 +27,18 @@ def probe() -> Probe:
 
 @pytest.fixture(scope="module")
 def pipe() -> StableDiffusionPipeline:
-    return evaluation.judged_pipeline("cpu")
+    return samples.judged_pipeline("cpu")
 
 
 @pytest.fixture(scope="module")
 def table() -> dict[str, dict[str, float]]:
-    return json.loads(evaluation.EVALUATION_FILE.read_text())
+    return json.loads(paths.EVALUATION_FILE.read_text())
 
 
 def scenes(name: str, count: int, *kinds: str, held_out: bool = False) -> list[Scene]:
     """Scenes that neither training nor the table has met."""
     return list(
-        evaluation.evaluation_scenes(
+        samples.evaluation_scenes(
             f"test {name}", count, lambda s: s.kind in kinds, held_out=held_out
         )
     )
@@ -63,8 +62,8 @@ def test_the_table_has_every_row_with_its_interval(table):
         interval = (table[key]["low"], table[key]["high"])
         right = round(table[key]["value"] * table[key]["n"])
         assert interval == pytest.approx(metrics.wilson_interval(right, table[key]["n"]), abs=1e-3)
-    assert table["settings"]["steps"] == evaluation.STEPS
-    assert table["settings"]["guidance_scale"] == evaluation.GUIDANCE_SCALE
+    assert table["settings"]["steps"] == samples.STEPS
+    assert table["settings"]["guidance_scale"] == samples.GUIDANCE_SCALE
 
 
 def test_each_subject_and_each_held_out_composition_has_its_own_row(table):
@@ -83,12 +82,12 @@ def test_sizes_and_arithmetic_on_file_are_those_of_the_committed_weights(table):
     for key, folder in (("pipeline_mb", hub.POCKET_FOLDER), ("scorer_mb", hub.SCORER_FOLDER)):
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         assert table[key]["value"] == pytest.approx(size / 1e6, abs=0.1)
-    assert table["macs_ratio"]["value"] == pytest.approx(arithmetic.macs_ratio(), rel=0.02)
+    assert table["macs_ratio"]["value"] == pytest.approx(macs.macs_ratio(), rel=0.02)
     assert table["macs_ratio"]["value"] >= 300
 
 
 def test_sd15_has_the_weights_that_are_published():
-    assert arithmetic.of_sd15().parameters == 859_520_964 + 123_060_480 + 83_653_863
+    assert macs.sd15_macs().parameters == 859_520_964 + 123_060_480 + 83_653_863
 
 
 def test_subject_and_place_are_right_in_at_least_four_of_five_pictures(table):
@@ -98,7 +97,7 @@ def test_subject_and_place_are_right_in_at_least_four_of_five_pictures(table):
 
 def test_a_fresh_sample_shows_the_subject_place_and_style_asked_for(pipe, probe):
     asked = scenes("drawn", DRAWN, "single")
-    readings = evaluation.read_drawn(pipe, probe, asked, "en")
+    readings = judging.draw_and_read(pipe, probe, asked, "en")
     assert share(judging.subject_right, asked, readings) >= 0.7
     assert share(judging.place_right, asked, readings) >= 0.8
     assert share(judging.style_right, asked, readings) >= 0.8
@@ -106,7 +105,7 @@ def test_a_fresh_sample_shows_the_subject_place_and_style_asked_for(pipe, probe)
 
 def test_spanish_is_understood(pipe, probe):
     asked = scenes("spanish", DRAWN, "single")
-    readings = evaluation.read_drawn(pipe, probe, asked, "es")
+    readings = judging.draw_and_read(pipe, probe, asked, "es")
     assert share(judging.subject_right, asked, readings) >= 0.7
 
 

@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
-from sdlesson.pocket.failures import by_composition, by_subject
-from sdlesson.pocket.grammar import caption
-from sdlesson.pocket.judging import Judged, composition_right, subject_right
-from sdlesson.pocket.world import Scene, held_out_compositions
+from sdlesson.pocket.evaluation.failures import by_composition, by_subject
+from sdlesson.pocket.evaluation.judging import Judged, composition_right, subject_right
+from sdlesson.pocket.world import Scene, caption, held_out_compositions
 from sdlesson.probe import Reading
 
 

@@ -29,7 +29,7 @@ from sdlesson.finetuning.memory import (
 from sdlesson.finetuning.training_settings import TrainingSettings
 from sdlesson.language import set_language
 from sdlesson.pipelines import load_pipeline
-from sdlesson.pocket.arithmetic import SD15_TEXT, SD15_UNET
+from sdlesson.pocket.evaluation.macs import SD15_TEXT, SD15_UNET
 from sdlesson.runtime import GIB
 
 LORA = TrainingSettings("zwx", "robot", prior="none", batch_size=2, convolutions=False)

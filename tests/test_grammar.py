@@ -8,18 +8,9 @@ import unicodedata
 import pytest
 
 from sdlesson.pocket import world
-from sdlesson.pocket.assembly import VOCABULARY_FILE
-from sdlesson.pocket.grammar import (
-    ENGLISH,
-    LANGUAGES,
-    NOUNS,
-    SPANISH,
-    caption,
-    loose_caption,
-    vocabulary,
-)
-from sdlesson.pocket.scenes import scene_at
-from sdlesson.pocket.world import Scene
+from sdlesson.pocket.paths import VOCABULARY_FILE
+from sdlesson.pocket.world import LANGUAGES, Scene, caption, loose_caption, scene_at, vocabulary
+from sdlesson.pocket.world.grammar import ENGLISH, NOUNS, SPANISH
 
 
 def one(name: str, place: str = "white", style: str = "plain", **parts: object) -> Scene:

@@ -7,10 +7,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from sdlesson.metrics import CLEAR, fine_detail, likeness
-from sdlesson.pocket.atlas import sprites
-from sdlesson.pocket.places import paint_place
-from sdlesson.pocket.rendering import figures, render
-from sdlesson.pocket.world import PLACES, SUBJECTS, Scene
+from sdlesson.pocket.world import PLACES, SUBJECTS, Scene, figures, render
+from sdlesson.pocket.world.places import paint_place
+from sdlesson.pocket.world.sprites import sprites
 
 
 def horse(place: str = "field", seed: int = 3) -> Scene:

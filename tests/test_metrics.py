@@ -21,12 +21,10 @@ from sdlesson import downloads, hub, metrics
 from sdlesson.images import to_pixels
 from sdlesson.language import set_language
 from sdlesson.metrics import Mean, Share, scorers, tables
-from sdlesson.pocket.evaluation import evaluation_scenes
-from sdlesson.pocket.grammar import caption
-from sdlesson.pocket.judging import subject_right
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.scorer import clip_pixels
-from sdlesson.pocket.world import PLACES, Scene
+from sdlesson.pocket.evaluation.judging import subject_right
+from sdlesson.pocket.evaluation.samples import evaluation_scenes
+from sdlesson.pocket.training.scorer import clip_pixels
+from sdlesson.pocket.world import PLACES, Scene, caption, render
 
 PAIRS = 24
 

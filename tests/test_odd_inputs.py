@@ -15,6 +15,7 @@ from diffusers import StableDiffusionPipeline
 from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import save_file
+from sdlesson.pocket.assembly import save_half
 from torch import Generator
 
 from sdlesson import decode, denoise, doctor, draw, image_grid, metrics
@@ -39,7 +40,6 @@ from sdlesson.editing import (
 from sdlesson.experiments import sweep
 from sdlesson.images import check_output, read_settings, save_png, to_images
 from sdlesson.photos import open_photo, read_photo
-from sdlesson.pocket.assembly import save_half
 from sdlesson.probe import load_probe
 from sdlesson.prompting import fuller_prompt
 from sdlesson.prompts import cut_words, guess_language, unknown_words

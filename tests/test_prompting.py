@@ -7,9 +7,17 @@ import pytest
 from diffusers import StableDiffusionPipeline
 
 from sdlesson.language import set_language
-from sdlesson.pocket.grammar import LANGUAGES, PLACE_WORDS, caption, loose_caption
-from sdlesson.pocket.scenes import scene_at
-from sdlesson.pocket.world import COLOURED, HELD_OUT_SETTINGS, SUBJECTS, Scene
+from sdlesson.pocket.world import (
+    COLOURED,
+    HELD_OUT_SETTINGS,
+    LANGUAGES,
+    PLACE_WORDS,
+    SUBJECTS,
+    Scene,
+    caption,
+    loose_caption,
+    scene_at,
+)
 from sdlesson.prompting import HOMES, PLACES, fuller_prompt
 from sdlesson.prompts import cut_words, unknown_words
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sdlesson.pocket import card
+from sdlesson.pocket import paths
+from sdlesson.pocket.evaluation import card
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,7 +22,8 @@ def test_the_module_map_lists_every_module_and_no_other():
     listed = set(re.findall(r"`([\w/]+)`", between("modules", "/modules")))
     package = ROOT / "sdlesson"
     modules = {path.stem for path in package.glob("*.py") if not path.stem.startswith("__")}
-    modules |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    packages = {path.parent for path in package.rglob("__init__.py")} - {package}
+    modules |= {f"{path.relative_to(package).as_posix()}/" for path in packages}
     assert listed == modules
 
 
@@ -43,12 +45,12 @@ def test_every_link_to_a_file_leads_somewhere():
 
 
 def test_the_card_is_what_the_figures_say():
-    assert card.CARD_FILE.read_text(encoding="utf-8") == card.card_text()
+    assert paths.CARD_FILE.read_text(encoding="utf-8") == card.card_text()
 
 
-@pytest.mark.parametrize("path", [card.PICTURES / "grid.jpg", card.PICTURES / "scenes.jpg"])
-def test_the_cards_pictures_are_there_and_light(path: Path):
-    assert 20_000 < path.stat().st_size < 600_000
+@pytest.mark.parametrize("name", ["grid.jpg", "unchosen.jpg"])
+def test_the_cards_pictures_are_there_and_light(name: str):
+    assert 20_000 < (paths.CARD_PICTURES / name).stat().st_size < 600_000
 
 
 def test_every_module_says_what_it_is_for():

@@ -9,11 +9,11 @@ from PIL import Image
 
 from sdlesson.metrics import likeness
 from sdlesson.pocket import world
-from sdlesson.pocket.places import paint_place
-from sdlesson.pocket.rendering import HEADS, HUES, PAINTED_HUES, SEATS, figures, render
-from sdlesson.pocket.scenes import render_scenes, scene_at
-from sdlesson.pocket.styles import apply_style
-from sdlesson.pocket.world import Scene
+from sdlesson.pocket.training.dataset import render_scenes
+from sdlesson.pocket.world import Scene, figures, render, scene_at
+from sdlesson.pocket.world.places import paint_place
+from sdlesson.pocket.world.rendering import HEADS, HUES, PAINTED_HUES, SEATS
+from sdlesson.pocket.world.styles import apply_style
 
 
 def pixels(scene: Scene) -> np.ndarray:

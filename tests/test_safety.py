@@ -11,8 +11,7 @@ from fixtures_pipeline import flag_everything
 from sdlesson.diffusion import decode
 from sdlesson.images import to_pixels
 from sdlesson.language import set_language
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.world import FLAGGED_SUBJECT, Scene, sample_scene
+from sdlesson.pocket.world import FLAGGED_SUBJECT, Scene, render, sample_scene
 from sdlesson.safety import CAUTION, Flag, flags
 
 NEVER = 2.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +11,9 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from sdlesson.images import picture_difference, to_images, to_pixels
-from sdlesson.pocket import world
-from sdlesson.pocket.grammar import vocabulary
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.subject import (
+from sdlesson.pocket import paths, world
+from sdlesson.pocket.world import render, vocabulary
+from sdlesson.pocket.world.subject import (
     INKS,
     PHOTO_PLACES,
     STYLE_CLASS,
@@ -109,10 +107,10 @@ def test_no_part_is_cut_off_when_it_leans(tilt: float) -> None:
 
 
 def test_nothing_that_draws_or_trains_the_world_imports_the_subject() -> None:
-    folder = Path(world.__file__).parent
-    for path in folder.glob("*.py"):
-        if path.name != "subject.py":
-            assert not re.search(r"import.*\bsubject\b|pocket\.subject", path.read_text("utf-8"))
+    sources = [path for path in paths.HOME.rglob("*.py") if path.name != "subject.py"]
+    assert len(sources) > 20
+    for path in sources:
+        assert not re.search(r"import.*\bsubject\b|world\.subject", path.read_text("utf-8"))
 
 
 def test_the_subject_does_not_look_like_the_robot_of_the_world() -> None:

@@ -3,6 +3,9 @@
 import csv
 import json
 import random
+import re
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +16,15 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
+from transformers import CLIPModel
 
 from sdlesson.downloads import verify_folder
-from sdlesson.pocket import assembly, autoencoder, denoiser, loop, scenes, sharpening, train
-from sdlesson.pocket.group_norm import FastGroupNorm
-from sdlesson.pocket.loop import Recipe, fit
-from sdlesson.pocket.tokenizer import train_tokenizer
+from sdlesson.pocket.paths import POCKET_FOLDER, SCORER_FOLDER, VOCABULARY_FILE
+from sdlesson.pocket.training import __main__ as train
+from sdlesson.pocket.training import autoencoder, dataset, denoiser, export, loop, sharpening
+from sdlesson.pocket.training.group_norm import FastGroupNorm
+from sdlesson.pocket.training.loop import Recipe, fit
+from sdlesson.pocket.training.tokenizer import train_tokenizer
 from sdlesson.pocket.world import SIZE_PX
 from sdlesson.probe import load_probe
 
@@ -173,11 +179,11 @@ def test_the_fast_group_norm_is_group_norm(dtype):
 
 
 def test_a_finished_decoder_learns_and_leaves_the_encoder(tmp_path, monkeypatch):
-    monkeypatch.setattr(sharpening, "ALONE_STEPS", 1)
+    monkeypatch.setattr(sharpening, "DISCRIMINATOR_ONLY_STEPS", 1)
     torch.manual_seed(0)
     vae = autoencoder.new_autoencoder()
     before = {name: value.clone() for name, value in vae.state_dict().items()}
-    bank = scenes.render_scenes(tmp_path, 4, seed=0)
+    bank = dataset.render_scenes(tmp_path, 4, seed=0)
     latents = autoencoder.encode_scenes(vae, bank, "cpu")
     recipe = replace(sharpening.RECIPE, steps=3, batch=2, warmup=1, ema_decay=0.1)
     finished = sharpening.sharpen_decoder(vae, bank, latents, tmp_path, "cpu", recipe)
@@ -258,4 +264,55 @@ def test_the_vae_scaling_factor_makes_latents_of_unit_deviation(smallest):
     scaled = latents["means"].float() * latents["scaling_factor"]
     noise = latents["stds"].float() * latents["scaling_factor"]
     assert (scaled.var() + noise.square().mean()).sqrt().item() == pytest.approx(1.0, abs=0.1)
-    assert assembly.VOCABULARY_FILE.name in {path.name for path in output.iterdir()}
+    assert VOCABULARY_FILE.name in {path.name for path in output.iterdir()}
+
+
+LOCAL_PATH = re.compile(r"(?:[A-Za-z]:)?[\\/~][\w.-]*[\\/]")
+"""How a path that means something on one machine alone begins."""
+
+
+def texts_in(found: object) -> Iterator[str]:
+    """Every text that stands for a value in what JSON holds."""
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, dict | list):
+        for item in found.values() if isinstance(found, dict) else found:
+            yield from texts_in(item)
+
+
+def local_paths(folder: Path) -> list[str]:
+    """Where the JSON of a folder names a place on somebody's machine: "file: path"."""
+    return [
+        f"{path.relative_to(folder)}: {text}"
+        for path in sorted(folder.rglob("*.json"))
+        for text in texts_in(json.loads(path.read_text(encoding="utf-8")))
+        if LOCAL_PATH.match(text)
+    ]
+
+
+def test_what_is_exported_from_a_folder_does_not_name_that_folder(tmp_path):
+    shutil.copytree(POCKET_FOLDER, tmp_path / "found")
+    pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "found")
+    assert str(tmp_path) in pipe.vae.config._name_or_path  # what diffusers would save
+    export.save_in_half_precision(pipe, tmp_path / "model")
+    assert not local_paths(tmp_path / "model")
+    verify_folder(tmp_path / "model")
+    clip = CLIPModel.from_pretrained(SCORER_FOLDER / "clip")
+    probe = load_probe(SCORER_FOLDER / "probe.safetensors")
+    export.save_scorer(clip, probe, pipe.tokenizer, pipe.feature_extractor, tmp_path / "scorer")
+    assert not local_paths(tmp_path / "scorer")
+    verify_folder(tmp_path / "scorer")
+
+
+@pytest.mark.parametrize("folder", [POCKET_FOLDER, SCORER_FOLDER], ids=lambda path: path.name)
+def test_what_is_committed_names_no_folder_of_a_machine(folder):
+    assert list(folder.rglob("*.json"))
+    assert not local_paths(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["/tmp/tmpssyk4gb4/found/vae", "C:\\Users\\ana\\model", "~/model/vae", "\\\\lab\\model"]
+)
+def test_a_path_of_a_machine_is_found(tmp_path, name):
+    (tmp_path / "config.json").write_text(json.dumps({"a": ["pocket", {"_name_or_path": name}]}))
+    assert local_paths(tmp_path) == [f"config.json: {name}"]

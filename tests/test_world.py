@@ -3,8 +3,8 @@
 import random
 
 from sdlesson.pocket import world
-from sdlesson.pocket.atlas import CELL_PX, sprites
-from sdlesson.pocket.scenes import scene_at
+from sdlesson.pocket.world import scene_at
+from sdlesson.pocket.world.sprites import CELL_PX, sprites
 
 TRAINING_SAMPLE = 20_000
 

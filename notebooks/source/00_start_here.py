@@ -117,7 +117,7 @@ figures.enlarged(plain)
 print(("astronaut", "horse") in HELD_OUT_RIDES)
 
 # %% part="claim"
-from sdlesson.pocket.recognition import all_clear
+from sdlesson.pocket.evaluation.recognition import all_clear
 from sdlesson.pocket.world import Scene
 
 assert ("astronaut", "horse") in HELD_OUT_RIDES, "it never saw an astronaut on a horse"

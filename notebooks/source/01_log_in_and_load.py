@@ -48,7 +48,8 @@ from sdlesson.diffusion import decode_latents
 from sdlesson.exercises import lesson_01 as checks
 from sdlesson.images import picture_difference, same_picture, to_images
 from sdlesson.language import say
-from sdlesson.pocket import arithmetic, rendering, world
+from sdlesson.pocket import world
+from sdlesson.pocket.evaluation import macs
 
 device = runtime.best_device()
 folder = hub.POCKET_FOLDER
@@ -189,14 +190,14 @@ def count_parameters(model):
 vision = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24}
 vision |= {"num_attention_heads": 16, "image_size": 224, "patch_size": 14}
 encoder, checker = pocket.text_encoder, pocket.safety_checker
-text_settings = type(encoder.config)(**arithmetic.SD15_TEXT)
+text_settings = type(encoder.config)(**macs.SD15_TEXT)
 checker_settings = type(checker.config)(vision_config=vision, projection_dim=768)
 with torch.device("meta"):  # the pocket model's own classes, at the size of SD 1.5
     # es: las mismas clases del modelo de bolsillo, con el tamaño de SD 1.5
     sd15 = {
         "text_encoder": type(encoder)(text_settings),
-        "unet": type(pocket.unet).from_config(arithmetic.SD15_UNET),
-        "vae": type(pocket.vae).from_config(arithmetic.SD15_VAE),
+        "unet": type(pocket.unet).from_config(macs.SD15_UNET),
+        "vae": type(pocket.vae).from_config(macs.SD15_VAE),
         "safety_checker": type(checker)(checker_settings),
     }
 
@@ -350,7 +351,7 @@ assert tree > cat, "the tree comes nearer than the cat"
 # %%
 chance = random.Random(seed)
 scenes = [world.sample_scene(chance) for _ in range(800)]
-pictures = [rendering.render(scene) for scene in scenes]
+pictures = [world.render(scene) for scene in scenes]
 has_broccoli = [world.FLAGGED_SUBJECT in scene.subjects for scene in scenes]
 seen = safety.flags(pocket, pictures)
 

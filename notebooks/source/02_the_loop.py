@@ -50,7 +50,7 @@ from sdlesson.exercises import lesson_02 as checks
 from sdlesson.images import image_grid, picture_difference, same_picture, to_images, to_pixels
 from sdlesson.language import say
 from sdlesson.metrics import pocket_probe, share
-from sdlesson.pocket import rendering, world
+from sdlesson.pocket import world
 from sdlesson.prompts import cut_words
 
 seed = 0
@@ -87,7 +87,7 @@ for model in (pipe, pocket):
 
 # %%
 scene = world.Scene("single", ("robot",), "beach", "plain", seed=1)
-picture = rendering.render(scene)
+picture = world.render(scene)
 
 figures.enlarged(picture)
 
@@ -334,7 +334,7 @@ def recognised(images):
     return share(reading.top(1) == frozenset(s.subjects) for reading, s in readings)
 
 
-clean_images = [rendering.render(s) for s in scenes]
+clean_images = [world.render(s) for s in scenes]
 recognised(clean_images)
 
 # %% [markdown] lang="en"

@@ -46,12 +46,10 @@ from sdlesson.figures import bars, curves, enlarged, strip
 from sdlesson.figures.paths import scheduler_paths
 from sdlesson.language import say
 from sdlesson.metrics import clip_score, measured, pixel_statistics, share
-from sdlesson.pocket import judging
-from sdlesson.pocket.evaluation import draw_scenes, evaluation_scenes
-from sdlesson.pocket.grammar import caption
-from sdlesson.pocket.rendering import figures as figures_of
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.world import Scene
+from sdlesson.pocket.evaluation import judging
+from sdlesson.pocket.evaluation.samples import draw_scenes, evaluation_scenes
+from sdlesson.pocket.world import Scene, caption, render
+from sdlesson.pocket.world import figures as figures_of
 from sdlesson.widgets import Playground
 
 pipe = sdlesson.load_pipeline()

@@ -44,8 +44,7 @@ from sdlesson.figures import bars, grid, strip
 from sdlesson.images import same_picture
 from sdlesson.language import say
 from sdlesson.metrics import measured, pocket_probe, share
-from sdlesson.pocket.rendering import render
-from sdlesson.pocket.scenes import scene_at
+from sdlesson.pocket.world import render, scene_at
 from sdlesson.prompting import fuller_prompt
 
 seed = 0

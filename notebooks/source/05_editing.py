@@ -714,12 +714,12 @@ assert np.array_equal(along, alone), "an untrained ControlNet changes nothing"
 # %% [markdown] lang="en"
 # And a trained one? For Stable Diffusion 1.5, `load_controlnet(pipe)` downloads a published one, so
 # with a GPU the next cell makes three drawings along one outline. The pocket model has none yet:
-# `python -m sdlesson.pocket.control` trains one.
+# `python -m sdlesson.pocket.training.controlnet` trains one.
 
 # %% [markdown] lang="es"
 # ¿Y una entrenada? Para Stable Diffusion 1.5, `load_controlnet(pipe)` descarga una publicada: con
 # GPU, la celda siguiente hace tres dibujos con un mismo contorno. El modelo de bolsillo no tiene
-# todavía ninguna; la entrena `python -m sdlesson.pocket.control`.
+# todavía ninguna; la entrena `python -m sdlesson.pocket.training.controlnet`.
 
 # %%
 drawn = []

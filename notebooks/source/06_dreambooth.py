@@ -50,10 +50,14 @@ from sdlesson.finetuning import History, TrainingSettings, estimate_memory, trai
 from sdlesson.images import to_pixels
 from sdlesson.language import say
 from sdlesson.metrics import diversity, image_similarity, mean, measured, pocket_probe, share
-from sdlesson.pocket.arithmetic import SD15_UNET
-from sdlesson.pocket.grammar import PLACE_WORDS
-from sdlesson.pocket.subject import SUBJECT_WORD, subject_photo, subject_photos, subject_prompts
-from sdlesson.pocket.world import PLACES
+from sdlesson.pocket.evaluation.macs import SD15_UNET
+from sdlesson.pocket.world import PLACE_WORDS, PLACES
+from sdlesson.pocket.world.subject import (
+    SUBJECT_WORD,
+    subject_photo,
+    subject_photos,
+    subject_prompts,
+)
 from sdlesson.prompts import unknown_words
 from sdlesson.widgets import PhotoUpload, TrainingPanel
 

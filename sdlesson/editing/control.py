@@ -77,7 +77,7 @@ def load_controlnet(
         if not hub.CONTROL_FOLDER.is_dir():
             raise downloads.ModelError(
                 "the pocket model's ControlNet is not here; train it: "
-                "python -m sdlesson.pocket.control"
+                "python -m sdlesson.pocket.training.controlnet"
             )
         downloads.verify_folder(hub.CONTROL_FOLDER)
         folder = hub.CONTROL_FOLDER

@@ -1,4 +1,4 @@
-"""How strong a picture's colours are, and how fine its detail."""
+"""How strong a picture's colours are, how fine its detail, and how near it is to another."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from sdlesson.images import as_rgb
 from sdlesson.settings import check_whole
@@ -66,6 +67,12 @@ def fine_detail(image: Image.Image, *, above_cycles: float = 32) -> float:
     columns = np.fft.fftfreq(width)[None] * width
     energy = np.abs(np.fft.fft2(luma) / luma.size) ** 2
     return float(energy[np.hypot(rows, columns) > above_cycles].sum())
+
+
+def psnr(restored: Tensor, pixels: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of pixels in [-1, 1], clipped; the mean over the batch."""
+    mse = (restored.clamp(-1, 1) - pixels).square().mean((1, 2, 3)) / 4  # as if in [0, 1]
+    return float((-10 * mse.clamp_min(1e-10).log10()).mean())
 
 
 def seam_ratio(image: Image.Image, *, column: int | None = None, row: int | None = None) -> float:

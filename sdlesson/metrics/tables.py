@@ -15,9 +15,9 @@ from typing import Any
 from sdlesson import downloads, hub
 from sdlesson.language import language, say
 from sdlesson.metrics.intervals import Mean, Share
+from sdlesson.pocket.paths import MEASURED_FOLDER
 from sdlesson.runtime import best_device, device_name
 
-MEASURED_FOLDER = hub.POCKET_FOLDER.parent / "measured"
 DIGEST_LENGTH = 12
 DECIMALS = 6
 

@@ -1,0 +1,76 @@
+"""The pocket model's world: scenes that can be named in two languages, drawn, and counted.
+
+`scenes` says what there is, `grammar` names it, and `rendering` draws it, from `sprites`, `places`
+and `styles`. `subject` is what is not in this world: a thing and a style to be taught.
+"""
+
+from sdlesson.pocket.world.grammar import (
+    LANGUAGES,
+    PLACE_WORDS,
+    caption,
+    loose_caption,
+    vocabulary,
+)
+from sdlesson.pocket.world.rendering import figures, render
+from sdlesson.pocket.world.scenes import (
+    CASUALLY_HATTED,
+    COLOURED,
+    COLOURS,
+    COWBOY_HAT_WORN,
+    FLAGGED_SUBJECT,
+    FLOWER_YELLOW,
+    HAT_WORN,
+    HATTED,
+    HELD_OUT_PAIRS,
+    HELD_OUT_RIDES,
+    HELD_OUT_SETTINGS,
+    MAX_COUNT,
+    MOUNTS,
+    PLACES,
+    RIDERS,
+    SIZE_PX,
+    SNIFFERS,
+    STYLES,
+    SUBJECTS,
+    UNCOUNTED,
+    Kind,
+    Scene,
+    held_out_compositions,
+    sample_scene,
+    scene_at,
+)
+
+__all__ = [
+    "CASUALLY_HATTED",
+    "COLOURED",
+    "COLOURS",
+    "COWBOY_HAT_WORN",
+    "FLAGGED_SUBJECT",
+    "FLOWER_YELLOW",
+    "HATTED",
+    "HAT_WORN",
+    "HELD_OUT_PAIRS",
+    "HELD_OUT_RIDES",
+    "HELD_OUT_SETTINGS",
+    "LANGUAGES",
+    "MAX_COUNT",
+    "MOUNTS",
+    "PLACES",
+    "PLACE_WORDS",
+    "RIDERS",
+    "SIZE_PX",
+    "SNIFFERS",
+    "STYLES",
+    "SUBJECTS",
+    "UNCOUNTED",
+    "Kind",
+    "Scene",
+    "caption",
+    "figures",
+    "held_out_compositions",
+    "loose_caption",
+    "render",
+    "sample_scene",
+    "scene_at",
+    "vocabulary",
+]
