@@ -227,7 +227,7 @@ def test_the_wheel_carries_the_model_the_scorer_and_all_data(tmp_path):
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("measured", "model", "scorer", "sprites"):
+    for folder in ("measured", "model", "scorer"):
         files = [path for path in (PACKAGE / "pocket" / folder).rglob("*") if path.is_file()]
         assert files
         assert {path.relative_to(ROOT).as_posix() for path in files} <= packed
@@ -235,6 +235,8 @@ def test_the_wheel_carries_the_model_the_scorer_and_all_data(tmp_path):
         "sdlesson/py.typed",
         "sdlesson/widgets/playground.css",
         "sdlesson/pocket/vocabulary.json",
+        "sdlesson/pocket/world/atlas.json",
+        "sdlesson/pocket/world/atlas.png",
     } <= packed
     assert any(name.endswith("licenses/NOTICE") for name in packed)
 

@@ -406,7 +406,8 @@ for said, unsaid, negative, start in [
     ("… con sombrero", "… sin sombrero", "con sombrero", plain[-1]),
 ]:
     assert by[said, ""]["hat"].value > 0.8, f"{said} puts one on"
-    assert by[unsaid, ""]["hat"].value < 0.5 * start, f"{unsaid} leaves few"
+    assert by[unsaid, ""]["hat"].value < start - 0.15, f"{unsaid} leaves fewer"
+    assert by[unsaid, ""]["hat"].value > 0.3, f"{unsaid} leaves many"
     assert by["…", negative]["hat"].value < 0.5 * start, f"{negative} as a negative takes hats off"
 for denial in ["no hat", "without a hat", "with no hat"]:
     assert by["…", denial]["hat"].value > 0.8 * plain[0], f"{denial} as a negative does nothing"
@@ -415,14 +416,16 @@ for language, control in zip(plain, ["an umbrella", "un paraguas"], strict=True)
     assert abs(by["…", control]["hat"].value - language) < 0.2, "an umbrella hardly changes hats"
 
 # %% [markdown] lang="en"
-# *wearing a hat* puts one on nearly always, and *without a hat* leaves few. As negative prompts,
-# the captions' own words (*with a hat*, *con sombrero*) take hats off, and denials take off none.
-# Each language ends with a control that has nothing to do with hats: an umbrella.
+# *wearing a hat* puts one on nearly always; *without a hat* leaves fewer, and still about half. As
+# negative prompts, the captions' own words (*with a hat*, *con sombrero*) take most hats off, and
+# denials take off none. Each language ends with a control that has nothing to do with hats: an
+# umbrella.
 
 # %% [markdown] lang="es"
-# *con sombrero* lo pone casi siempre y *sin sombrero* deja pocos. Como prompts negativos, las
-# palabras de los textos (*with a hat*, *con sombrero*) quitan sombreros y las negaciones no quitan
-# ninguno. Cada idioma acaba con un control que no tiene nada que ver con sombreros: un paraguas.
+# *con sombrero* lo pone casi siempre; *sin sombrero* deja menos, y aun así cerca de la mitad. Como
+# prompts negativos, las palabras de los textos (*with a hat*, *con sombrero*) quitan casi todos los
+# sombreros y las negaciones no quitan ninguno. Cada idioma acaba con un control que no tiene nada
+# que ver con sombreros: un paraguas.
 
 # %% [markdown] lang="en"
 # Why? A negative prompt is not a command. It is a second text, and guidance walks *away* from what
@@ -572,16 +575,20 @@ replace(table, rows=table.rows[:2])
 # %% part="claim"
 never, shown_ones = table.rows[:2]
 assert never["right"].value > shown_ones["right"].value - 0.1, "scenes never shown come out as well"
+lost = shown_ones["clear"].value - never["clear"].value
+assert 0 < lost < 0.2, "to an eye they are a little less often clear"
 
 # %% [markdown] lang="en"
-# Scenes that it was never shown come out about as often as those that it was: it has not learnt
-# pictures by heart, it combines words. The unicorn is another matter: the word means nothing to the
-# model, so it draws something else and does not complain.
+# To the probe, scenes that it was never shown are right as often as those that it was; to an eye
+# they are a little less often clear. So it has not learnt pictures by heart, it combines words. The
+# unicorn is another matter: the word means nothing to the model, so it draws something else and
+# does not complain.
 
 # %% [markdown] lang="es"
-# Lo nunca visto sale casi tan a menudo como lo visto: el modelo no se ha aprendido las imágenes de
-# memoria, sabe combinar palabras. El unicornio es otra cosa: la palabra no le dice nada, así que
-# dibuja lo que le parece y no protesta.
+# Para la sonda, lo nunca visto sale bien tan a menudo como lo visto; a la vista, es claro un poco
+# menos a menudo. El modelo, pues, no se ha aprendido las imágenes de memoria, sabe combinar
+# palabras. El unicornio es otra cosa: la palabra no le dice nada, así que dibuja lo que le parece y
+# no protesta.
 
 # %% [markdown] lang="en"
 # ## English or Spanish?
