@@ -15,7 +15,6 @@ from diffusers import StableDiffusionPipeline
 from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import save_file
-from sdlesson.pocket.training.export import save_in_half_precision
 from torch import Generator
 
 from sdlesson import decode, denoise, doctor, draw, image_grid, metrics
@@ -40,6 +39,7 @@ from sdlesson.editing import (
 from sdlesson.experiments import sweep
 from sdlesson.images import check_output, read_settings, save_png, to_images
 from sdlesson.photos import open_photo, read_photo
+from sdlesson.pocket.training.export import save_in_half_precision
 from sdlesson.probe import load_probe
 from sdlesson.prompting import fuller_prompt
 from sdlesson.prompts import cut_words, guess_language, unknown_words
