@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageChops
-from sdlesson.finetuning.settings import TrainingSettings
+from sdlesson.finetuning.training_settings import TrainingSettings
 
 import sdlesson
 from fixtures_finetuning import make_photos

@@ -27,7 +27,6 @@ RED, BLUE = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
         ([RED, BLUE], [RED, RED]),
         ([RED, BLUE], [RED]),
     ],
-    ids=repr,
 )
 def test_a_right_answer_is_solved_and_a_wrong_one_is_not(right, wrong):
     assert check(right, right).solved
@@ -172,7 +171,6 @@ def test_a_picture_that_differs_is_shown_beside_the_one_expected():
         (RED, "a picture of 8 x 8"),
         ("x" * 200, "'" + "x" * 75 + " ..."),
     ],
-    ids=str,
 )
 def test_what_came_is_shown_in_a_few_characters(value, text):
     assert checking.show(value) == text
