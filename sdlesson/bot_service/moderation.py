@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -21,8 +22,13 @@ LEET = {
     **{"@": "a", "$": "s", "!": "i", "|": "il", "€": "e", "+": "t", "(": "c"},
 }
 # Cyrillic and Greek letters that look like Latin ones.
-ALIKE = str.maketrans("авеіјокмнрсѕтухԁɡӏαεικνορτυχ", "abeijokmhpcstyxdglaeiknoptux")
+ALIKE = str.maketrans(
+    dict(zip("авеіјокмнрсѕтухԁɡӏαεικνορτυχ", "abeijokmhpcstyxdglaeikvoptux", strict=True))
+)
+INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"  # fillers of Korean, which count as letters
+TILDE_N = "\ue000"  # stands for "ñ" while accents are taken off
 SEPARATORS = r"[\W_]"
+_SPELT_OUT = re.compile(r"(?<![^\W_])(?:[^\W_][\W_]+){2,}[^\W_](?![^\W_])")
 MAX_WORD_CHARS = 60
 RULES = Path(__file__).parent / "blocked_words.txt"
 
@@ -83,7 +89,10 @@ class Moderation:
     def blocked_word(self, text: str) -> str:
         """Find the first word of the list that a text has; "" if it has none."""
         plain = plain_text(text)
-        return next((word for word, pattern in self._rules if pattern.search(plain)), "")
+        readings = (plain, _joined(plain))
+        return next(
+            (word for word, pattern in self._rules if any(map(pattern.search, readings))), ""
+        )
 
 
 def read_words(path: Path = RULES) -> list[str]:
@@ -108,26 +117,28 @@ def read_words(path: Path = RULES) -> list[str]:
 def plain_text(text: str) -> str:
     """Return a text in small letters without accents and without what cannot be seen.
 
-    "Ñ" becomes "n", so that "ano" is found in "año" too: a list names what it means, and the false
-    alarms are counted.
+    "ñ" stays, since it is a letter and not an accent: "año" is a year.
     """
-    apart = unicodedata.normalize("NFKD", text.casefold())
+    marked = unicodedata.normalize("NFC", text.casefold()).replace("ñ", TILDE_N)
+    apart = unicodedata.normalize("NFKD", marked)
     kept = (one for one in apart if unicodedata.category(one) not in ("Mn", "Me", "Cf", "Cc"))
-    return "".join(kept).translate(ALIKE)
+    plain = "".join(one for one in kept if one not in INVISIBLE_LETTERS)
+    return plain.translate(ALIKE).replace(TILDE_N, "ñ")
+
+
+def _joined(plain: str) -> str:
+    """Write words together that are spelt out, such as "n u d e" or "n.u.d.e"."""
+    return _SPELT_OUT.sub(lambda found: re.sub(SEPARATORS, "", found[0]), plain)
 
 
 def _pattern(word: str) -> re.Pattern[str]:
-    """Match a word however its letters are written, doubled or spaced out, but whole."""
-    letters = [one for one in plain_text(word)]
-    parts = [SEPARATORS + "+" if one.isspace() else _letter(one) for one in letters]
-    return re.compile(rf"(?<![^\W_]){''.join(parts)}(?![^\W_])")
+    """Match a word however its letters are written or drawn out, whole or in the plural."""
+    parts = [_run(letter, len(list(run))) for letter, run in groupby(plain_text(word))]
+    return re.compile(rf"(?<![^\W_]){''.join(parts)}(?:e?s)?(?![^\W_])")
 
 
-def _letter(letter: str) -> str:
+def _run(letter: str, times: int) -> str:
+    if letter.isspace():
+        return f"{SEPARATORS}+"
     signs = [letter, *(sign for sign, letters in LEET.items() if letter in letters)]
-    return f"(?:{'|'.join(map(re.escape, signs))})"
-
-
-def count_alarms(moderation: Moderation, texts: Sequence[str]) -> int:
-    """Count how many texts are refused: of harmless ones, the false alarms."""
-    return sum(bool(moderation.blocked_word(text)) for text in texts)
+    return f"(?:{'|'.join(map(re.escape, signs))}){{{times},}}"
