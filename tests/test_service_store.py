@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from fixtures_servers import postgres
 from sdlesson.bot.requests import Defaults, Request
-from sdlesson.bot.store import User
+from sdlesson.bot.store import UserRecord
 from sdlesson.bot_service.limits import LimitError, Limits
 from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJobState, StoreError
 from sdlesson.bot_service.store.database import Database
@@ -161,10 +161,10 @@ def test_a_refused_request_leaves_nothing(store: Store) -> None:
 
 
 def test_settings_and_buttons_last(url: str) -> None:
-    kept = User("es", Defaults(7, 3.5, 0.4), consented=True, as_file=True)
+    kept = UserRecord("es", Defaults(7, 3.5, 0.4), consented=True, as_file=True)
     photo = Image.new("RGB", (32, 32), "red")
     with Store(url) as store:
-        assert store.people.load_user(1) == User()
+        assert store.people.load_user(1) == UserRecord()
         store.people.save_user(1, kept)
         store.people.choose(1, model="large", lora="pixels")
         token = store.people.save_request(1, Request("a cat", seed=3, photo=photo))
@@ -191,7 +191,7 @@ def test_a_user_has_so_many_buttons_and_the_oldest_go(store: Store, monkeypatch)
 
 def test_forget_leaves_nothing_of_a_user_but_the_count_until_midnight(store: Store) -> None:
     limits = Limits(burst=9, daily=2)
-    store.people.save_user(1, User("es", consented=True))
+    store.people.save_user(1, UserRecord("es", consented=True))
     store.people.save_request(1, Request("a secret cat"))
     store.jobs.accept(job("a"), limits, NOON)
     store.jobs.accept(job("b", user_id=2), limits, NOON)

@@ -20,12 +20,12 @@ from telegram.ext import (
     filters,
 )
 
-from sdlesson.bot.incoming import Command, read_command
-from sdlesson.bot.status import Asker
-from sdlesson.bot.words import MAX_CAPTION_PART, shorten
+from sdlesson.bot.handlers import Command, read_command
+from sdlesson.bot.request_service import Requester
+from sdlesson.bot.texts import MAX_CAPTION_PART, shorten
 from sdlesson.bot_service.access import Access, Standing
 from sdlesson.bot_service.service import texts
-from sdlesson.bot_service.service.desk import Origin, RecordingDesk, origin
+from sdlesson.bot_service.service.requests import Origin, RecordingService, origin
 from sdlesson.bot_service.store import StoreError
 
 # Before the bot's own, which are in groups -1 and 0.
@@ -36,20 +36,20 @@ OPEN_TO_ALL = ("privacy", "forget")  # also for who was shut out: what is kept i
 log = logging.getLogger(__name__)
 
 Context: TypeAlias = ContextTypes.DEFAULT_TYPE
-Do: TypeAlias = Callable[[Asker, str], Awaitable[object]]
+Do: TypeAlias = Callable[[Requester, str], Awaitable[object]]
 
 
 class ServiceHandlers:
     """Lets in who may come in, loads what is known of them, and answers the service's commands.
 
     Args:
-        desk: What the bot's handlers call, too.
+        service: What the bot's handlers call, too.
         access: Who may do what.
         retention_days: How long requests are kept.
     """
 
-    def __init__(self, desk: RecordingDesk, access: Access, *, retention_days: float) -> None:
-        self._desk, self._access, self._days = desk, access, retention_days
+    def __init__(self, service: RecordingService, access: Access, *, retention_days: float) -> None:
+        self._service, self._access, self._days = service, access, retention_days
         self._refused: dict[int, float] = {}
         self._commands: dict[str, Do] = {
             "history": self.history,
@@ -78,17 +78,17 @@ class ServiceHandlers:
         user_id, query = update.effective_sender.id, update.callback_query
         token = (query.data or "").partition("@")[0].partition(":")[2] if query else ""
         try:
-            await self._desk.store.load(user_id, token)
+            await self._service.store.load(user_id, token)
             standing = await self._access.standing(user_id)
         except StoreError as error:
             log.error("an update could not be prepared: %s", error)
-            self._desk.events.error("store")
-            await self._say_once(self._desk.asker(update), texts.STORE_AWAY)
+            self._service.events.error("store")
+            await self._say_once(self._service.requester(update), texts.STORE_AWAY)
             raise ApplicationHandlerStop from error
         if not standing.may_ask and not _is_open(update):
-            self._desk.events.refused(standing)
+            self._service.events.refused(standing)
             text = texts.BANNED if standing is Standing.BANNED else texts.NOT_ALLOWED
-            await self._say_once(self._desk.asker(update), text)
+            await self._say_once(self._service.requester(update), text)
             raise ApplicationHandlerStop
 
     async def command(self, update: Update, context: Context) -> None:
@@ -97,121 +97,123 @@ class ServiceHandlers:
         command = read_command(message.text if message else None)
         if command is None or command.bot not in ("", context.bot.username.lower()):
             return
-        do, asker = self._commands.get(command.name), self._desk.asker(update)
+        do, requester = self._commands.get(command.name), self._service.requester(update)
         if command.name in self._admins_commands:
-            if asker.user_id not in self._access.admins:
-                await self._desk.say(asker, asker.words(texts.ADMINS_ONLY))
+            if requester.user_id not in self._access.admins:
+                await self._service.reply(requester, requester.localize(texts.ADMINS_ONLY))
                 raise ApplicationHandlerStop
             do = self._admins_commands[command.name]
         if do is not None:
-            await self._try(do, asker, command)
+            await self._try(do, requester, command)
             raise ApplicationHandlerStop
 
     # For everybody.
 
-    async def privacy(self, asker: Asker, _words: str) -> None:
+    async def privacy(self, requester: Requester, _words: str) -> None:
         """Say what is kept, and for how long."""
-        await self._desk.say(asker, asker.words(texts.PRIVACY, days=round(self._days)))
+        await self._service.reply(
+            requester, requester.localize(texts.PRIVACY, days=round(self._days))
+        )
 
-    async def history(self, asker: Asker, _words: str) -> None:
+    async def history(self, requester: Requester, _words: str) -> None:
         """List a user's latest requests."""
-        found = await self._desk.call(self._desk.record.jobs.history, asker.user_id)
-        words = asker.words
+        found = await self._service.call(self._service.record.jobs.history, requester.user_id)
+        localize = requester.localize
         if not found:
-            await self._desk.say(asker, words(texts.NO_HISTORY))
+            await self._service.reply(requester, localize(texts.NO_HISTORY))
             return
-        lines = [words(texts.HISTORY)]
+        lines = [localize(texts.HISTORY)]
         for one in found:
             day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.created_at))
             prompt = shorten(one.request.prompt, MAX_CAPTION_PART)
             seed = f" · {one.seed}" if one.seed is not None else ""
-            state = words(texts.STATES[one.state])
-            lines.append(f"{day} · {words(PLAIN, text=prompt)}{seed} · {state}")
-        await self._desk.say(asker, "\n".join(lines))
+            state = localize(texts.STATES[one.state])
+            lines.append(f"{day} · {localize(PLAIN, prompt=prompt)}{seed} · {state}")
+        await self._service.reply(requester, "\n".join(lines))
 
-    async def ask_to_forget(self, asker: Asker, _words: str) -> None:
+    async def ask_to_forget(self, requester: Requester, _words: str) -> None:
         """Ask whether all that is kept of a user is to go."""
-        words = asker.words
-        buttons = Keyboard([[Button(words(texts.FORGET), callback_data=FORGET_DATA)]])
-        await self._desk.say(asker, words(texts.SURE_TO_FORGET), buttons)
+        localize = requester.localize
+        buttons = Keyboard([[Button(localize(texts.FORGET), callback_data=FORGET_DATA)]])
+        await self._service.reply(requester, localize(texts.SURE_TO_FORGET), buttons)
 
     async def forget(self, update: Update, _: Context) -> None:
         """Delete all that is kept of whoever pressed the button."""
-        query, asker = update.callback_query, self._desk.asker(update)
+        query, requester = update.callback_query, self._service.requester(update)
         assert query is not None
-        await self._desk.delivery.answer(query)
+        await self._service.delivery.answer_press(query)
 
-        async def do(asker: Asker, _words: str) -> None:
-            await self._desk.forget(asker)
-            self._access.forget(asker.user_id)
-            await self._desk.say(asker, asker.words(texts.FORGOTTEN))
+        async def do(requester: Requester, _words: str) -> None:
+            await self._service.forget(requester)
+            self._access.forget(requester.user_id)
+            await self._service.reply(requester, requester.localize(texts.FORGOTTEN))
 
-        await self._try(do, asker, None)
+        await self._try(do, requester, None)
         raise ApplicationHandlerStop
 
     # For admins.
 
-    async def stats(self, asker: Asker, _words: str) -> None:
+    async def stats(self, requester: Requester, _words: str) -> None:
         """Say how much there is of everything."""
-        desk, words = self._desk, asker.words
-        counts = await desk.call(desk.record.jobs.counts)
-        lines = [f"{words(texts.STATES[state])}: {counts[state]}" for state in sorted(counts)]
-        text = words(
+        service, localize = self._service, requester.localize
+        counts = await service.call(service.record.jobs.counts)
+        lines = [f"{localize(texts.STATES[state])}: {counts[state]}" for state in sorted(counts)]
+        text = localize(
             texts.STATS,
-            users=await desk.call(desk.record.people.count),
-            waiting=len(desk.worker.queue),
-            running=len(desk.worker.running),
+            users=await service.call(service.record.people.count),
+            waiting=len(service.worker.queue),
+            running=len(service.worker.running),
             counts="\n".join(lines),
         )
-        await desk.say(asker, text)
+        await service.reply(requester, text)
 
-    async def ban(self, asker: Asker, written: str) -> None:
+    async def ban(self, requester: Requester, written: str) -> None:
         """Shut somebody out, whose pictures on the way are cancelled."""
-        user_id = await self._number(asker, "ban", written)
+        user_id = await self._number(requester, "ban", written)
         if user_id is None:
             return
-        await self._access.ban(user_id, by=asker.user_id)
-        for job in self._desk.worker.jobs_of(user_id):
-            self._desk.worker.cancel(job)
-        await self._desk.say(asker, asker.words(texts.IS_BANNED, user=user_id))
+        await self._access.ban(user_id, by=requester.user_id)
+        for job in self._service.worker.jobs_of(user_id):
+            self._service.worker.cancel(job)
+        await self._service.reply(requester, requester.localize(texts.IS_BANNED, user=user_id))
 
-    async def unban(self, asker: Asker, written: str) -> None:
+    async def unban(self, requester: Requester, written: str) -> None:
         """Let somebody in again."""
-        user_id = await self._number(asker, "unban", written)
+        user_id = await self._number(requester, "unban", written)
         if user_id is None:
             return
         was_banned = await self._access.unban(user_id)
         text = texts.IS_UNBANNED if was_banned else texts.WAS_NOT_BANNED
-        await self._desk.say(asker, asker.words(text, user=user_id))
+        await self._service.reply(requester, requester.localize(text, user=user_id))
 
-    async def _number(self, asker: Asker, command: str, written: str) -> int | None:
+    async def _number(self, requester: Requester, command: str, written: str) -> int | None:
         """Read the user's number that is meant, which is no admin's; None where there is none."""
         word = written.strip()
         number = int(word) if word.isascii() and word.isdigit() and len(word) < 19 else None
         if number is None or number in self._access.admins:
-            await self._desk.say(asker, asker.words(texts.WHOM, command=command))
+            await self._service.reply(requester, requester.localize(texts.WHOM, command=command))
             return None
         return number
 
-    async def _try(self, do: Do, asker: Asker, command: Command | None) -> None:
+    async def _try(self, do: Do, requester: Requester, command: Command | None) -> None:
         """Do something that asks the store, and say so where that is away."""
         try:
-            await do(asker, command.words if command else "")
+            await do(requester, command.argument if command else "")
         except StoreError as error:
             log.error("a command failed: %s", error)
-            self._desk.events.error("store")
-            await self._desk.say(asker, asker.words(texts.STORE_AWAY))
+            self._service.events.error("store")
+            await self._service.reply(requester, requester.localize(texts.STORE_AWAY))
 
-    async def _say_once(self, asker: Asker, text: Any) -> None:
+    async def _say_once(self, requester: Requester, text: Any) -> None:
         """Turn somebody away, but not more often than once a minute: that is an answer, too."""
         now = time.monotonic()
-        if now - self._refused.get(asker.user_id, -60.0) >= 60.0:
+        if now - self._refused.get(requester.user_id, -60.0) >= 60.0:
             self._refused = {one: at for one, at in self._refused.items() if now - at < 60.0}
-            self._refused[asker.user_id] = now
-            await self._desk.say(asker, asker.words(text, user=asker.user_id))
+            self._refused[requester.user_id] = now
+            await self._service.reply(requester, requester.localize(text, user=requester.user_id))
 
 
-PLAIN = texts.Text("{text}", "{text}")
+PLAIN = texts.Text("{prompt}", "{prompt}")
 
 
 def _is_open(update: Update) -> bool:

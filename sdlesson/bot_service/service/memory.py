@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 from sdlesson.bot.requests import Request
-from sdlesson.bot.store import Remembered, User
+from sdlesson.bot.store import StoredRequest, UserRecord
 from sdlesson.bot_service.store import OffLoop
 from sdlesson.bot_service.store.people import TOKEN_BYTES, People
 
@@ -54,8 +54,8 @@ class StoreView:
 
     def __init__(self, people: People, call: OffLoop) -> None:
         self._people, self._call = people, call
-        self._users: Newest[int, User] = Newest(MAX_USERS)
-        self._requests: Newest[str, Remembered] = Newest(MAX_REQUESTS)
+        self._users: Newest[int, UserRecord] = Newest(MAX_USERS)
+        self._requests: Newest[str, StoredRequest] = Newest(MAX_REQUESTS)
         self._writes: set[asyncio.Task[Any]] = set()
 
     async def load(self, user_id: int, token: str = "") -> None:
@@ -76,23 +76,23 @@ class StoreView:
         if self._writes:
             await asyncio.wait(self._writes)
 
-    def user(self, user_id: int) -> User:
+    def load_user(self, user_id: int) -> UserRecord:
         """Look up what is kept of a user."""
-        return self._users.get(user_id) or User()
+        return self._users.get(user_id) or UserRecord()
 
-    def save_user(self, user_id: int, user: User) -> None:
+    def save_user(self, user_id: int, user: UserRecord) -> None:
         """Keep this of a user."""
         self._users.put(user_id, user)
         self._write(self._people.save_user, user_id, user)
 
-    def remember(self, user_id: int, request: Request) -> str:
+    def save_request(self, user_id: int, request: Request) -> str:
         """Keep a request, and return a token that nobody can guess."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        self._requests.put(token, Remembered(user_id, request))
+        self._requests.put(token, StoredRequest(user_id, request))
         self._write(self._people.save_request, user_id, request, token)
         return token
 
-    def recall(self, token: str) -> Remembered | None:
+    def load_request(self, token: str) -> StoredRequest | None:
         """Find a request by its token."""
         return self._requests.get(token)
 

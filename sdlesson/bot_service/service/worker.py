@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
-from sdlesson.bot.generator import Generator
-from sdlesson.bot.jobs import Job, State
-from sdlesson.bot.queue import FairQueue
+from sdlesson.bot.generator import ImageGenerator
+from sdlesson.bot.queue import FairQueue, Job, JobState
 from sdlesson.bot.worker import MAX_BATCH, Worker
 
 # Puts jobs on record as running, and returns those that may be drawn.
@@ -28,7 +27,11 @@ class RecordingWorker(Worker):
     """
 
     def __init__(
-        self, generator: Generator, queue: FairQueue | None = None, *, max_batch: int = MAX_BATCH
+        self,
+        generator: ImageGenerator,
+        queue: FairQueue | None = None,
+        *,
+        max_batch: int = MAX_BATCH,
     ) -> None:
         super().__init__(generator, queue, max_batch=max_batch)
         self.begin: Begin = begin_all
@@ -45,7 +48,7 @@ class RecordingWorker(Worker):
         self.check_room(job.user_id)
         job.batch_key = self.generator.batch_key(job.request)
         self.queue.put(job)
-        job.promised_s = self.seconds_left(job)
+        job.estimated_s = self.seconds_left(job)
         self._something_waits.set()
         return job
 
@@ -55,7 +58,7 @@ class RecordingWorker(Worker):
             granted = await self.begin(new)
             for job in batch:
                 if job.id in new and job.id not in granted and not job.state.is_end:
-                    self._end(job, State.CANCELLED)
+                    self._end(job, JobState.CANCELLED)
         going_on = [job for job in batch if not job.state.is_end]
         if going_on:
             await super()._draw_batch(going_on, executor)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from sdlesson.bot.requests import Defaults, Request
-from sdlesson.bot.store import Remembered, User
+from sdlesson.bot.store import StoredRequest, UserRecord
 from sdlesson.bot_service.limits import day_of, start_of_day
 from sdlesson.bot_service.requests import pack, unpack
 from sdlesson.bot_service.store.database import Database
@@ -28,19 +28,19 @@ class People:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def load_user(self, user_id: int) -> User:
+    def load_user(self, user_id: int) -> UserRecord:
         """Look up a user's settings; those of a new user for someone unknown."""
         with self._database.begin() as connection:
             row = connection.execute(select(USERS).where(USERS.c.user_id == user_id)).first()
         if row is None:
-            return User()
+            return UserRecord()
         defaults = Defaults(**json.loads(row.defaults)) if row.defaults else None
-        return User(row.language, defaults, bool(row.consented), bool(row.as_file))
+        return UserRecord(row.language, defaults, bool(row.consented), bool(row.as_file))
 
-    def save_user(self, user_id: int, user: User) -> None:
+    def save_user(self, user_id: int, user: UserRecord) -> None:
         """Keep a user's settings."""
         defaults = json.dumps(asdict(user.defaults)) if user.defaults else None
-        values = {"language": user.language, "defaults": defaults}
+        values: dict[str, Any] = {"language": user.language, "defaults": defaults}
         values |= {"consented": int(user.consented), "as_file": int(user.as_file)}
         with self._database.begin() as connection:
             _save(connection, user_id, values)
@@ -83,11 +83,11 @@ class People:
             connection.execute(delete(BUTTONS).where(old))
         return token
 
-    def load_request(self, token: str) -> Remembered | None:
+    def load_request(self, token: str) -> StoredRequest | None:
         """Find a request by its token; None if it is not, or no longer, known."""
         with self._database.begin() as connection:
             row = connection.execute(select(BUTTONS).where(BUTTONS.c.token == token)).first()
-        return Remembered(row.user_id, unpack(row.request, row.photo)) if row else None
+        return StoredRequest(row.user_id, unpack(row.request, row.photo)) if row else None
 
     def ban(self, user_id: int, by: int) -> None:
         """Shut a user out, until `unban`."""

@@ -44,7 +44,7 @@ JOBS = Table(
     "jobs",
     METADATA,
     Column("id", Text, primary_key=True),
-    Column("update_id", BigInteger),  # with `part`, unique: one update is one job, read twice or not
+    Column("update_id", BigInteger),  # with `part`, unique: read twice, it is one job
     Column("part", Integer),
     Column("user_id", BigInteger, nullable=False),
     Column("chat_id", BigInteger, nullable=False),

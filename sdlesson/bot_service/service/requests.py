@@ -6,13 +6,12 @@ a bot that was killed.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
@@ -21,14 +20,11 @@ from telegram import Message
 
 from sdlesson.bot import keyboards
 from sdlesson.bot import texts as bot_texts
-from sdlesson.bot.delivery import Delivery, Outcome, Place
-from sdlesson.bot.desk import Desk
-from sdlesson.bot.jobs import ID_BYTES, Job, State
-from sdlesson.bot.options import RequestError
-from sdlesson.bot.queue import QueueFullError, TooManyJobsError
-from sdlesson.bot.requests import Request
-from sdlesson.bot.status import Asker, Status
-from sdlesson.bot.words import MAX_CAPTION_PART, Words, shorten
+from sdlesson.bot.delivery import Delivery, DeliveryOutcome
+from sdlesson.bot.queue import ID_BYTES, Job, JobState, QueueFullError, TooManyJobsError
+from sdlesson.bot.request_service import Requester, RequestService, StatusMessage
+from sdlesson.bot.requests import Request, RequestError
+from sdlesson.bot.texts import MAX_CAPTION_PART, Localizer, shorten
 from sdlesson.bot.worker import StoppedError
 from sdlesson.bot_service.events import Events
 from sdlesson.bot_service.limits import LimitError, Limits
@@ -39,14 +35,14 @@ from sdlesson.bot_service.service.worker import RecordingWorker
 from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJob, StoredJobState, StoreError
 
 ENDS = {
-    State.CANCELLED: StoredJobState.CANCELLED,
-    State.FAILED: StoredJobState.FAILED,
-    State.FLAGGED: StoredJobState.FLAGGED,
+    JobState.CANCELLED: StoredJobState.CANCELLED,
+    JobState.FAILED: StoredJobState.FAILED,
+    JobState.FLAGGED: StoredJobState.FLAGGED,
 }
 OUTCOMES = {
-    Outcome.ARRIVED: StoredJobState.SENT,
-    Outcome.REFUSED: StoredJobState.REFUSED,
-    Outcome.UNCONFIRMED: StoredJobState.UNCONFIRMED,
+    DeliveryOutcome.DELIVERED: StoredJobState.SENT,
+    DeliveryOutcome.REFUSED: StoredJobState.REFUSED,
+    DeliveryOutcome.UNCONFIRMED: StoredJobState.UNCONFIRMED,
 }
 TOLD_LATER = {  # what a user hears at the next start of how a job ended
     StoredJobState.CANCELLED: bot_texts.CANCELLED,
@@ -72,8 +68,8 @@ class Origin:
 origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 
-class RecordingDesk(Desk):
-    """Gives requests to the worker, and what it draws to those who asked; all of it on record.
+class RecordingService(RequestService):
+    """Gives requests to the worker, and what it draws to those who asked, all of it on record.
 
     Args:
         worker: What draws.
@@ -106,29 +102,29 @@ class RecordingDesk(Desk):
         self._accepted_at: dict[str, float] = {}
         worker.begin = self._begin
 
-    async def order(
+    async def handle_request(
         self,
-        asker: Asker,
-        make: Callable[[], Request],
-        fetch: Callable[[], Awaitable[Image.Image]] | None = None,
+        requester: Requester,
+        make_request: Callable[[], Request],
+        download_photo: Callable[[], Awaitable[Image.Image]] | None = None,
     ) -> bool:
-        """Let a request wait for its picture, or say why not; returns before it is drawn."""
-        if not await self.has_agreed(asker):
+        """Take a request on its way, as the bot does, once it is on record."""
+        if not await self.has_agreed(requester):
             return False
         try:
-            request = make()
+            request = make_request()
             await self._moderation.check(request)
-            self.worker.check_room(asker.user_id)
-            if fetch is not None:
-                request = replace(request, photo=await fetch())
-            job = await self._accept(asker, request)
+            self.worker.check_room(requester.user_id)
+            if download_photo is not None:
+                request = replace(request, photo=await download_photo())
+            job = await self._accept(requester, request)
         except RequestError as error:
-            await self.say(asker, asker.words.refusal(error))
+            await self.reply(requester, requester.localize.refusal(error))
         except (ModerationError, LimitError, QueueFullError, StoredOrNot) as error:
-            await self._refuse(asker, error)
+            await self._refuse(requester, error)
         else:
             if job is not None:
-                self._begin_to_serve(asker, job)
+                self._begin_to_serve(requester, job)
             return True
         return False
 
@@ -140,30 +136,33 @@ class RecordingDesk(Desk):
         """
         await self.call(self.record.jobs.recover)
         for stored in await self.call(self.record.jobs.untold):
-            self._in_background(self._tell_late(stored))
+            await self.store.load(stored.user_id)
+            self._in_background(stored, self._tell_late(stored))
         waiting = await self.call(self.record.jobs.waiting)
         for stored in waiting:
             await self.store.load(stored.user_id)
             await self._take_up(stored)
-        counts = Counter((stored.chat_id, stored.thread_id, stored.language) for stored in waiting)
-        for (chat_id, thread_id, language), count in counts.items():
-            text = Words(language)(texts.BACK, count=count)
-            place = Place(chat_id, thread_id)
-            self._in_background(self.delivery.say(place, text, surely=True))
+        # One word to each user in each chat, however many pictures wait.
+        counts = Counter((one.user_id, one.chat_id) for one in waiting)
+        for stored in {(one.user_id, one.chat_id): one for one in waiting}.values():
+            count = counts[stored.user_id, stored.chat_id]
+            requester = _requester(stored)
+            text = requester.localize(texts.BACK, count=count)
+            self._in_background(stored, self.reply(requester, text, at_least_once=True))
 
-    async def forget(self, asker: Asker) -> None:
+    async def forget(self, requester: Requester) -> None:
         """Delete all that is kept of a user, and what is on its way to that user.
 
         Raises:
             StoreError: The database is away.
         """
-        await self.store.forget(asker.user_id)
-        for job in self.worker.jobs_of(asker.user_id):
+        await self.store.forget(requester.user_id)
+        for job in self.worker.jobs_of(requester.user_id):
             self.worker.cancel(job)
 
     # On the way in.
 
-    async def _accept(self, asker: Asker, request: Request) -> Job | None:
+    async def _accept(self, requester: Requester, request: Request) -> Job | None:
         """Put a request on record and into the queue; None where it is there already.
 
         Raises:
@@ -174,11 +173,11 @@ class RecordingDesk(Desk):
         source = origin.get()
         new = NewJob(
             secrets.token_hex(ID_BYTES),
-            asker.user_id,
-            asker.chat_id,
+            requester.user_id,
+            requester.chat_id,
             request,
-            asker.words.language,
-            asker.thread_id,
+            requester.localize.language,
+            requester.thread_id,
             source.update_id if source else None,
             source.requests if source else 0,
         )
@@ -192,7 +191,7 @@ class RecordingDesk(Desk):
             self.events.error("store")
             raise StoredOrNot from error
         self.events.accepted(new.id)
-        job = Job(asker.user_id, request, id=new.id, chat_id=asker.chat_id)
+        job = Job(requester.user_id, request, id=new.id, chat_id=requester.chat_id)
         self._accepted_at[job.id] = time.time()
         try:
             return self.worker.enqueue(job)
@@ -202,32 +201,25 @@ class RecordingDesk(Desk):
             await self._record(job.id, StoredJobState.CANCELLED, told=True)
             raise
 
-    async def _refuse(self, asker: Asker, error: Exception) -> None:
+    async def _refuse(self, requester: Requester, error: Exception) -> None:
         """Say why a request is not taken, and count it."""
-        words = asker.words
+        localize = requester.localize
         if isinstance(error, ModerationError):
-            reason, text = "moderation", _moderated(words, error)
+            reason, text = "moderation", _moderated(localize, error)
         elif isinstance(error, LimitError):
-            reason, text = error.reason, _limited(words, error)
+            reason, text = error.reason, _limited(localize, error)
         elif isinstance(error, TooManyJobsError):
-            reason, text = "queue", words(bot_texts.TOO_MANY_JOBS, limit=error.limit)
+            reason, text = "queue", localize(bot_texts.TOO_MANY_JOBS, limit=error.limit)
         elif isinstance(error, QueueFullError):
-            reason, text = "queue", words(bot_texts.QUEUE_FULL, limit=error.limit)
+            reason, text = "queue", localize(bot_texts.QUEUE_FULL, limit=error.limit)
         else:
-            reason, text = "store", words(texts.STORE_AWAY)
+            reason, text = "store", localize(texts.STORE_AWAY)
         self.events.refused(reason)
-        await self.say(asker, text)
+        await self.reply(requester, text)
 
-    def _begin_to_serve(self, asker: Asker, job: Job) -> None:
-        self._in_background(self._serve(asker, job))
-
-    def _in_background(self, work: Awaitable[object]) -> None:
-        async def do() -> None:
-            await work
-
-        task = asyncio.create_task(do())
-        self._tasks.add(task)  # or it could be collected on its way
-        task.add_done_callback(self._tasks.discard)
+    def _in_background(self, stored: StoredJob, work: Coroutine[None, None, None]) -> None:
+        job = Job(stored.user_id, stored.request, id=stored.id)
+        self._run_in_background(_requester(stored), job, work)
 
     # On the way out.
 
@@ -237,57 +229,51 @@ class RecordingDesk(Desk):
         self.events.started(granted)
         return granted
 
-    async def _serve(self, asker: Asker, job: Job) -> None:
-        """Tell how a job stands until it ends, and then how it ended."""
-        status = RecordedStatus(self, asker, job)
-        try:
-            if await status.follow():
-                await self._hand_out(asker, job)
-            else:
-                self.worker.cancel(job)
-                await job.finished()
-                await self._record(job.id, StoredJobState.CANCELLED, told=True)
-                await self._say_elsewhere(asker)
-            await status.remove()
-        except asyncio.CancelledError:
-            log.error("job %s: the bot stopped before its end could be told", job.id)
-            raise
-        except Exception:
-            log.exception("job %s: its end was not told", job.id)
-            self.events.error("delivery")
-            await self.say(asker, asker.words(bot_texts.WENT_WRONG, id=job.id))
-        finally:
-            self._accepted_at.pop(job.id, None)
+    def _begin_to_serve(self, requester: Requester, job: Job) -> None:
+        self._run_in_background(requester, job, self._follow_and_deliver(requester, job))
 
-    async def _hand_out(self, asker: Asker, job: Job) -> None:
+    async def _follow_and_deliver(self, requester: Requester, job: Job) -> None:
+        """Tell how a job stands until it ends, and then how it ended."""
+        status = RecordedStatusMessage(self, requester, job)
+        if await status.follow():
+            await self._tell_end(requester, job)
+        else:
+            self.worker.cancel(job)
+            await job.wait_until_ended()
+            await self._record(job.id, StoredJobState.CANCELLED, told=True)
+            await self._reply_privately(requester)
+        await status.remove()
+        self._accepted_at.pop(job.id, None)
+
+    async def _tell_end(self, requester: Requester, job: Job) -> None:
         """Send what was drawn, or tell why nothing was, once that is on record."""
         if isinstance(job.error, StoppedError):
-            await self._keep_for_later(asker, job)
-        elif job.state is State.DONE and job.result:
+            await self._keep_for_later(requester, job)
+        elif job.state is JobState.DONE and job.result:
             seed = job.result.request.seed
             if await self._record(job.id, StoredJobState.SENDING, seed=seed):
-                await self._record(job.id, OUTCOMES[await self._send(asker, job.result)], told=True)
+                await self._record(
+                    job.id, OUTCOMES[await self._send_picture(requester, job.result)], told=True
+                )
         else:
-            if job.state is State.FLAGGED:
+            if job.state is JobState.FLAGGED:
                 self.events.refused("flagged")
             if await self._record(job.id, ENDS[job.state]):
-                await super()._hand_out(asker, job)
+                await super()._tell_end(requester, job)
                 await self.call.insist(self.record.jobs.told, job.id)
 
-    async def _keep_for_later(self, asker: Asker, job: Job) -> None:
+    async def _keep_for_later(self, requester: Requester, job: Job) -> None:
         """Put a job that the bot's stop has ended back among those that wait."""
         await self._record(job.id, StoredJobState.ACCEPTED)
         prompt = shorten(job.request.prompt, MAX_CAPTION_PART)
-        text = asker.words(texts.KEPT_FOR_LATER, prompt=prompt)
-        await self.delivery.say(asker.place, text, once=True)
+        text = requester.localize(texts.KEPT_FOR_LATER, prompt=prompt)
+        await self.delivery.send_text(requester.destination, text, retry=False)
 
     async def _record(
         self, job_id: str, state: StoredJobState, *, seed: int | None = None, told: bool = False
     ) -> bool:
         """Put a job's next state on record; False where it does not follow, so nothing may."""
-        moved = await self.call.insist(
-            self.record.jobs.move, job_id, state, seed=seed, told=told
-        )
+        moved = await self.call.insist(self.record.jobs.move, job_id, state, seed=seed, told=told)
         if moved and state.is_end:
             now = time.time()
             self.events.ended(job_id, state, now - self._accepted_at.get(job_id, now))
@@ -297,68 +283,70 @@ class RecordingDesk(Desk):
 
     async def _take_up(self, stored: StoredJob) -> None:
         """Let a job wait again that an earlier run has accepted."""
-        asker = _asker(stored)
+        requester = _requester(stored)
         job = Job(stored.user_id, stored.request, id=stored.id, chat_id=stored.chat_id)
         self._accepted_at[job.id] = stored.created_at
         try:
             self.worker.enqueue(job)
         except QueueFullError as error:  # there is less room than there was
             await self._record(job.id, StoredJobState.FAILED, told=True)
-            await self._refuse(asker, error)
+            await self._refuse(requester, error)
         else:
             await self._remove_status(stored)
-            self._begin_to_serve(asker, job)
+            self._begin_to_serve(requester, job)
 
     async def _tell_late(self, stored: StoredJob) -> None:
         """Tell a user how a job has ended, of which only the record knows."""
-        asker, buttons = _asker(stored), None
+        requester, buttons = _requester(stored), None
         if stored.state in DRAW_AGAIN:
             again = replace(stored.request, seed=stored.seed or stored.request.seed)
-            buttons = keyboards.ask_again(asker.words, self.store.remember(stored.user_id, again))
+            buttons = keyboards.ask_again(
+                requester.localize, self.store.save_request(stored.user_id, again)
+            )
         await self._remove_status(stored)
         if stored.state in TOLD_LATER:
             prompt = shorten(stored.request.prompt, MAX_CAPTION_PART)
-            text = asker.words(TOLD_LATER[stored.state], prompt=prompt, id=stored.id)
-            await self.say(asker, text, buttons, surely=True)
+            text = requester.localize(TOLD_LATER[stored.state], prompt=prompt, id=stored.id)
+            await self.reply(requester, text, buttons, at_least_once=True)
         await self.call.insist(self.record.jobs.told, stored.id)
 
     async def _remove_status(self, stored: StoredJob) -> None:
         """Take back the message that an earlier run has left, and that would stand still."""
         if stored.status_id is not None:
-            await self.delivery.delete_by_id(stored.chat_id, stored.status_id)
+            await self.delivery.delete(stored.chat_id, stored.status_id)
 
 
 class StoredOrNot(RuntimeError):
     """Whether a request is on record is not known, so it is not taken."""
 
 
-class RecordedStatus(Status):
+class RecordedStatusMessage(StatusMessage):
     """The status message of one job, which the next run can take back."""
 
-    def __init__(self, desk: RecordingDesk, asker: Asker, job: Job) -> None:
-        super().__init__(desk.delivery, desk.worker, asker, job)
-        self._desk = desk
+    def __init__(self, service: RecordingService, requester: Requester, job: Job) -> None:
+        super().__init__(service.delivery, service.worker, requester, job)
+        self._service = service
 
-    async def _shown(self, message: Message | None) -> None:
+    async def _on_shown(self, message: Message | None) -> None:
         if message is not None:
-            jobs = self._desk.record.jobs
-            await self._desk.call.insist(jobs.show_in, self._job.id, message.message_id)
+            jobs = self._service.record.jobs
+            await self._service.call.insist(jobs.show_in, self._job.id, message.message_id)
 
 
-def _asker(stored: StoredJob) -> Asker:
-    return Asker(stored.user_id, stored.chat_id, Words(stored.language), stored.thread_id)
+def _requester(stored: StoredJob) -> Requester:
+    return Requester(stored.user_id, stored.chat_id, Localizer(stored.language), stored.thread_id)
 
 
-def _moderated(words: Words, error: ModerationError) -> str:
+def _moderated(localize: Localizer, error: ModerationError) -> str:
     if error.is_away:
-        return words(texts.MODERATION_AWAY)
+        return localize(texts.MODERATION_AWAY)
     if error.word:
-        return words(texts.BLOCKED_WORD, word=error.word)
-    return words(texts.BLOCKED_BY_MODEL)
+        return localize(texts.BLOCKED_WORD, word=error.word)
+    return localize(texts.BLOCKED_BY_MODEL)
 
 
-def _limited(words: Words, error: LimitError) -> str:
+def _limited(localize: Localizer, error: LimitError) -> str:
     if error.reason == "quota":
         hours = math.ceil(error.wait_s / 3600)
-        return words(texts.QUOTA_USED, limit=error.limit, hours=hours)
-    return words(texts.TOO_OFTEN, seconds=math.ceil(error.wait_s))
+        return localize(texts.QUOTA_USED, limit=error.limit, hours=hours)
+    return localize(texts.TOO_OFTEN, seconds=math.ceil(error.wait_s))
