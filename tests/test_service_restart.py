@@ -12,7 +12,7 @@ from PIL import Image
 
 from fixtures_bot import Painter
 from fixtures_service import Child, agrees, serving
-from fixtures_talk import answer, album, is_picture, picture, wait_until
+from fixtures_talk import album, answer, is_picture, picture, wait_until
 from sdlesson.bot_api import BotApiServer
 from sdlesson.bot_service.store import Store, StoredJobState
 from sdlesson.bot_service.store.inbox import Inbox
@@ -211,7 +211,11 @@ def check_every_wish(server: BotApiServer, store: Store, asked: list) -> None:
     recorded = states(store)
     ends = Counter()
     for user, wish in asked:
-        seen = [text for text in texts_of(user) if f"{wish}" in text and not text.startswith(wish + " --")]
+        seen = [
+            text
+            for text in texts_of(user)
+            if f"{wish}" in text and not text.startswith(wish + " --")
+        ]
         refused = [text for text in texts_of(user) if "pictures waiting already" in text]
         assert pictures[wish] <= 1, f"{wish} was sent {pictures[wish]} times"
         if wish not in recorded:

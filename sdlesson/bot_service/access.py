@@ -1,4 +1,4 @@
-"""Who may use the bot, and who may govern it: admins, an allow-list, bans, the company's members."""
+"""Who may use the bot, and who may govern it: admins, an allow-list, bans, members."""
 
 from __future__ import annotations
 

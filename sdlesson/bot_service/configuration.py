@@ -28,7 +28,9 @@ TOKEN_VARIABLE = "TELEGRAM_BOT_TOKEN"  # what the bot of lesson 10 reads
 MAX_SECRET_BYTES = 64 * 1024
 
 _TOKEN = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
-_WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")  # Telegram's signs; its least of 1 is guessed
+_WEBHOOK_SECRET = re.compile(
+    r"[A-Za-z0-9_-]{16,256}"
+)  # Telegram's signs; its least of 1 is guessed
 
 Port: TypeAlias = int
 WEBHOOK_PORTS = (443, 80, 88, 8443)
@@ -188,7 +190,9 @@ def _file() -> Path | None:
     if named is None:
         return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
     if not named.is_file():
-        raise ConfigurationError(f"the file of settings {named} is not there; check {FILE_VARIABLE}")
+        raise ConfigurationError(
+            f"the file of settings {named} is not there; check {FILE_VARIABLE}"
+        )
     return named
 
 
@@ -198,7 +202,9 @@ def _read_secret(variable: str, path: Path) -> str:
             secret = file.read(MAX_SECRET_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise ConfigurationError(f"{variable} names {path}, which cannot be read: {reason}") from None
+        raise ConfigurationError(
+            f"{variable} names {path}, which cannot be read: {reason}"
+        ) from None
     if not secret:
         raise ConfigurationError(f"{variable} names {path}, which is empty")
     return secret
