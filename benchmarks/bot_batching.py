@@ -88,7 +88,7 @@ def _draw(generator: PipelineGenerator, size: int, *, seed: int) -> tuple[float,
             for number, prompt in enumerate(PROMPTS)
         ]
         worker.start()
-        results = [(await job.finished()).result for job in jobs]
+        results = [(await job.wait_until_ended()).result for job in jobs]
         taken_s = time.perf_counter() - start
         await worker.stop()
         return taken_s, [result.image for result in results if result is not None]

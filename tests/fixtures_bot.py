@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from sdlesson.bot.generator import OnStep, Result, Stopped
+from sdlesson.bot.generator import IsCancelled, OnStep, Result
 from sdlesson.bot.requests import Defaults, Request
 from sdlesson.drawing import Drawing
 
@@ -27,7 +27,7 @@ class Painter:
         return (request.num_inference_steps, request.photo is None)
 
     def draw(
-        self, requests: Sequence[Request], *, on_step: OnStep, stopped: Stopped
+        self, requests: Sequence[Request], *, on_step: OnStep, is_cancelled: IsCancelled
     ) -> list[Result | None]:
         self.batches.append([request.prompt for request in requests])
         numbers, steps = range(len(requests)), requests[0].steps_to_take
@@ -36,11 +36,11 @@ class Painter:
             if any(FAILING in request.prompt for request in requests):
                 raise RuntimeError("the paint exploded")
             on_step(step, steps, {0: self._paint(requests[0])})
-            if all(stopped(number) for number in numbers):
+            if all(is_cancelled(number) for number in numbers):
                 break
         results = [self._result(request) for request in requests]
         return [
-            None if stopped(number) else result
+            None if is_cancelled(number) else result
             for number, result in zip(numbers, results, strict=True)
         ]
 

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from fixtures_bot import Painter
-from sdlesson.bot.pace import Rates
+from sdlesson.bot.rate_limiter import RateLimits
 from sdlesson.bot.runner import Bot
-from sdlesson.bot_api import BotApiServer, Cloud, Person
-from sdlesson.bot_api.cloud import Chat, Query
+from sdlesson.bot_api import BotApiServer, Person, TelegramState
 from sdlesson.bot_api.errors import Json
 from sdlesson.bot_api.people import photo_upload
+from sdlesson.bot_api.state import Chat, Query
 
-QUICK = Rates(chat_per_s=100, group_per_s=100, overall_per_s=1000)  # so that tests do not wait
+QUICK = RateLimits(chat_per_s=100, group_per_s=100, overall_per_s=1000)  # so that tests do not wait
 
 
 class Talk(NamedTuple):
@@ -40,7 +40,7 @@ def talking(painter: Painter | None = None, **named: Any) -> Iterator[Talk]:
     """Run a bot that draws with a painter; `named` goes to `Bot`."""
     painter = painter or Painter()
     with BotApiServer() as server:
-        bot = Bot(painter, server=server, **{"rates": QUICK} | named).start()
+        bot = Bot(painter, server=server, **{"rate_limits": QUICK} | named).start()
         try:
             yield Talk(bot, server, painter)
         finally:
@@ -87,8 +87,8 @@ class Group:
         user = {"id": id, "is_bot": False, "first_name": title, "language_code": "en"}
         self.id, self.server = id, server
         self.chat = GroupChat(user, is_started=True)
-        server.run(lambda cloud: cloud.chats.__setitem__(id, self.chat))
-        self.seen = Person(server, self.chat)  # what everybody there sees
+        server.run(lambda telegram: telegram.chats.__setitem__(id, self.chat))
+        self.seen = Person(server.state, self.chat)  # what everybody there sees
 
     def hears(
         self,
@@ -104,14 +104,14 @@ class Group:
         if isinstance(sender, int):
             fields["sender_chat"] = {"id": sender, "type": "channel", "title": "The news"}
 
-        def write(cloud: Cloud) -> Json:
-            media = cloud.files.add_photo(photo_upload(photo)) if photo else {}
+        def write(telegram: TelegramState) -> Json:
+            media = telegram.media.add_photo(photo_upload(photo)) if photo else {}
             words = {"caption" if photo else "text": text} if text else {}
             content = {**media, **words, **fields}
-            message = cloud.add_message(
+            message = telegram.add_message(
                 self.chat, user, content, reply_to and reply_to["message_id"]
             )
-            cloud.updates.add("message", message)
+            telegram.updates.add("message", message)
             return message
 
         return self.server.run(write)
@@ -119,17 +119,17 @@ class Group:
     def presses(self, person: Person, message: Json, data: str) -> None:
         """Let a person press a button below a message."""
 
-        def press(cloud: Cloud) -> None:
+        def press(telegram: TelegramState) -> None:
             query = {"id": f"{time.monotonic_ns()}", "from": _user(person), "data": data}
-            cloud.queries[query["id"]] = Query(self.chat)
+            telegram.queries[query["id"]] = Query(self.chat)
             there = self.chat.messages[message["message_id"]]
-            cloud.updates.add("callback_query", query | {"message": there, "chat_instance": "1"})
+            telegram.updates.add("callback_query", query | {"message": there, "chat_instance": "1"})
 
         self.server.run(press)
 
     def sends(self, method: str) -> list[Json]:
         """What the bot gave with its calls of a method for this group."""
-        calls = self.server.requests
+        calls = self.server.calls
         return [one.parameters for one in calls if one.method == method and one.chat_id == self.id]
 
 
@@ -150,11 +150,11 @@ def data_of(message: Json, beginning: str = "") -> str:
 def album(person: Person, photos: list[Image.Image], captions: list[str]) -> None:
     """Let a person send several photos at once."""
 
-    def send(cloud: Cloud) -> None:
+    def send(telegram: TelegramState) -> None:
         for photo, caption in zip(photos, captions, strict=True):
-            content = cloud.files.add_photo(photo_upload(photo)) | {"media_group_id": "99"}
-            cloud.receive(
-                cloud.chats[person.id], content | ({"caption": caption} if caption else {})
+            content = telegram.media.add_photo(photo_upload(photo)) | {"media_group_id": "99"}
+            telegram.receive(
+                telegram.chats[person.id], content | ({"caption": caption} if caption else {})
             )
 
-    person._server.run(send)
+    person._state.run(send)

@@ -168,7 +168,7 @@ def test_the_token_is_in_no_log_and_no_repr(
     server.fail("getMe", drop=True)
     with pytest.raises(httpx.HTTPError):
         call(server, "getMe")
-    shown = [repr(server), repr(ana), str(server.requests), caplog.text]
+    shown = [repr(server), repr(ana), str(server.calls), caplog.text]
     assert server.token not in "".join(shown)
     assert "sendMessage" in shown[2]  # the control: something is shown at all
 
@@ -468,7 +468,7 @@ def test_a_press_is_answered_once_and_in_time(
     for unknown in (query_id, "nonsense"):
         with pytest.raises(BadRequest, match="Query is too old and response timeout expired"):
             client.answer_callback_query(unknown)
-    monkeypatch.setattr("sdlesson.bot_api.service.QUERY_TIMEOUT_S", 0)
+    monkeypatch.setattr("sdlesson.bot_api.account_methods.QUERY_TIMEOUT_S", 0)
     late = ana.presses(message.message_id, "again:1")
     with pytest.raises(BadRequest, match="Query is too old"):
         client.answer_callback_query(late)
@@ -603,7 +603,7 @@ def test_an_error_nobody_foresaw_is_json_and_tells_no_token(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def explode(cloud: Any, parameters: Any) -> None:
+    def explode(telegram: Any, parameters: Any) -> None:
         raise RuntimeError("a fault of the server's own")
 
     for name in ("httpx", "httpcore"):
@@ -611,7 +611,7 @@ def test_an_error_nobody_foresaw_is_json_and_tells_no_token(
     monkeypatch.setitem(METHODS, "getMe", explode)
     answer = call(server, "getMe")
     assert answer == {"ok": False, "error_code": 500, "description": "Internal Server Error"}
-    assert server.requests[-1].status == 500
+    assert server.calls[-1].status == 500
     printed = "".join(capfd.readouterr())
     assert "a fault of the server's own" in caplog.text  # the control
     assert server.token not in caplog.text + printed
@@ -622,7 +622,7 @@ def test_alone_the_server_prints_nothing_of_its_errors() -> None:
     source = """
 import httpx
 from sdlesson.bot_api import BotApiServer, web
-web.METHODS["getMe"] = lambda cloud, parameters: 1 / 0
+web.METHODS["getMe"] = lambda telegram, parameters: 1 / 0
 with BotApiServer() as server:
     for address in (f"{server.base_url}{server.token}/getMe", f"{server.url}/bot{server.token}"):
         httpx.get(address)
@@ -807,11 +807,11 @@ def test_photos_are_laid_on_white_and_broken_ones_refused(
 def test_files_are_kept_up_to_so_many_bytes_the_newest_longest(
     server: BotApiServer, client: Client, ana: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdlesson.bot_api.files.MAX_KEPT_BYTES", 100_000)
+    monkeypatch.setattr("sdlesson.bot_api.media.MAX_KEPT_BYTES", 100_000)
     for number in range(9):
         ana.says(file=bytes([number]) * 30_000)
     ids = [message["document"]["file_id"] for message in ana.messages[1:]]
-    kept = server.run(lambda cloud: sum(len(one.data) for one in cloud.files._files.values()))
+    kept = server.run(lambda telegram: sum(len(one.data) for one in telegram.media._files.values()))
     assert 60_000 < kept <= 100_000
     assert client.get_file(ids[-1]).file_size == 30_000
     assert "wrong file_id" in refusal(server, "getFile", file_id=ids[0])
@@ -836,7 +836,7 @@ def test_faults_come_as_often_as_asked_and_then_no_more(
         client.send_message(ana.id, "x")
     client.send_message(ana.id, "at last")
     assert [message["text"] for message in ana.messages] == ["/start", "at last"]
-    statuses = [one.status for one in server.requests if one.method == "sendMessage"]
+    statuses = [one.status for one in server.calls if one.method == "sendMessage"]
     assert statuses == [429, 429, 502, 200]
     for wrong in ({"status": 302}, {"status": 429}, {"times": 0}):
         with pytest.raises(ValueError, match="status="):
@@ -858,11 +858,11 @@ def test_a_bot_that_hangs_up_does_not_seem_to_run(server: BotApiServer, ana: Per
     with pytest.raises(httpx.ReadTimeout):
         httpx.get(f"{server.base_url}{server.token}/getUpdates?timeout=30&offset=-1", timeout=0.2)
     deadline = time.monotonic() + 5
-    while server.requests[-1].status is None:
+    while server.calls[-1].status is None:
         assert time.monotonic() < deadline
-    assert server.requests[-1].status == 0
+    assert server.calls[-1].status == 0
     assert chat(server, ana)["is_running"]  # it may come back within seconds
-    server.run(lambda cloud: setattr(cloud.updates, "_polled_at", float("-inf")))
+    server.run(lambda telegram: setattr(telegram.updates, "_polled_at", float("-inf")))
     assert not chat(server, ana)["is_running"]
 
 
@@ -1017,7 +1017,7 @@ def test_people_talk_over_http_as_they_do_in_python(server: BotApiServer, client
     assert client.get_updates()[0].message.text == "/start"
     control(server, "faults", method="getMe", status=502)
     assert call(server, "getMe")["error_code"] == 502
-    log = httpx.get(f"{server.chat_url}control/requests")
+    log = httpx.get(f"{server.chat_url}control/calls")
     assert log.json()[-1]["status"] == 502
     assert server.token not in log.text
 
@@ -1053,20 +1053,24 @@ def test_another_page_of_the_browser_cannot_write_here(server: BotApiServer, ana
 
 
 def test_the_page_has_an_address_that_cannot_be_guessed(server: BotApiServer, ana: Person) -> None:
-    keys = {BotApiServer().key for _ in range(3)} | {server.key}
+    keys = {BotApiServer().state.key for _ in range(3)} | {server.state.key}
     assert len(keys) == 4
     assert min(map(len, keys)) >= 20
     guesses = ("", "control/people", "chat/", "chat//control/people", "chat/x/", "chat.js")
-    guesses += ("chat/x/control/people", f"chat/{server.key[:-1]}/", "chat/%C3%A9/control/people")
+    guesses += (
+        "chat/x/control/people",
+        f"chat/{server.state.key[:-1]}/",
+        "chat/%C3%A9/control/people",
+    )
     for guess in guesses:
         answer = httpx.get(f"{server.url}/{guess}")
         assert answer.status_code == 404, guess
-        assert server.key not in answer.text
+        assert server.state.key not in answer.text
         assert httpx.post(f"{server.url}/{guess}", json={"name": "Eve"}).status_code == 404
     found = httpx.get(server.chat_url.removesuffix("/"), follow_redirects=True)
     assert str(found.url) == server.chat_url
-    assert server.key not in repr(server)
-    assert len(server.run(lambda cloud: cloud.chats)) == 1
+    assert server.state.key not in repr(server)
+    assert len(server.run(lambda telegram: telegram.chats)) == 1
 
 
 FOREIGN_HOSTS = ("evil.example", "localhost.evil.example", "127.0.0.1.nip.io:80", "evil", "[")
@@ -1139,7 +1143,7 @@ def test_the_proxy_of_a_hosted_notebook_may_have_any_name(
     place = f"{server.chat_url}control/chats/{ana.id}/messages"
     assert httpx.post(place, json={"text": "x"}, headers=headers).status_code == 200
     assert httpx.post(place, json={"text": "x"}, headers={"Origin": "null"}).status_code == 403
-    wrong = place.replace(server.key, "x")
+    wrong = place.replace(server.state.key, "x")
     assert httpx.post(wrong, json={"text": "x"}, headers=headers).status_code == 404
     frames = httpx.get(server.chat_url, headers=headers).headers["Content-Security-Policy"]
     assert ("colab.research.google.com" in frames) == (variable == "COLAB_RELEASE_TAG")
@@ -1161,9 +1165,9 @@ def test_nothing_here_can_be_framed_by_others_or_tells_them_its_address(
 def test_a_long_chat_with_long_texts_is_shown_in_a_moment(
     server: BotApiServer, ana: Person
 ) -> None:
-    def fill(cloud: Any) -> None:
+    def fill(telegram: Any) -> None:
         for _ in range(3000):
-            cloud.receive(cloud.chats[ana.id], {"text": "<🐼>" * 1000})
+            telegram.receive(telegram.chats[ana.id], {"text": "<🐼>" * 1000})
 
     server.run(fill)
     began = time.monotonic()
@@ -1178,17 +1182,17 @@ def test_a_long_chat_with_long_texts_is_shown_in_a_moment(
 def test_what_a_server_remembers_has_an_end(
     server: BotApiServer, ana: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdlesson.bot_api.cloud.MAX_MESSAGES", 10)
-    monkeypatch.setattr("sdlesson.bot_api.server.MAX_LOGGED", 1000)
-    monkeypatch.setattr("sdlesson.bot_api.cloud.QUERY_TIMEOUT_S", -1)
+    monkeypatch.setattr("sdlesson.bot_api.state.MAX_MESSAGES", 10)
+    monkeypatch.setattr("sdlesson.bot_api.state.MAX_LOGGED", 1000)
+    monkeypatch.setattr("sdlesson.bot_api.state.QUERY_TIMEOUT_S", -1)
     for number in range(30):
         call(server, "sendMessage", chat_id=ana.id, text=f"{number}" * 50)
         ana.presses(1, data="x")
     assert len(ana.messages) == 10
     assert ana.messages[-1]["text"] == "29" * 50
-    assert len(server.run(lambda cloud: cloud.queries)) == 1
-    assert sum(one.characters for one in server.requests) <= 1000
-    assert server.requests[-1].parameters["text"] == "29" * 50
+    assert len(server.run(lambda telegram: telegram.queries)) == 1
+    assert sum(one.characters for one in server.calls) <= 1000
+    assert server.calls[-1].parameters["text"] == "29" * 50
 
 
 def test_the_page_has_relative_addresses_only_and_both_languages(server: BotApiServer) -> None:

@@ -171,7 +171,7 @@ def test_a_failure_is_short_and_its_number_finds_the_log_line(talk: Talk) -> Non
 
 
 def test_the_menu_of_commands_is_named_in_both_languages(talk: Talk) -> None:
-    calls = [call.parameters for call in talk.server.requests if call.method == "setMyCommands"]
+    calls = [call.parameters for call in talk.server.calls if call.method == "setMyCommands"]
     assert [call.get("language_code", "") for call in calls] == ["", "es"]
     assert "imagen" in calls[1]["commands"]
 
@@ -192,7 +192,7 @@ def test_a_status_tells_place_then_progress_with_a_preview_and_goes(slow_talk: T
     wait_until(lambda: drawing["message_id"] not in [one["message_id"] for one in ana.messages])
     edits = [
         call.at
-        for call in slow_talk.server.requests
+        for call in slow_talk.server.calls
         if call.method.startswith("edit") and call.chat_id == ana.id
     ]
     assert edits

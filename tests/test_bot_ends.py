@@ -13,9 +13,9 @@ from fixtures_bot import Painter
 from fixtures_talk import QUICK, answer, is_picture, picture, talking, wait_until
 from sdlesson import cli
 from sdlesson.bot import Bot, BotError
-from sdlesson.bot.delivery import Delivery, Outcome, Place
+from sdlesson.bot.bot_run import BotRun
+from sdlesson.bot.delivery import Delivery, DeliveryOutcome, Destination
 from sdlesson.bot.generator import PipelineGenerator
-from sdlesson.bot.life import Life
 from sdlesson.bot.logs import RingBuffer
 from sdlesson.bot.worker import Worker
 from sdlesson.bot_api import BotApiServer
@@ -28,25 +28,25 @@ OUTAGE_S = 7.0  # longer than the bot once tried
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdlesson.bot.life.RETRY_S", 0.1)
-    monkeypatch.setattr("sdlesson.bot.life.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("sdlesson.bot.bot_run.RETRY_EVERY_S", 0.1)
+    monkeypatch.setattr("sdlesson.bot.bot_run.WATCHDOG_EVERY_S", 0.1)
 
 
 # Outages.
 
 
 @pytest.mark.parametrize(
-    ("wish", "came"),
+    ("request", "came"),
     [
         ("a cat --steps 20", is_picture),
         ("a volcano --steps 20", lambda one: "checker flagged" in one.get("text", "")),
     ],
     ids=["a picture", "a word"],
 )
-def test_what_is_ready_in_an_outage_comes_after_it(wish: str, came) -> None:
+def test_what_is_ready_in_an_outage_comes_after_it(request: str, came) -> None:
     with talking(Painter(step_s=0.05)) as talk:
         ana = talk.person()
-        ana.says(wish)
+        ana.says(request)
         ana.waits_for("Drawing")
         talk.server.stop()
         time.sleep(OUTAGE_S)
@@ -61,10 +61,10 @@ def test_the_doubt_about_a_picture_is_told_though_its_first_word_is_lost_too() -
         ana = talk.person()
         talk.server.fail("sendPhoto", drop=True)
         ana.says("a cat")
-        wait_until(lambda: any(call.method == "sendPhoto" for call in talk.server.requests))
+        wait_until(lambda: any(call.method == "sendPhoto" for call in talk.server.calls))
         talk.server.fail("sendMessage", drop=True, times=2)
         assert ana.waits_for("did not confirm")
-        assert sum(call.method == "sendPhoto" for call in talk.server.requests) == 1
+        assert sum(call.method == "sendPhoto" for call in talk.server.calls) == 1
 
 
 def test_a_request_while_the_bot_stops_is_told_so() -> None:
@@ -73,7 +73,7 @@ def test_a_request_while_the_bot_stops_is_told_so() -> None:
         talk.server.fail("sendMessage", delay_s=1.0, chat_id=ana.id)
         ana.says("/help")
         ana.says("a cat too late")
-        wait_until(lambda: not talk.server.run(lambda cloud: cloud.updates.pending))
+        wait_until(lambda: not talk.server.run(lambda telegram: telegram.updates.pending))
         talk.bot.stop()
         told = [one.get("text", "") for one in ana.messages]
     assert "The bot was stopped before it drew this: a cat too late" in told
@@ -87,16 +87,16 @@ def test_a_group_that_moves_to_a_new_number_is_followed() -> None:
 
     tried = []
 
-    async def send(place: Place) -> str:
+    async def send(place: Destination) -> str:
         tried.append(place)
         if place.chat_id == -5:
             raise ChatMigrated(-1005)
         return "a message"
 
     delivery = Delivery(None, None, lambda _: None)  # type: ignore[arg-type]
-    sent = asyncio.run(delivery._send(Place(-5, 7), send))  # type: ignore[arg-type]
-    assert (sent.outcome, sent.message) == (Outcome.ARRIVED, "a message")
-    assert tried == [Place(-5, 7), Place(-1005)]
+    sent = asyncio.run(delivery._send(Destination(-5, 7), send))  # type: ignore[arg-type]
+    assert (sent.outcome, sent.message) == (DeliveryOutcome.DELIVERED, "a message")
+    assert tried == [Destination(-5, 7), Destination(-1005)]
 
 
 # Early deaths.
@@ -152,8 +152,8 @@ def test_a_token_that_is_revoked_ends_the_bot_with_that_word() -> None:
 def test_the_watchdog_outlives_the_polling_that_it_starts_again(
     monkeypatch: pytest.MonkeyPatch, spoilt: str
 ) -> None:
-    monkeypatch.setattr("sdlesson.bot.life.SILENCE_S", 0.5)
-    monkeypatch.setattr("sdlesson.bot.life.FAREWELL_S", 0.3)
+    monkeypatch.setattr("sdlesson.bot.bot_run.MAX_SILENCE_S", 0.5)
+    monkeypatch.setattr("sdlesson.bot.bot_run.SHUTDOWN_STEP_S", 0.3)
     with talking(timeout_s=30) as talk:
         real, calls = getattr(Updater, spoilt), []
 
@@ -217,10 +217,10 @@ def test_the_command_ends_with_1_when_the_bot_cannot_run(
 def test_the_command_ends_with_1_when_the_bot_dies(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_folder: Path
 ) -> None:
-    async def break_down(self: Life, application: object) -> None:
+    async def break_down(self: BotRun, application: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Life, "_watch", break_down)
+    monkeypatch.setattr(BotRun, "_watch", break_down)
     handlers = list(logging.getLogger("sdlesson.bot").handlers)
     assert cli.main(["bot", "--local", "--model", str(tiny_folder)]) == 1
     assert "ended by itself, of an error (OSError)" in capsys.readouterr().err
@@ -267,7 +267,7 @@ BAD: dict[str, dict] = {
     "server": {"server": "http://127.0.0.1:8081/bot"},
     "handlers": {"handlers": "help"},
     "one handler": {"handlers": [print]},
-    "rates": {"rates": 5},
+    "rate_limits": {"rate_limits": 5},
     "timeout_s": {"timeout_s": -1},
     "no number": {"timeout_s": float("nan")},
 }
@@ -287,7 +287,7 @@ def test_what_a_bot_cannot_use_is_refused_at_the_door(what: str) -> None:
 def test_a_stopped_bot_keeps_nothing_in_memory() -> None:
     painter = Painter()
     with BotApiServer() as server:
-        bot = Bot(painter, server=server, rates=QUICK).start()
+        bot = Bot(painter, server=server, rate_limits=QUICK).start()
         panel = BotPanel(bot.snapshot)
         repr(panel)
         bot.stop()

@@ -16,7 +16,7 @@ UNCONFIRMED = "Telegram did not confirm"
 @pytest.fixture(autouse=True)
 def _short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bot that is told to wait for long stops all the same."""
-    monkeypatch.setattr("sdlesson.bot.life.FAREWELL_S", 0.3)
+    monkeypatch.setattr("sdlesson.bot.bot_run.SHUTDOWN_STEP_S", 0.3)
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def talk() -> Iterator[Talk]:
 @pytest.fixture
 def slow_talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
     """Ten steps take a second, and a status is edited twice in that time."""
-    monkeypatch.setattr("sdlesson.bot.status.EDIT_EVERY_S", 0.5)
+    monkeypatch.setattr("sdlesson.bot.request_service.EDIT_EVERY_S", 0.5)
     with talking(Painter(step_s=0.1), timeout_s=TIMEOUT_S) as talk:
         yield talk
 
 
 def calls(talk: Talk, method: str, after_s: float = 0.0) -> list:
-    return [call for call in talk.server.requests if call.method == method and call.at > after_s]
+    return [call for call in talk.server.calls if call.method == method and call.at > after_s]
 
 
 def assert_lives(talk: Talk) -> None:
@@ -125,7 +125,7 @@ def test_who_blocks_the_bot_has_no_more_jobs(slow_talk: Talk) -> None:
         ana.says(f"cat number {number} --steps {10 + number}")
     ana.waits_for("Drawing")
     ana.blocks()
-    wait_until(lambda: any(call.status == 403 for call in slow_talk.server.requests), 8)
+    wait_until(lambda: any(call.status == 403 for call in slow_talk.server.calls), 8)
     wait_until(lambda: slow_talk.bot.snapshot().queued + slow_talk.bot.snapshot().drawing == 0)
     ana.unblocks()
     assert_lives(slow_talk)

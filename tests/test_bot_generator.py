@@ -23,8 +23,8 @@ def ask(prompt="a cat on the beach", **settings):
     return Request(prompt, **{"num_inference_steps": STEPS, "guidance_scale": 5.0, **settings})
 
 
-def draw_batch(generator, *requests, on_step=lambda *_: None, stopped=lambda _: False):
-    return generator.draw(requests, on_step=on_step, stopped=stopped)
+def draw_batch(generator, *requests, on_step=lambda *_: None, is_cancelled=lambda _: False):
+    return generator.draw(requests, on_step=on_step, is_cancelled=is_cancelled)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_previews_of_a_batch_come_in_turn_and_only_of_pictures_that_go_on(tiny):
         generator,
         *[ask("cat")] * 3,
         on_step=lambda _step, _steps, previews: numbers.extend(previews),
-        stopped=lambda number: number == 1,
+        is_cancelled=lambda number: number == 1,
     )
     assert numbers == [0, 2, 0, 2, 0, 2]
 
@@ -201,7 +201,7 @@ def test_a_stopped_request_stops_and_the_others_go_on(tiny):
         generator,
         *requests,
         on_step=lambda step, *_: stopped.add(0) if step == 2 else None,
-        stopped=lambda number: number in stopped,
+        is_cancelled=lambda number: number in stopped,
     )
     assert results[0] is None
     (alone,) = draw_batch(generator, requests[1])
@@ -212,7 +212,7 @@ def test_once_all_are_stopped_no_step_is_taken(tiny, monkeypatch):
     generator, calls = PipelineGenerator(tiny), []
     forward = tiny.unet.forward
     monkeypatch.setattr(tiny.unet, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k))
-    assert draw_batch(generator, ask("cat"), stopped=lambda _: True) == [None]
+    assert draw_batch(generator, ask("cat"), is_cancelled=lambda _: True) == [None]
     assert len(calls) == 1
     assert draw_batch(generator, ask("cat"))[0] is not None
     assert len(calls) == 1 + STEPS

@@ -16,9 +16,9 @@ from telegram.error import NetworkError
 from fixtures_bot import Painter
 from fixtures_talk import Talk, album, answer, is_picture, picture, talking, wait_until
 from sdlesson import photos
-from sdlesson.bot.application import MAX_WAITING_UPDATES
-from sdlesson.bot.incoming import read_command, readable, wish
-from sdlesson.bot.store import MemoryStore, User
+from sdlesson.bot.application import MAX_WAITING_UPDATES, without_unreadable_updates
+from sdlesson.bot.handlers import prompt_text, read_command
+from sdlesson.bot.store import MemoryStore, UserRecord
 
 RED = Image.new("RGB", (90, 60), "red")
 
@@ -48,22 +48,22 @@ def pictures(person) -> list[str]:
 )
 @pytest.mark.parametrize("command", ["/draw", "/Generate", "/draw@my_bot", "\u200b/draw"])
 def test_whatever_space_follows_a_command_the_rest_is_the_wish(command: str, space: str) -> None:
-    assert wish(f"{command}{space}a cat\non the beach") == "a cat\non the beach"
+    assert prompt_text(f"{command}{space}a cat\non the beach") == "a cat\non the beach"
 
 
 @pytest.mark.parametrize(
     "text", ["a /draw cat", "/drawing a cat", "/dráw a cat", "drawn /draw", "/", "/ draw a cat"]
 )
 def test_what_is_no_command_to_draw_is_a_wish_as_a_whole(text: str) -> None:
-    assert wish(text) == text
+    assert prompt_text(text) == text
 
 
 def test_a_command_names_the_bot_that_is_meant() -> None:
     assert read_command("/draw@My_Bot\u00a0x") == ("draw", "my_bot", "x")
     assert read_command("/help") == ("help", "", "")
     assert read_command("—steps 3") is read_command(None) is None
-    assert wish("/draw —steps 3 a cat") == "—steps 3 a cat"
-    assert wish("/draw \u200b\u2060") == wish("\ufeff") == wish(None) == ""
+    assert prompt_text("/draw —steps 3 a cat") == "—steps 3 a cat"
+    assert prompt_text("/draw \u200b\u2060") == prompt_text("\ufeff") == prompt_text(None) == ""
 
 
 @pytest.mark.parametrize("space", ["\n", "\t", "\u00a0"])
@@ -197,7 +197,7 @@ def test_who_has_too_many_waiting_sends_photos_in_vain_and_none_is_fetched(gated
         in ana.waits_for("waiting already", after=ana.says("a bear", photo=RED))["text"]
     )
     assert "--stpes" in ana.waits_for("--stpes", after=ana.says("x --stpes 3", photo=RED))["text"]
-    assert "getFile" not in {call.method for call in gated.server.requests}
+    assert "getFile" not in {call.method for call in gated.server.calls}
 
 
 # Updates.
@@ -210,7 +210,7 @@ def broken(secret: str) -> dict:
 
 def test_a_broken_update_silences_nobody_and_is_not_shown(talk: Talk) -> None:
     ana = talk.person()
-    talk.server.run(lambda cloud: cloud.updates.add("message", broken("the secret of ben")))
+    talk.server.run(lambda telegram: telegram.updates.add("message", broken("the secret of ben")))
     ana.says("/help")
     assert ana.waits_for("yours:")
     assert "cannot be read (" in talk.bot.snapshot().errors[0]
@@ -231,24 +231,27 @@ def test_a_broken_update_silences_nobody_and_is_not_shown(talk: Talk) -> None:
 def test_what_cannot_be_read_is_emptied_and_the_rest_stays(message: dict) -> None:
     good = {"update_id": 7, "poll_answer": None}
     body = json.dumps({"ok": True, "result": [{"update_id": 6, "message": message}, good]})
-    assert json.loads(readable(body.encode()))["result"] == [{"update_id": 6}, good]
+    assert json.loads(without_unreadable_updates(body.encode()))["result"] == [
+        {"update_id": 6},
+        good,
+    ]
 
 
 def test_what_can_be_read_passes_as_it_is() -> None:
     body = b'{"ok":true,  "result":[{"update_id":6}]}'
-    assert readable(body) is body
+    assert without_unreadable_updates(body) is body
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"ok":true}', b'{"result":5}', b"\xff"])
 def test_an_answer_that_is_no_list_of_updates_is_an_error_of_the_network(body: bytes) -> None:
     with pytest.raises(NetworkError, match="no list of updates") as caught:
-        readable(body)
+        without_unreadable_updates(body)
     assert caught.value.__cause__ is None
 
 
 def test_bots_of_two_servers_may_share_what_they_remember() -> None:
     store = MemoryStore()
-    store.save_user(77, User(consented=True))
+    store.save_user(77, UserRecord(consented=True))
     for _ in range(2):  # update ids begin anew with each server
         with talking(store=store) as talk:
             assert picture(talk.server.user("Ana", id=77), "a cat")
@@ -258,9 +261,11 @@ def test_a_flood_of_one_user_is_bounded_and_noticed_once() -> None:
     with talking() as talk:
         ana, ben = talk.person("Ana"), talk.person("Ben")
         talk.server.fail("sendMessage", delay_s=2, chat_id=ana.id)
-        chat = talk.server.run(lambda cloud: cloud.chats[ana.id])
+        chat = talk.server.run(lambda telegram: telegram.chats[ana.id])
         talk.server.run(
-            lambda cloud: [cloud.receive(chat, {"text": "/help"}) for _ in range(400)] and None
+            lambda telegram: (
+                [telegram.receive(chat, {"text": "/help"}) for _ in range(400)] and None
+            )
         )
         began_s = time.monotonic()
         assert "yours:" in answer(ben, "/help")["text"]

@@ -12,9 +12,9 @@ import pytest
 
 from fixtures_bot import Painter
 from fixtures_talk import Talk, is_picture, talking, wait_until
-from sdlesson.bot.life import Life
-from sdlesson.bot.pace import Rates
-from sdlesson.bot.store import MemoryStore, User
+from sdlesson.bot.bot_run import BotRun
+from sdlesson.bot.rate_limiter import RateLimits
+from sdlesson.bot.store import MemoryStore, UserRecord
 from sdlesson.bot_api import Person
 
 BURST = 3  # as many as one user may have waiting
@@ -40,7 +40,7 @@ class GatedPainter(Painter):
 def lags_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """By how much the event loop of a bot that is started now is late, again and again."""
     lags_s: list[float] = []
-    watch = Life._watch
+    watch = BotRun._watch
 
     async def measure() -> None:
         while True:
@@ -48,12 +48,12 @@ def lags_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
             await asyncio.sleep(LOOK_S)
             lags_s.append(time.monotonic() - due_s)
 
-    async def measure_and_watch(self: Life, application: Any) -> None:
+    async def measure_and_watch(self: BotRun, application: Any) -> None:
         measuring = asyncio.create_task(measure())
         await watch(self, application)
         measuring.cancel()
 
-    monkeypatch.setattr(Life, "_watch", measure_and_watch)
+    monkeypatch.setattr(BotRun, "_watch", measure_and_watch)
     return lags_s
 
 
@@ -71,20 +71,20 @@ def outcomes(person: Person) -> Counter[str]:
 
 
 @pytest.mark.parametrize(
-    ("users", "rates"),
+    ("users", "rate_limits"),
     [
-        pytest.param(5, Rates(chat_per_s=5, overall_per_s=20), id="a tenth"),
-        pytest.param(50, Rates(), id="all of it", marks=pytest.mark.slow),
+        pytest.param(5, RateLimits(chat_per_s=5, overall_per_s=20), id="a tenth"),
+        pytest.param(50, RateLimits(), id="all of it", marks=pytest.mark.slow),
     ],
 )
 def test_a_crowd_is_served_fairly_and_at_telegrams_rates(
-    users: int, rates: Rates, lags_s: list[float]
+    users: int, rate_limits: RateLimits, lags_s: list[float]
 ) -> None:
     painter, store = GatedPainter(), MemoryStore()
-    with talking(painter, rates=rates, store=store) as talk:
+    with talking(painter, rate_limits=rate_limits, store=store) as talk:
         people = [talk.server.user(f"U{number}") for number in range(users)]
         for person in people:
-            store.save_user(person.id, User(consented=True))
+            store.save_user(person.id, UserRecord(consented=True))
         for burst in range(2):
             ask_all(talk, people, burst)
         for person in people:
@@ -93,9 +93,9 @@ def test_a_crowd_is_served_fairly_and_at_telegrams_rates(
             assert all(count == 1 for name, count in found.items() if "burst" in name)
             assert any("burst" in name for name in found)
         assert not talk.bot.snapshot().errors
-        calls = talk.server.requests
+        calls = talk.server.calls
     assert_fair([prompt for batch in painter.batches for prompt in batch])
-    assert_rates(calls, rates)
+    assert_rates(calls, rate_limits)
     late_s = float(np.quantile(lags_s, 0.99))
     assert late_s < MAX_LAG_S, f"the 99th percentile of the loop's lag is {late_s:.3f} s"
 
@@ -116,9 +116,7 @@ def ask_all(talk: Talk, people: list[Person], burst: int) -> None:
 def heard(talk: Talk) -> int:
     """How many requests are in the queue, drawn, or refused."""
     snapshot = talk.bot.snapshot()
-    texts = [
-        call.parameters["text"] for call in talk.server.requests if call.method == "sendMessage"
-    ]
+    texts = [call.parameters["text"] for call in talk.server.calls if call.method == "sendMessage"]
     refused = sum("waiting already" in text or "no more fit" in text for text in texts)
     return snapshot.queued + snapshot.drawing + snapshot.done + refused
 
@@ -130,13 +128,16 @@ def assert_fair(prompts: list[str]) -> None:
         assert turns == sorted(turns), turns
 
 
-def assert_rates(calls: list[Any], rates: Rates) -> None:
+def assert_rates(calls: list[Any], rate_limits: RateLimits) -> None:
     at: dict[int, list[float]] = {}
     for call in calls:
         if call.method in LIMITS:
             at.setdefault(call.chat_id, []).append(call.at)
     for times in at.values():
-        assert min(later - earlier for earlier, later in pairwise(times)) > SLACK / rates.chat_per_s
+        assert (
+            min(later - earlier for earlier, later in pairwise(times))
+            > SLACK / rate_limits.chat_per_s
+        )
     everything = np.sort([moment for times in at.values() for moment in times])
     in_a_second = np.searchsorted(everything, everything + 1) - np.arange(len(everything))
-    assert in_a_second.max() <= rates.overall_per_s / SLACK
+    assert in_a_second.max() <= rate_limits.overall_per_s / SLACK

@@ -123,7 +123,7 @@ def test_a_file_above_the_limit_is_not_fetched(talk: Talk) -> None:
     person = talk.person()
     message = answer(person, "a bear", file=bytes(21 * 2**20), file_name="huge.png")
     assert "below 20 MB" in message["text"]
-    assert "getFile" not in [call.method for call in talk.server.requests[-3:]]
+    assert "getFile" not in [call.method for call in talk.server.calls[-3:]]
 
 
 FORGED = [

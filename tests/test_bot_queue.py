@@ -2,8 +2,14 @@ import random
 
 import pytest
 
-from sdlesson.bot.jobs import NEXT, Job, State
-from sdlesson.bot.queue import FairQueue, QueueFullError, TooManyJobsError
+from sdlesson.bot.queue import (
+    NEXT_STATES,
+    FairQueue,
+    Job,
+    JobState,
+    QueueFullError,
+    TooManyJobsError,
+)
 from sdlesson.bot.requests import Request
 
 REQUEST = Request("a cat")
@@ -124,8 +130,8 @@ def test_a_full_queue_refuses_and_takes_again_once_there_is_room():
 
 def test_a_cancelled_job_is_gone_and_cancelling_twice_says_no():
     queue, (first, second, third) = queue_of(1, 1, 2)
-    assert queue.cancel(first)
-    assert not queue.cancel(first)
+    assert queue.remove(first)
+    assert not queue.remove(first)
     assert queue.order() == [second, third]
     assert queue.jobs_of(1) == [second]
     with pytest.raises(ValueError, match="does not wait here"):
@@ -135,29 +141,29 @@ def test_a_cancelled_job_is_gone_and_cancelling_twice_says_no():
 def test_an_empty_queue_gives_an_empty_batch_and_keeps_nothing_of_its_users():
     queue, jobs = queue_of(*range(50))
     for job in jobs[:25]:
-        queue.cancel(job)
+        queue.remove(job)
     drain(queue, 4)
     assert (queue.take(4), len(queue), queue._waiting) == ([], 0, {})
 
 
-ENDS = [state for state in State if state.is_end]
+ENDS = [state for state in JobState if state.is_end]
 
 
 def test_a_job_has_four_ends():
-    assert ENDS == [State.DONE, State.FLAGGED, State.CANCELLED, State.FAILED]
+    assert ENDS == [JobState.DONE, JobState.FLAGGED, JobState.CANCELLED, JobState.FAILED]
 
 
-@pytest.mark.parametrize("before", State)
-@pytest.mark.parametrize("after", State)
+@pytest.mark.parametrize("before", JobState)
+@pytest.mark.parametrize("after", JobState)
 def test_a_job_goes_only_where_its_state_allows(before, after):
     job = Job(1, REQUEST)
     job.state = before
-    if after in NEXT.get(before, ()):
-        job.move(after)
+    if after in NEXT_STATES.get(before, ()):
+        job.move_to(after)
         assert job.state is after
     else:
         with pytest.raises(ValueError, match=f"job {job.id} is {before}"):
-            job.move(after)
+            job.move_to(after)
         assert job.state is before
 
 

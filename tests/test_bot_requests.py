@@ -7,8 +7,16 @@ import pytest
 from PIL import Image
 
 from fixtures_bot import FRAGMENTS, odd_texts
-from sdlesson.bot.options import NUMBERS, Reason, RequestError
-from sdlesson.bot.requests import MAX_PROMPT_CHARS, Defaults, Request, clean, parse_request
+from sdlesson.bot.requests import (
+    MAX_PROMPT_CHARS,
+    NUMBERS,
+    Defaults,
+    Reason,
+    Request,
+    RequestError,
+    clean_text,
+    parse_request,
+)
 
 DEFAULTS = Defaults(num_inference_steps=25, guidance_scale=5.0)
 PHOTO = Image.new("RGB", (32, 32))
@@ -114,11 +122,11 @@ def test_a_photo_takes_the_share_of_the_steps_that_is_redone():
 
 
 def test_clean_text_is_one_line_that_reads_in_the_order_it_is_stored():
-    assert clean("a\x00cat\r\n\u202etac\u2066 \u200b\ufeff a\u0301") == "a cat tac á"
+    assert clean_text("a\x00cat\r\n\u202etac\u2066 \u200b\ufeff a\u0301") == "a cat tac á"
 
 
 def test_emoji_that_are_joined_stay_joined():
-    assert clean("👩🏽‍🚀") == "👩🏽‍🚀"
+    assert clean_text("👩🏽‍🚀") == "👩🏽‍🚀"
 
 
 @pytest.mark.parametrize("photo", [None, PHOTO], ids=["text", "photo"])
@@ -149,7 +157,7 @@ def test_every_odd_fragment_alone_is_survived_at_any_length():
 
 
 def test_the_domain_needs_neither_torch_nor_telegram():
-    names = "estimates", "jobs", "options", "queue", "requests", "store", "worker"
+    names = "queue", "requests", "store", "worker"
     imports = "; ".join(f"import sdlesson.bot.{name}" for name in names)
     heavy = "{'torch', 'telegram', 'diffusers', 'transformers'} & set(sys.modules)"
     code = f"import sys; {imports}; assert not {heavy}, {heavy}"

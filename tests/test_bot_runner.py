@@ -63,7 +63,7 @@ def test_it_says_so_in_spanish(bots: list[Bot], capsys: pytest.CaptureFixture[st
 
 
 def test_start_and_stop_may_be_called_twice_and_again(bots: list[Bot]) -> None:
-    bot = Bot(Painter(), rates=QUICK)
+    bot = Bot(Painter(), rate_limits=QUICK)
     bots.append(bot)
     for _ in range(2):
         assert bot.start().start() is bot
@@ -91,7 +91,7 @@ def test_a_new_bot_replaces_the_old_one(server: BotApiServer, bots: list[Bot]) -
     assert not old.is_running
     assert new.is_running
     assert answer(server.user("Ana"), "/start")
-    assert not [call for call in server.requests if call.status == 409]
+    assert not [call for call in server.calls if call.status == 409]
 
 
 def test_a_stop_tells_users_and_takes_little_time() -> None:
@@ -111,12 +111,12 @@ def test_a_stop_tells_users_and_takes_little_time() -> None:
 
 
 def test_a_stop_ends_even_while_telegram_makes_a_chat_wait(monkeypatch) -> None:
-    monkeypatch.setattr("sdlesson.bot.life.FAREWELL_S", 0.3)
+    monkeypatch.setattr("sdlesson.bot.bot_run.SHUTDOWN_STEP_S", 0.3)
     with talking() as talk:
         ana = talk.person()
         talk.server.fail("sendMessage", status=429, retry_after=200)
         ana.says("/help")
-        wait_until(lambda: any(call.status == 429 for call in talk.server.requests))
+        wait_until(lambda: any(call.status == 429 for call in talk.server.calls))
         began_s = time.monotonic()
         talk.bot.stop()
         assert time.monotonic() - began_s < 3
@@ -126,7 +126,7 @@ def test_a_refused_token_is_told_in_a_sentence_without_it(
     server: BotApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot = Bot(Painter(), server=server)
-    monkeypatch.setattr(server, "token", MADE_UP)
+    monkeypatch.setattr(server.state, "token", MADE_UP)
     with pytest.raises(BotError, match="refuses this token") as caught:
         bot.start()
     assert caught.value.__cause__ is None
@@ -142,9 +142,9 @@ def test_a_token_and_a_server_are_too_much(server: BotApiServer) -> None:
 def test_without_a_network_it_says_so_and_keeps_trying(
     server: BotApiServer, bots: list[Bot], capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
-    monkeypatch.setattr("sdlesson.bot.life.RETRY_S", 0.1)
+    monkeypatch.setattr("sdlesson.bot.bot_run.RETRY_EVERY_S", 0.1)
     server.fail("getMe", status=502, times=20)
-    bot = Bot(Painter(), server=server, rates=QUICK)
+    bot = Bot(Painter(), server=server, rate_limits=QUICK)
     bots.append(bot)
     bot.start()
     assert "Check the network: the bot keeps trying" in capsys.readouterr().out
@@ -164,8 +164,8 @@ def test_a_bot_that_has_never_reached_its_server_stops_all_the_same(
 
 
 def test_a_polling_that_has_fallen_silent_begins_again(monkeypatch) -> None:
-    monkeypatch.setattr("sdlesson.bot.life.SILENCE_S", 0.5)
-    monkeypatch.setattr("sdlesson.bot.life.FAREWELL_S", 0.3)
+    monkeypatch.setattr("sdlesson.bot.bot_run.MAX_SILENCE_S", 0.5)
+    monkeypatch.setattr("sdlesson.bot.bot_run.SHUTDOWN_STEP_S", 0.3)
     with talking(timeout_s=30) as talk:
         talk.server.fail("getUpdates", delay_s=20)  # nobody else's answers come meanwhile
         ana = talk.server.user("Ana")

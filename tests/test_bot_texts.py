@@ -8,10 +8,9 @@ import pytest
 
 from fixtures_bot import Painter
 from sdlesson.bot import texts
-from sdlesson.bot.options import OPTIONS, Reason, RequestError
-from sdlesson.bot.requests import Defaults, Request, parse_request
-from sdlesson.bot.results import Result
-from sdlesson.bot.words import SPANISH_OPTIONS, Words, language_of, shorten
+from sdlesson.bot.generator import Result
+from sdlesson.bot.requests import OPTIONS, Defaults, Reason, Request, RequestError, parse_request
+from sdlesson.bot.texts import SPANISH_OPTIONS, Localizer, shorten, supported_language
 from sdlesson.bot_api.formatting import parse_html
 from sdlesson.language import LANGUAGES, Text
 from sdlesson.prompts import Unknown
@@ -33,7 +32,7 @@ def fields(template: str) -> set[str]:
 
 
 def result(request: Request, **facts: object) -> Result:
-    drawn = Painter().draw([request], on_step=lambda *_: None, stopped=lambda _: False)[0]
+    drawn = Painter().draw([request], on_step=lambda *_: None, is_cancelled=lambda _: False)[0]
     assert drawn is not None
     return replace(drawn, request=replace(request, seed=7), **facts)
 
@@ -43,7 +42,7 @@ def test_both_languages_name_the_same_values_and_are_good_html(text: Text) -> No
     assert fields(text.en) == fields(text.es)
     values = dict.fromkeys(fields(text.en), "<x> & 'y'")
     for language in LANGUAGES:
-        plain, _ = parse_html(Words(language)(text, **values))
+        plain, _ = parse_html(Localizer(language)(text, **values))
         assert len(plain) <= MAX_TEXT
         assert ("<x> & 'y'" in plain) == bool(values)
 
@@ -87,7 +86,7 @@ def test_spanish_names_of_options_are_understood() -> None:
 def test_a_refusal_says_what_came_and_what_is_allowed(text: str, sentence: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_request(text, Defaults())
-    assert sentence in Words("es").refusal(caught.value)
+    assert sentence in Localizer("es").refusal(caught.value)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -96,14 +95,14 @@ def test_a_caption_of_the_longest_request_fits(language: str, sign: str) -> None
     prompt = (sign * 1000)[:1000]
     unknown = tuple(Unknown(sign * 20, (sign * 20,) * 3) for _ in range(50))
     longest = result(Request(prompt, prompt, guidance_scale=7.25), unknown=unknown, cut=prompt)
-    plain, _ = parse_html(Words(language).caption(longest))
+    plain, _ = parse_html(Localizer(language).caption(longest))
     assert len(plain.encode("utf-16-le")) // 2 <= MAX_CAPTION
     assert "7" in plain
 
 
 def test_a_caption_names_words_that_were_guessed_or_not_read() -> None:
     facts = {"unknown": (Unknown("zorblax", ()), Unknown("katz", ("cat",))), "cut": "the end"}
-    caption = Words("en").caption(result(Request("a zorblax katz the end"), **facts))
+    caption = Localizer("en").caption(result(Request("a zorblax katz the end"), **facts))
     assert "I do not know: zorblax; katz (try cat)" in caption
     assert "did not read: the end" in caption
 
@@ -119,12 +118,12 @@ def test_shortening_counts_as_telegram_does() -> None:
     [("es", "es"), ("es-MX", "es"), ("ES", "es"), ("en-GB", "en"), ("de", "en"), (None, "en")],
 )
 def test_a_telegram_users_language_is_the_bots(code: str | None, language: str) -> None:
-    assert language_of(code) == language
+    assert supported_language(code) == language
 
 
 def test_waiting_and_drawing_tell_the_time_only_where_it_is_known() -> None:
-    words = Words("en")
-    assert words.waiting(3, None) == "In the queue: 3 before you"
-    assert words.waiting(0, 0.2) == "In the queue: you are next · about 1 s"
-    assert words.waiting(1, 200) == "In the queue: 1 before you · about 3 min"
-    assert words.drawing(5, 10, 12.4) == "Drawing ▓▓▓▓▓░░░░░ 5 of 10 · about 12 s"
+    localize = Localizer("en")
+    assert localize.waiting(3, None) == "In the queue: 3 before you"
+    assert localize.waiting(0, 0.2) == "In the queue: you are next · about 1 s"
+    assert localize.waiting(1, 200) == "In the queue: 1 before you · about 3 min"
+    assert localize.drawing(5, 10, 12.4) == "Drawing ▓▓▓▓▓░░░░░ 5 of 10 · about 12 s"

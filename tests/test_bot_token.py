@@ -62,7 +62,7 @@ def test_without_the_redaction_the_token_is_heard(
     """The control: the client logs the URL, and the token with it."""
     monkeypatch.setattr(logging, "_logRecordFactory", logging.LogRecord)
     monkeypatch.setattr("sdlesson.bot.logs.redact", lambda text: text)
-    bot = Bot(Painter(), server=server, rates=QUICK).start()
+    bot = Bot(Painter(), server=server, rate_limits=QUICK).start()
     turn_up()
     server.user("Ana").says("/start")
     try:
@@ -74,7 +74,7 @@ def test_without_the_redaction_the_token_is_heard(
 def test_a_bots_life_leaves_no_token_anywhere(
     heard: io.StringIO, server: BotApiServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    bot = Bot(Painter(), server=server, rates=QUICK).start()
+    bot = Bot(Painter(), server=server, rate_limits=QUICK).start()
     turn_up()
     ana = server.user("Ana")
     ana.says("/start")
@@ -102,7 +102,7 @@ def test_a_refused_token_is_in_no_error_and_no_log(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     bot = Bot(Painter(), server=server)
-    monkeypatch.setattr(server, "token", BOT_TOKEN[:-1] + "x")
+    monkeypatch.setattr(server.state, "token", BOT_TOKEN[:-1] + "x")
     turn_up()
     with pytest.raises(BotError) as caught:
         bot.start()

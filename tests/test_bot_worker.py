@@ -6,11 +6,9 @@ from functools import wraps
 import pytest
 
 from fixtures_bot import Painter
-from sdlesson.bot.estimates import Estimates
-from sdlesson.bot.jobs import State
-from sdlesson.bot.queue import FairQueue, TooManyJobsError
+from sdlesson.bot.queue import FairQueue, JobState, TooManyJobsError
 from sdlesson.bot.requests import Request
-from sdlesson.bot.worker import StoppedError, Worker
+from sdlesson.bot.worker import DurationEstimator, StoppedError, Worker
 
 TIMEOUT_S = 30
 
@@ -30,7 +28,7 @@ def ask(prompt="a cat", **settings):
 
 
 async def states(jobs):
-    return [(await job.finished()).state for job in jobs]
+    return [(await job.wait_until_ended()).state for job in jobs]
 
 
 async def until(claim):
@@ -44,8 +42,8 @@ async def test_each_job_comes_to_the_end_it_should():
     prompts = ["a cat", "a volcano", "a cat that may explode", "a dog"]
     jobs = [worker.submit(user, ask(prompt)) for user, prompt in enumerate(prompts)]
     worker.start()
-    assert await states(jobs) == [State.DONE, State.FLAGGED, State.FAILED, State.DONE]
-    assert worker.tally == {State.DONE: 2, State.FLAGGED: 1, State.FAILED: 1}
+    assert await states(jobs) == [JobState.DONE, JobState.FLAGGED, JobState.FAILED, JobState.DONE]
+    assert worker.end_counts == {JobState.DONE: 2, JobState.FLAGGED: 1, JobState.FAILED: 1}
     assert [job.result is None for job in jobs] == [False, False, True, False]
     assert str(jobs[2].error) == "the paint exploded"
     assert jobs[2].error.__traceback__ is None, "it would keep the latents of the failed picture"
@@ -70,12 +68,12 @@ async def test_in_a_batch_that_fails_only_the_guilty_job_fails(caplog):
     worker = Worker(painter)
     jobs = [worker.submit(1, ask(prompt)) for prompt in ("a cat", "explode", "a dog")]
     worker.start()
-    assert await states(jobs) == [State.DONE, State.FAILED, State.DONE]
+    assert await states(jobs) == [JobState.DONE, JobState.FAILED, JobState.DONE]
     assert painter.batches == [["a cat", "explode", "a dog"], ["a cat"], ["explode"], ["a dog"]]
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert jobs[1].id in record.getMessage(), "the id a user is told must find the log line"
     assert "the paint exploded" in str(record.exc_info)
-    assert await states([worker.submit(1, ask("a bird"))]) == [State.DONE], "the worker is dead"
+    assert await states([worker.submit(1, ask("a bird"))]) == [JobState.DONE], "the worker is dead"
     await worker.stop()
 
 
@@ -84,11 +82,11 @@ async def test_a_waiting_job_is_cancelled_at_once():
     worker = Worker(Painter(step_s=0.02), max_batch=1)
     worker.start()
     first, second = worker.submit(1, ask()), worker.submit(1, ask())
-    await until(lambda: first.state is State.RUNNING)
+    await until(lambda: first.state is JobState.RUNNING)
     assert worker.cancel(second)
-    assert second.state is State.CANCELLED
+    assert second.state is JobState.CANCELLED
     assert not worker.cancel(second)
-    assert await states([first]) == [State.DONE]
+    assert await states([first]) == [JobState.DONE]
     await worker.stop()
 
 
@@ -101,7 +99,7 @@ async def test_a_running_job_stops_at_its_next_step_and_its_companions_go_on():
     assert worker.cancel(jobs[1])
     assert worker.cancel(jobs[1]), "a second press while it stops is no error"
     asked_at = jobs[1].step
-    assert await states(jobs) == [State.DONE, State.CANCELLED, State.DONE]
+    assert await states(jobs) == [JobState.DONE, JobState.CANCELLED, JobState.DONE]
     assert jobs[1].step <= asked_at + 2
     assert jobs[1].ended_s < jobs[0].ended_s
     assert not worker.cancel(jobs[1])
@@ -120,7 +118,11 @@ async def test_a_batch_of_which_all_are_cancelled_ends_early():
     for job in jobs:
         worker.cancel(job)
     follower = worker.submit(3, ask(num_inference_steps=1))
-    assert await states([*jobs, follower]) == [State.CANCELLED, State.CANCELLED, State.DONE]
+    assert await states([*jobs, follower]) == [
+        JobState.CANCELLED,
+        JobState.CANCELLED,
+        JobState.DONE,
+    ]
     assert time.monotonic() - start < 1.5, "the 50 steps were all walked"
     await worker.stop()
 
@@ -161,7 +163,7 @@ async def test_stopping_ends_every_job_says_why_and_takes_no_more():
     await until(lambda: jobs[0].step >= 1)
     await worker.stop()
     await worker.stop()
-    assert [job.state for job in jobs] == [State.CANCELLED] * 4
+    assert [job.state for job in jobs] == [JobState.CANCELLED] * 4
     assert all(isinstance(job.error, StoppedError) for job in jobs)
     with pytest.raises(StoppedError, match="start a new one"):
         worker.submit(1, ask())
@@ -175,7 +177,7 @@ async def test_stopping_while_a_failed_batch_is_drawn_alone_ends_every_job():
     worker.start()
     await until(lambda: jobs[0].step >= 2)  # alone, since the batch failed at its first step
     await worker.stop()
-    assert all(job.state is State.CANCELLED for job in jobs)
+    assert all(job.state is JobState.CANCELLED for job in jobs)
 
 
 @in_a_loop
@@ -183,7 +185,7 @@ async def test_a_worker_that_never_started_stops_too():
     worker = Worker(Painter())
     job = worker.submit(1, ask())
     await worker.stop()
-    assert job.state is State.CANCELLED
+    assert job.state is JobState.CANCELLED
 
 
 @in_a_loop
@@ -194,7 +196,7 @@ async def test_a_user_with_too_many_jobs_is_refused_and_nothing_else_changes():
         worker.submit(1, ask())
     assert worker.jobs_of(1) == jobs
     worker.start()
-    assert await states(jobs) == [State.DONE] * 2
+    assert await states(jobs) == [JobState.DONE] * 2
     assert worker.jobs_of(1) == []
     await worker.stop()
 
@@ -205,37 +207,37 @@ async def test_the_estimate_is_near_what_it_takes_and_its_error_is_recorded():
     first = worker.submit(1, ask(num_inference_steps=10))
     assert worker.seconds_left(first) is None, "nothing has been measured yet"
     worker.start()
-    await first.finished()
+    await first.wait_until_ended()
     jobs = [worker.submit(user, ask(num_inference_steps=10)) for user in (1, 2, 1, 2, 1, 2)]
     for job in jobs[2:]:
-        assert job.promised_s > 0.2
+        assert job.estimated_s > 0.2
     await states(jobs)
     assert [worker.seconds_left(job) for job in jobs] == [0.0] * 6
     again = [worker.submit(user, ask(num_inference_steps=10)) for user in (1, 2, 1, 2, 1, 2)]
-    promised = again[-1].promised_s
+    promised = again[-1].estimated_s
     await states(again)
     took = again[-1].ended_s - again[-1].created_s
     assert promised == pytest.approx(took, rel=0.5)
-    assert len(worker.estimates.errors_s) == 12
-    assert worker.estimates.median_error_s < 0.6 * took
+    assert len(worker.estimator.errors_s) == 12
+    assert worker.estimator.median_error_s < 0.6 * took
     await worker.stop()
 
 
 @in_a_loop
 async def test_results_that_do_not_match_the_requests_fail_the_jobs_and_not_the_worker():
     class Forgetful(Painter):
-        def draw(self, requests, *, on_step, stopped):
+        def draw(self, requests, *, on_step, is_cancelled):
             return (
                 []
                 if requests[0].prompt == "lost"
-                else super().draw(requests, on_step=on_step, stopped=stopped)
+                else super().draw(requests, on_step=on_step, is_cancelled=is_cancelled)
             )
 
     worker = Worker(Forgetful())
     worker.start()
     lost = worker.submit(1, ask("lost"))
-    assert await states([lost]) == [State.FAILED]
-    assert await states([worker.submit(1, ask("a cat"))]) == [State.DONE]
+    assert await states([lost]) == [JobState.FAILED]
+    assert await states([worker.submit(1, ask("a cat"))]) == [JobState.DONE]
     await worker.stop()
 
 
@@ -245,21 +247,21 @@ async def test_many_users_in_bursts_get_one_end_each_in_fair_turns():
     hog = [worker.submit(0, ask(f"hog {n}")) for n in range(40)]
     others = [worker.submit(user, ask(f"user {user}")) for user in range(1, 21)]
     worker.start()
-    assert set(await states([*hog, *others])) == {State.DONE}
-    assert worker.tally == {State.DONE: 60}
+    assert set(await states([*hog, *others])) == {JobState.DONE}
+    assert worker.end_counts == {JobState.DONE: 60}
     assert max(job.ended_s for job in others) < hog[25].ended_s
     await worker.stop()
 
 
 def test_estimates_follow_what_is_measured_and_guess_between_batch_sizes():
-    estimates = Estimates()
-    assert estimates.seconds(1, 10) is None
-    estimates.learn(1, 10, 1.0)
-    assert estimates.seconds(1, 20) == pytest.approx(2.0)
-    assert 1.0 <= estimates.seconds(4, 10) <= 4.0
-    estimates.learn(4, 10, 3.0)
-    assert estimates.seconds(4, 10) == pytest.approx(3.0)
+    estimator = DurationEstimator()
+    assert estimator.estimate_s(1, 10) is None
+    estimator.record(1, 10, 1.0)
+    assert estimator.estimate_s(1, 20) == pytest.approx(2.0)
+    assert 1.0 <= estimator.estimate_s(4, 10) <= 4.0
+    estimator.record(4, 10, 3.0)
+    assert estimator.estimate_s(4, 10) == pytest.approx(3.0)
     for _ in range(30):
-        estimates.learn(1, 10, 5.0)  # the machine has become slower
-    assert estimates.seconds(1, 10) == pytest.approx(5.0, rel=0.01)
-    assert estimates.median_error_s is None
+        estimator.record(1, 10, 5.0)  # the machine has become slower
+    assert estimator.estimate_s(1, 10) == pytest.approx(5.0, rel=0.01)
+    assert estimator.median_error_s is None

@@ -63,10 +63,10 @@ def shown(snapshot: Snapshot) -> str:
 
 def test_the_panel_takes_the_snapshot_of_a_real_bot() -> None:
     pytest.importorskip("telegram")
-    from sdlesson.bot.runner import Snapshot as RealSnapshot
+    from sdlesson.bot.runner import BotSnapshot
 
     picture = (plain(), "a panda")
-    real = RealSnapshot(True, "@my_bot", "Telegram", 1, 1, 3, 0, [picture], ["E-12: no picture"])
+    real = BotSnapshot(True, "@my_bot", "Telegram", 1, 1, 3, 0, [picture], ["E-12: no picture"])
     assert repr(BotPanel(lambda: real)).splitlines() == [
         "Running · @my_bot · Telegram",
         "1 waiting · 1 being drawn · 3 drawn · 0 failed",
@@ -153,7 +153,7 @@ def panel(server: BotApiServer) -> Iterator[ChatPanel]:
 
 
 def bot_says(server: BotApiServer, method: str = "sendMessage", **parameters: Any) -> None:
-    chat_id = next(iter(server.run(lambda cloud: cloud.chats)))
+    chat_id = next(iter(server.run(lambda telegram: telegram.chats)))
     files = {"photo": parameters.pop("photo")} if "photo" in parameters else None
     address = f"{server.base_url}{server.token}/{method}"
     answer = httpx.post(address, data={"chat_id": chat_id, **parameters}, files=files).json()
@@ -304,7 +304,7 @@ def test_a_picture_that_the_server_has_forgotten_leaves_the_rest_of_the_chat(
     panel.text.value = "/start"
     panel.send.click()
     bot_says(server, "sendPhoto", photo=png(plain()), caption="what it was")
-    server.run(lambda cloud: cloud.files._files.clear())
+    server.run(lambda telegram: telegram.media._files.clear())
     panel.look()
     assert "what it was" in bubbles(panel)
     assert "<img" not in bubbles(panel)

@@ -472,7 +472,7 @@ for text in ["/help"] * 4:
 def helped():
     """When the bot sent Ana its help, in seconds after she asked."""
     # es: Cuándo mandó el bot la ayuda a Ana, en segundos desde que la pidió.
-    calls = [call for call in server.requests if call.method == "sendMessage"]
+    calls = [call for call in server.calls if call.method == "sendMessage"]
     return [call.at - started for call in calls if call.chat_id == ana.id and call.at > started]
 
 
@@ -775,7 +775,7 @@ note = ana.waits_for(say("did not confirm", "no ha confirmado"), after=wish, tim
 print(note["text"])
 
 # %%
-sent = [call for call in server.requests if call.method == "sendPhoto"]
+sent = [call for call in server.calls if call.method == "sendPhoto"]
 foxes = [message for message in ana.messages if say("fox", "zorro") in message.get("caption", "")]
 strip([server.picture(message) for message in foxes])
 

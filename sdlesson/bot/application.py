@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -10,17 +12,24 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from telegram import Update
-from telegram.ext import Application, BaseHandler, BaseUpdateProcessor
+from telegram.error import NetworkError
+from telegram.ext import (
+    Application,
+    ApplicationHandlerStop,
+    BaseHandler,
+    BaseUpdateProcessor,
+    ContextTypes,
+    TypeHandler,
+)
 from telegram.request import HTTPXRequest
 
 from sdlesson.bot import texts
 from sdlesson.bot.delivery import Delivery
-from sdlesson.bot.desk import Desk
 from sdlesson.bot.handlers import Handlers
-from sdlesson.bot.incoming import SeenUpdates, readable
-from sdlesson.bot.pace import Pace, Rates
+from sdlesson.bot.rate_limiter import RateLimiter, RateLimits
+from sdlesson.bot.request_service import RequestService
 from sdlesson.bot.store import Store
-from sdlesson.bot.words import Words
+from sdlesson.bot.texts import Localizer
 from sdlesson.bot.worker import Worker
 from sdlesson.language import LANGUAGES
 
@@ -29,34 +38,37 @@ UPLOAD_TIMEOUT_S = 60.0
 CONNECTIONS = 64
 MAX_UPDATES_AT_ONCE = 100_000
 MAX_WAITING_UPDATES = 100  # of one user
-UPDATES = (Update.MESSAGE, Update.CALLBACK_QUERY)
+MAX_SEEN_UPDATES = 10_000
+ALLOWED_UPDATES = (Update.MESSAGE, Update.CALLBACK_QUERY)
+
+log = logging.getLogger(__name__)
 
 App: TypeAlias = Application[Any, Any, Any, Any, Any, Any]
 
 
-class Line(HTTPXRequest):
-    """A line to the server that knows when it last heard from it.
+class TimedRequest(HTTPXRequest):
+    """What makes the requests to the server, and knows when it last had an answer.
 
     Attributes:
-        heard_s: When, on the clock of `time.monotonic`.
-        is_refused: Whether the server did not know the bot when it last answered.
+        last_answer_s: When, on the clock of `time.monotonic`.
+        is_unauthorized: Whether the server did not know the bot when it last answered.
     """
 
-    heard_s = 0.0
-    is_refused = False
+    last_answer_s = 0.0
+    is_unauthorized = False
 
     async def do_request(self, url: str, *args: Any, **named: Any) -> tuple[int, bytes]:
         """Make one request."""
         status, body = await super().do_request(url, *args, **named)
-        self.heard_s = time.monotonic()
-        self.is_refused = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND)
+        self.last_answer_s = time.monotonic()
+        self.is_unauthorized = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND)
         if status == HTTPStatus.OK and url.endswith("/getUpdates"):
-            body = readable(body)
+            body = without_unreadable_updates(body)
         return status, body
 
 
 @dataclass
-class Turn:
+class UserBacklog:
     """The updates of one user: how many wait, and whether the user was told that it is too many."""
 
     waiting: int = 0
@@ -64,7 +76,7 @@ class Turn:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class UserByUser(BaseUpdateProcessor):
+class PerUserUpdateProcessor(BaseUpdateProcessor):
     """Handles each user's updates in their order, and those of different users at the same time.
 
     Args:
@@ -74,35 +86,56 @@ class UserByUser(BaseUpdateProcessor):
     def __init__(self, refuse: Callable[[Update], Awaitable[None]]) -> None:
         super().__init__(MAX_UPDATES_AT_ONCE)
         self._refuse = refuse
-        self._turns: dict[int, Turn] = {}
+        self._backlogs: dict[int, UserBacklog] = {}
 
     async def initialize(self) -> None:
-        """Nothing to prepare."""
+        """Called before the first update; backlogs are made as users write."""
 
     async def shutdown(self) -> None:
-        """Nothing to close."""
+        """Called after the last update; a backlog goes with its last update."""
 
     async def do_process_update(self, update: object, coroutine: Awaitable[Any]) -> None:
         """Handle one update once those before it are handled; left out where too many wait."""
         assert isinstance(coroutine, Coroutine)
         sender = update.effective_sender if isinstance(update, Update) else None
         user_id = sender.id if sender else 0
-        turn = self._turns.setdefault(user_id, Turn())
-        if turn.waiting >= MAX_WAITING_UPDATES:
+        backlog = self._backlogs.setdefault(user_id, UserBacklog())
+        if backlog.waiting >= MAX_WAITING_UPDATES:
             coroutine.close()
-            if isinstance(update, Update) and sender and not turn.is_told:
-                turn.is_told = True
+            if isinstance(update, Update) and sender and not backlog.is_told:
+                backlog.is_told = True
                 await self._refuse(update)
             return
-        turn.waiting += 1
+        backlog.waiting += 1
         try:
-            async with turn.lock:
+            async with backlog.lock:
                 await coroutine
         finally:
             coroutine.close()  # which was not begun if this was cancelled before
-            turn.waiting -= 1
-            if not turn.waiting:
-                self._turns.pop(user_id, None)
+            backlog.waiting -= 1
+            if not backlog.waiting:
+                self._backlogs.pop(user_id, None)
+
+
+class SeenUpdates:
+    """The updates that one bot has had from its server: elsewhere, other ones have the numbers."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, None] = {}
+
+    async def drop_duplicate(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
+        """Handle an update no further that came before, which Telegram was not sure of."""
+        if not self.is_new(update.update_id):
+            raise ApplicationHandlerStop
+
+    def is_new(self, update_id: int) -> bool:
+        """Whether an update comes for the first time; from then on it is known."""
+        if update_id in self._numbers:
+            return False
+        self._numbers[update_id] = None
+        if len(self._numbers) > MAX_SEEN_UPDATES:
+            del self._numbers[next(iter(self._numbers))]  # a dict keeps the order of arrival
+        return True
 
 
 def build_application(
@@ -111,7 +144,7 @@ def build_application(
     store: Store,
     *,
     base_url: str | None = None,
-    rates: Rates | None = None,
+    rate_limits: RateLimits | None = None,
     timeout_s: float = TIMEOUT_S,
     handlers: Sequence[BaseHandler[Any, Any, Any]] = (),
     seen: SeenUpdates | None = None,
@@ -123,50 +156,55 @@ def build_application(
         worker: What draws.
         store: What remembers.
         base_url: Another server than Telegram's, such as "http://127.0.0.1:8081/bot".
-        rates: How fast the bot may speak.
+        rate_limits: How fast the bot may speak.
         timeout_s: How long to wait for an answer.
         handlers: Others, which are asked before the bot's.
         seen: The updates that this bot has had from this server before.
 
     Returns:
-        The application; in its `bot_data`, "desk" is what its handlers call, and "line" the one
-        on which it asks for news.
+        The application; in its `bot_data`, "service" is what its handlers call, and
+        "polling_request" makes the requests for updates.
     """
-    pace = Pace(rates)
-    builder = Application.builder().token(token).rate_limiter(pace)
+    rate_limiter = RateLimiter(rate_limits)
+    builder = Application.builder().token(token).rate_limiter(rate_limiter)
     if base_url is not None:
         builder = builder.base_url(base_url)
         builder = builder.base_file_url(base_url.removesuffix("/bot") + "/file/bot")
-    line = _line(1, timeout_s, is_local=base_url is not None)
+    is_local = base_url is not None
+    polling_request = _timed_request(1, timeout_s, is_local=is_local)
     application = (
-        builder.request(_line(CONNECTIONS, timeout_s, is_local=base_url is not None))
-        .get_updates_request(line)
-        .concurrent_updates(UserByUser(lambda update: _say_too_fast(desk, update)))
+        builder.request(_timed_request(CONNECTIONS, timeout_s, is_local=is_local))
+        .get_updates_request(polling_request)
+        .concurrent_updates(PerUserUpdateProcessor(lambda update: _reply_too_fast(service, update)))
         .build()
     )
-    delivery = Delivery(application.bot, pace, lambda chat_id: desk.give_up_chat(chat_id))
-    desk = Desk(worker, store, delivery)
-    application.bot_data.update(desk=desk, line=line)
+    delivery = Delivery(
+        application.bot, rate_limiter, lambda chat_id: service.cancel_jobs_in_chat(chat_id)
+    )
+    service = RequestService(worker, store, delivery)
+    application.bot_data.update(service=service, polling_request=polling_request)
+    drop = (seen or SeenUpdates()).drop_duplicate
+    application.add_handler(TypeHandler(Update, drop), group=-1)  # before all others
     application.add_handlers(handlers)
-    Handlers(desk, seen or SeenUpdates()).register(application)
+    Handlers(service).register(application)
     return application
 
 
-async def name_commands(application: App) -> None:
+async def set_command_menu(application: App) -> None:
     """Fill the menu of commands, in each language."""
     for code in LANGUAGES:
-        words = Words(code)
-        commands = [(name, words(text)) for name, text in texts.COMMANDS.items()]
+        localize = Localizer(code)
+        commands = [(name, localize(text)) for name, text in texts.COMMANDS.items()]
         await application.bot.set_my_commands(commands, language_code="" if code == "en" else code)
 
 
-async def _say_too_fast(desk: Desk, update: Update) -> None:
-    asker = desk.asker(update)
-    await desk.say(asker, asker.words(texts.TOO_FAST, limit=MAX_WAITING_UPDATES))
+async def _reply_too_fast(service: RequestService, update: Update) -> None:
+    requester = service.requester(update)
+    await service.reply(requester, requester.localize(texts.TOO_FAST, limit=MAX_WAITING_UPDATES))
 
 
-def _line(connections: int, timeout_s: float, *, is_local: bool) -> Line:
-    return Line(
+def _timed_request(connections: int, timeout_s: float, *, is_local: bool) -> TimedRequest:
+    return TimedRequest(
         connections,
         read_timeout=timeout_s,
         write_timeout=timeout_s,
@@ -175,3 +213,41 @@ def _line(connections: int, timeout_s: float, *, is_local: bool) -> Line:
         media_write_timeout=max(timeout_s, UPLOAD_TIMEOUT_S),
         httpx_kwargs={"trust_env": not is_local},  # a proxy does not lead to this machine
     )
+
+
+def without_unreadable_updates(body: bytes) -> bytes:
+    """Empty those updates of an answer that cannot be read, but for their numbers.
+
+    Else python-telegram-bot would ask for the same ones again, for ever, and log all of them.
+
+    Args:
+        body: The answer to a `getUpdates`.
+
+    Raises:
+        NetworkError: It is no list of updates at all.
+    """
+    try:
+        answer = json.loads(body)
+        updates = [update for update in answer["result"] if type(update["update_id"]) is int]
+    except (ValueError, LookupError, TypeError):
+        raise NetworkError("the answer is no list of updates") from None
+    bad = {update["update_id"]: error for update in updates if (error := _what_is_wrong(update))}
+    if not bad and len(updates) == len(answer["result"]):
+        return body
+    for number, error in bad.items():
+        log.error("update %s cannot be read (%s), so it is left out", number, error)
+    numbers = [update["update_id"] for update in updates]
+    kept = [
+        {"update_id": number} if number in bad else update
+        for number, update in zip(numbers, updates, strict=True)
+    ]
+    return json.dumps(answer | {"result": kept}).encode()
+
+
+def _what_is_wrong(update: dict[str, Any]) -> str:
+    """Name the error of an update that cannot be read; its message would quote the update."""
+    try:
+        Update.de_json(update, None)
+    except Exception as error:  # whatever does not fit, somewhere deep in a message
+        return type(error).__name__
+    return ""

@@ -2,7 +2,7 @@
 
 A message that did not leave is tried again until it does, however long the network is away. One
 whose answer is lost may well be on the user's screen: it is *unconfirmed* and not sent again.
-Whatever becomes of a message is told to whoever sent it, as an `Outcome`.
+Whatever becomes of a message is told to whoever sent it, as an `DeliveryOutcome`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from telegram.error import (
 )
 from telegram.ext import ExtBot
 
-from sdlesson.bot.pace import Pace
+from sdlesson.bot.rate_limiter import RateLimiter
 
 log = logging.getLogger(__name__)
 
@@ -37,30 +37,30 @@ LONGEST_PAUSE_S = 5.0
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
-class Place(NamedTuple):
+class Destination(NamedTuple):
     """Where a message goes: a chat, and a topic of it where the chat is a forum."""
 
     chat_id: int
     thread_id: int | None = None
 
 
-class Outcome(Enum):
+class DeliveryOutcome(Enum):
     """What became of a message."""
 
-    ARRIVED = "arrived"
+    DELIVERED = "delivered"
     UNCONFIRMED = "it left, and may have arrived or not"
     REFUSED = "this chat takes no such message from the bot"
     UNSENT = "it did not leave, and was tried once only"
 
 
-class Sent(NamedTuple):
+class DeliveryResult(NamedTuple):
     """What became of a message, and the message where it arrived."""
 
-    outcome: Outcome
+    outcome: DeliveryOutcome
     message: Message | None = None
 
 
-Send: TypeAlias = Callable[[Place], Awaitable[Message]]
+Send: TypeAlias = Callable[[Destination], Awaitable[Message]]
 
 
 class Delivery:
@@ -68,37 +68,40 @@ class Delivery:
 
     Args:
         bot: The calls.
-        pace: What spaces them out.
+        rate_limiter: What spaces them out.
         on_blocked: Called with a chat that has shut the bot out.
     """
 
-    def __init__(self, bot: ExtBot[None], pace: Pace, on_blocked: Callable[[int], object]) -> None:
-        self._bot, self._pace, self._on_blocked = bot, pace, on_blocked
+    def __init__(
+        self, bot: ExtBot[None], rate_limiter: RateLimiter, on_blocked: Callable[[int], object]
+    ) -> None:
+        self._bot, self._rate_limiter, self._on_blocked = bot, rate_limiter, on_blocked
 
-    def is_busy(self, chat_id: int) -> bool:
+    def must_wait(self, chat_id: int) -> bool:
         """Whether a message to this chat would have to wait now."""
-        return self._pace.is_busy(chat_id)
+        return self._rate_limiter.must_wait(chat_id)
 
-    async def say(
+    async def send_text(
         self,
-        place: Place,
+        destination: Destination,
         text: str,
         buttons: InlineKeyboardMarkup | None = None,
         *,
-        once: bool = False,
-        surely: bool = False,
-    ) -> Sent:
+        retry: bool = True,
+        at_least_once: bool = False,
+    ) -> DeliveryResult:
         """Send a text.
 
         Args:
-            place: Where to.
+            destination: Where to.
             text: What it says, in HTML.
             buttons: What stands below it.
-            once: Try once only: later, it would say what is no longer so.
-            surely: Send it again where it is unconfirmed: to read it twice does no harm.
+            retry: Whether to try again where it did not leave; else it is sent now or never,
+                since later it would say what is no longer so.
+            at_least_once: Send it again where it is unconfirmed: to read it twice does no harm.
         """
 
-        def send(to: Place) -> Awaitable[Message]:
+        def send(to: Destination) -> Awaitable[Message]:
             return self._bot.send_message(
                 to.chat_id,
                 text,
@@ -108,24 +111,24 @@ class Delivery:
             )
 
         try:
-            return await self._send(place, send, once=once, surely=surely)
+            return await self._send(destination, send, retry=retry, at_least_once=at_least_once)
         except BadRequest as error:
-            log.warning("chat %s: a text was refused (%s)", place.chat_id, error)
-            return Sent(Outcome.REFUSED)
+            log.warning("chat %s: a text was refused (%s)", destination.chat_id, error)
+            return DeliveryResult(DeliveryOutcome.REFUSED)
 
     async def send_picture(
         self,
-        place: Place,
+        destination: Destination,
         png: bytes,
         *,
         caption: str,
         buttons: InlineKeyboardMarkup | None = None,
         filename: str = "",
-    ) -> Sent:
+    ) -> DeliveryResult:
         """Send a picture.
 
         Args:
-            place: Where to.
+            destination: Where to.
             png: The picture, with its settings.
             caption: What stands below it, in HTML.
             buttons: What stands below that.
@@ -140,15 +143,15 @@ class Delivery:
 
         if not filename and len(png) <= FileSizeLimit.PHOTOSIZE_UPLOAD:
             try:
-                return await self._send(place, by(self._bot.send_photo))
+                return await self._send(destination, by(self._bot.send_photo))
             except BadRequest as error:  # a shape that Telegram takes in a file only
-                log.warning("chat %s: no photo, so a file (%s)", place.chat_id, error)
+                log.warning("chat %s: no photo, so a file (%s)", destination.chat_id, error)
         name = filename or "picture.png"
         try:
-            return await self._send(place, by(self._bot.send_document, filename=name))
+            return await self._send(destination, by(self._bot.send_document, filename=name))
         except BadRequest as error:
-            log.error("chat %s: a picture was refused (%s)", place.chat_id, error)
-            return Sent(Outcome.REFUSED)
+            log.error("chat %s: a picture was refused (%s)", destination.chat_id, error)
+            return DeliveryResult(DeliveryOutcome.REFUSED)
 
     async def edit(
         self,
@@ -189,7 +192,7 @@ class Delivery:
                     return  # such as: already deleted by the user
             await asyncio.sleep(pause_s)
 
-    async def answer(self, query: CallbackQuery, text: str = "") -> None:
+    async def answer_press(self, query: CallbackQuery, text: str = "") -> None:
         """Answer a pressed button, which stops its waiting; too late is no harm."""
         try:
             await query.answer(text or None, show_alert=bool(text))
@@ -197,8 +200,13 @@ class Delivery:
             self._note(query.from_user.id, error)
 
     async def _send(
-        self, place: Place, send: Send, *, once: bool = False, surely: bool = False
-    ) -> Sent:
+        self,
+        destination: Destination,
+        send: Send,
+        *,
+        retry: bool = True,
+        at_least_once: bool = False,
+    ) -> DeliveryResult:
         """Send until it is known what became of it.
 
         Raises:
@@ -206,25 +214,27 @@ class Delivery:
         """
         for pause_s in _pauses_s():
             try:
-                return Sent(Outcome.ARRIVED, await send(place))
+                return DeliveryResult(DeliveryOutcome.DELIVERED, await send(destination))
             except BadRequest:  # which python-telegram-bot counts among the network's errors
                 raise
             except ChatMigrated as error:  # a group that has become a larger one, of a new number
-                self._note(place.chat_id, error)
-                place = Place(error.new_chat_id)
+                self._note(destination.chat_id, error)
+                destination = Destination(error.new_chat_id)
                 continue
             except (Forbidden, InvalidToken) as error:
-                self._note(place.chat_id, error)
-                return Sent(Outcome.REFUSED)
+                self._note(destination.chat_id, error)
+                return DeliveryResult(DeliveryOutcome.REFUSED)
             except TelegramError as error:
-                self._note(place.chat_id, error)
+                self._note(destination.chat_id, error)
                 did_not_leave = isinstance(error, RetryAfter) or isinstance(
                     error.__cause__, NEVER_LEFT
                 )
-                if once:
-                    return Sent(Outcome.UNSENT if did_not_leave else Outcome.UNCONFIRMED)
-                if not did_not_leave and not surely:
-                    return Sent(Outcome.UNCONFIRMED)
+                if not retry:
+                    return DeliveryResult(
+                        DeliveryOutcome.UNSENT if did_not_leave else DeliveryOutcome.UNCONFIRMED
+                    )
+                if not did_not_leave and not at_least_once:
+                    return DeliveryResult(DeliveryOutcome.UNCONFIRMED)
             await asyncio.sleep(pause_s)
         raise AssertionError("the tries have no end")
 

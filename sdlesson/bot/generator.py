@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -14,12 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from sdlesson.bot.requests import Defaults, Request
-from sdlesson.bot.results import Result
 from sdlesson.copies import independent_copy
 from sdlesson.diffusion import embed
 from sdlesson.drawing import Drawing, develop, unread
+from sdlesson.images import save_png
 from sdlesson.photos import open_photo
 from sdlesson.pipelines import is_pocket, model_name
+from sdlesson.prompts import Unknown
 
 NEW_SEEDS = 1_000_000  # short enough to tell a friend
 PREVIEW_EVERY_S = 2.0  # the pocket model is done before; on a large one they cost a tenth of it
@@ -29,10 +32,52 @@ POCKET_GUIDANCE = 5.0
 # (steps done, steps in all, pictures on the way by the number of their request)
 OnStep: TypeAlias = Callable[[int, int, dict[int, Image.Image]], object]
 # Whether the request of this number is to be drawn no further.
-Stopped: TypeAlias = Callable[[int], bool]
+IsCancelled: TypeAlias = Callable[[int], bool]
 
 
-class Generator(Protocol):
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A picture, and all that is needed to draw it again.
+
+    Attributes:
+        drawing: The picture and its settings; black if it was flagged.
+        request: What was asked, with the seed that was used.
+        unknown: Localizer of the prompt that the model does not know.
+        cut: The end of the prompt, which the model did not read.
+        seconds: How long it took, its share of the batch.
+    """
+
+    drawing: Drawing
+    request: Request
+    unknown: tuple[Unknown, ...] = ()
+    cut: str = ""
+    seconds: float = 0.0
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture; black if it was flagged."""
+        return self.drawing.image
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the safety checker withholds the picture."""
+        return self.drawing.flagged
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Everything but the pictures, as text for a file."""
+        photo = {"strength": str(self.request.strength)} if self.request.photo else {}
+        return self.drawing.settings | photo
+
+    def png(self) -> bytes:
+        """Pack the picture with its settings as a file; slow enough to keep off an event loop."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "picture.png")
+            save_png(self.image, path, self.settings)
+            return path.read_bytes()
+
+
+class ImageGenerator(Protocol):
     """Whatever can draw requests: a pipeline here, a machine elsewhere, a painter in a test.
 
     Attributes:
@@ -49,9 +94,9 @@ class Generator(Protocol):
         """Requests with equal keys may be drawn in one batch."""
 
     def draw(
-        self, requests: Sequence[Request], *, on_step: OnStep, stopped: Stopped
+        self, requests: Sequence[Request], *, on_step: OnStep, is_cancelled: IsCancelled
     ) -> Sequence[Result | None]:
-        """Draw a batch, each picture as if alone; None for a request that was stopped."""
+        """Draw a batch, each picture as if alone; None for a request that was cancelled."""
 
 
 class PipelineGenerator:
@@ -87,15 +132,15 @@ class PipelineGenerator:
 
     @torch.no_grad()
     def draw(
-        self, requests: Sequence[Request], *, on_step: OnStep, stopped: Stopped
+        self, requests: Sequence[Request], *, on_step: OnStep, is_cancelled: IsCancelled
     ) -> list[Result | None]:
-        """Draw requests of one batch key, and stop at the next step once all are stopped."""
+        """Draw requests of one batch key, and stop at the next step once all are cancelled."""
         started_s = time.perf_counter()
         seeded = [_seeded(request) for request in requests]
-        latents = self._denoise(seeded, on_step, stopped)
+        latents = self._denoise(seeded, on_step, is_cancelled)
         # One by one: the decoder takes far more memory than the U-Net, and a batch no less time.
         pictures = [
-            None if stopped(number) else develop(self._text, latents[number : number + 1])
+            None if is_cancelled(number) else develop(self._text, latents[number : number + 1])
             for number in range(len(seeded))
         ]
         seconds = (time.perf_counter() - started_s) / len(seeded)
@@ -104,7 +149,9 @@ class PipelineGenerator:
             for request, picture in zip(seeded, pictures, strict=True)
         ]
 
-    def _denoise(self, requests: list[Request], on_step: OnStep, stopped: Stopped) -> Tensor:
+    def _denoise(
+        self, requests: list[Request], on_step: OnStep, is_cancelled: IsCancelled
+    ) -> Tensor:
         """Walk from noise, or from photos, to latents, (B, 4, H/8, W/8)."""
         first = requests[0]
         pipe, start = self._start(requests)
@@ -115,7 +162,9 @@ class PipelineGenerator:
             guidance_scale=first.guidance_scale,
             generator=[_noise_source(request) for request in requests],
             output_type="latent",
-            callback_on_step_end=_Watch(len(requests), on_step, stopped, self._preview_every_s),
+            callback_on_step_end=_StepCallback(
+                len(requests), on_step, is_cancelled, self._preview_every_s
+            ),
             **start,
         ).images
 
@@ -145,30 +194,30 @@ class PipelineGenerator:
         return Result(drawing, request, tuple(unknown), cut, seconds)
 
 
-class _Watch:
+class _StepCallback:
     """Called by diffusers after each step: stops it, or shows how far it is."""
 
     def __init__(
-        self, count: int, on_step: OnStep, stopped: Stopped, preview_every_s: float
+        self, count: int, on_step: OnStep, is_cancelled: IsCancelled, preview_every_s: float
     ) -> None:
-        self._count, self._on_step, self._stopped = count, on_step, stopped
+        self._count, self._on_step, self._is_cancelled = count, on_step, is_cancelled
         self._preview_every_s, self._last_preview_s = preview_every_s, time.perf_counter()
         self._previews = 0
 
     def __call__(
         self, pipe: Any, index: int, _timestep: Any, tensors: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        going_on = [number for number in range(self._count) if not self._stopped(number)]
-        pipe._interrupt = not going_on  # the way diffusers documents: what is left does no work
-        previews = self._preview(pipe, tensors["latents"], going_on)
+        active = [number for number in range(self._count) if not self._is_cancelled(number)]
+        pipe._interrupt = not active  # the way diffusers documents: what is left does no work
+        previews = self._preview(pipe, tensors["latents"], active)
         self._on_step(index + 1, pipe.num_timesteps, previews)
         return {}
 
-    def _preview(self, pipe: Any, latents: Tensor, going_on: list[int]) -> dict[int, Image.Image]:
+    def _preview(self, pipe: Any, latents: Tensor, active: list[int]) -> dict[int, Image.Image]:
         """Show one picture on the way, each of the batch in turn, if it is time and it may be."""
-        if not going_on or time.perf_counter() - self._last_preview_s < self._preview_every_s:
+        if not active or time.perf_counter() - self._last_preview_s < self._preview_every_s:
             return {}
-        number = going_on[self._previews % len(going_on)]
+        number = active[self._previews % len(active)]
         image, flagged = develop(pipe, latents[number : number + 1])
         self._previews, self._last_preview_s = self._previews + 1, time.perf_counter()
         return {} if flagged else {number: _blurred(image)}

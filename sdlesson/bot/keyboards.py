@@ -8,57 +8,56 @@ from telegram import InlineKeyboardButton as Button
 from telegram import InlineKeyboardMarkup as Keyboard
 
 from sdlesson.bot import texts
-from sdlesson.bot.jobs import Job
-from sdlesson.bot.options import MAX_STEPS
-from sdlesson.bot.requests import Defaults, Request
-from sdlesson.bot.words import Words
+from sdlesson.bot.queue import Job
+from sdlesson.bot.requests import MAX_STEPS, Defaults, Request
+from sdlesson.bot.texts import Localizer
 from sdlesson.language import LANGUAGES
 
 
-def agree(words: Words) -> Keyboard:
+def consent(localize: Localizer) -> Keyboard:
     """Below the welcome."""
-    return Keyboard([[Button(words(texts.AGREE), callback_data="agree:")]])
+    return Keyboard([[Button(localize(texts.AGREE), callback_data="agree:")]])
 
 
-def below_picture(words: Words, token: str, request: Request) -> Keyboard:
+def below_picture(localize: Localizer, token: str, request: Request) -> Keyboard:
     """What one can do with a picture, whose request is remembered under the token."""
-    more = [Button(words(texts.MORE_STEPS), callback_data=f"steps:{token}")]
+    more = [Button(localize(texts.MORE_STEPS), callback_data=f"steps:{token}")]
     return Keyboard(
         [
             [
-                Button(words(texts.OTHER_SEED), callback_data=f"seed:{token}"),
+                Button(localize(texts.OTHER_SEED), callback_data=f"seed:{token}"),
                 *(more if request.num_inference_steps < MAX_STEPS else []),
             ],
             [
-                Button(words(texts.VARIATION), callback_data=f"vary:{token}"),
-                Button(words(texts.SETTINGS), callback_data="settings:"),
+                Button(localize(texts.VARIATION), callback_data=f"vary:{token}"),
+                Button(localize(texts.SETTINGS), callback_data="settings:"),
             ],
         ]
     )
 
 
-def ask_again(words: Words, token: str) -> Keyboard:
+def ask_again(localize: Localizer, token: str) -> Keyboard:
     """Below the news that a picture may not have arrived."""
-    return Keyboard([[Button(words(texts.ASK_AGAIN), callback_data=f"again:{token}")]])
+    return Keyboard([[Button(localize(texts.ASK_AGAIN), callback_data=f"again:{token}")]])
 
 
-def cancel(words: Words, jobs: Sequence[Job], *, numbered: bool = False) -> Keyboard:
+def cancel(localize: Localizer, jobs: Sequence[Job], *, numbered: bool = False) -> Keyboard:
     """One button for each job."""
     numbers = [f" {number}" if numbered else "" for number in range(1, len(jobs) + 1)]
     return Keyboard(
         [
-            [Button(words(texts.CANCEL) + number, callback_data=f"cancel:{job.id}")]
+            [Button(localize(texts.CANCEL) + number, callback_data=f"cancel:{job.id}")]
             for number, job in zip(numbers, jobs, strict=True)
         ]
     )
 
 
-def settings(words: Words, defaults: Defaults, *, as_file: bool) -> Keyboard:
+def settings(localize: Localizer, defaults: Defaults, *, as_file: bool) -> Keyboard:
     """One row for each setting: a little less, a little more."""
     labels = {
-        "steps": words(texts.STEPS, steps=defaults.num_inference_steps),
-        "guidance": words(texts.GUIDANCE, guidance=float(defaults.guidance_scale)),
-        "strength": words(texts.STRENGTH, strength=float(defaults.strength)),
+        "steps": localize(texts.STEPS, steps=defaults.num_inference_steps),
+        "guidance": localize(texts.GUIDANCE, guidance=float(defaults.guidance_scale)),
+        "strength": localize(texts.STRENGTH, strength=float(defaults.strength)),
     }
     rows = [
         [
@@ -67,12 +66,12 @@ def settings(words: Words, defaults: Defaults, *, as_file: bool) -> Keyboard:
         ]
         for name, label in labels.items()
     ]
-    state = words(texts.ON if as_file else texts.OFF)
-    file_button = Button(words(texts.AS_FILE, state=state), callback_data="set:file")
+    state = localize(texts.ON if as_file else texts.OFF)
+    file_button = Button(localize(texts.AS_FILE, state=state), callback_data="set:file")
     return Keyboard([*rows, [file_button]])
 
 
-def signed(keyboard: Keyboard | None, owner_id: int) -> Keyboard | None:
+def with_owner(keyboard: Keyboard | None, owner_id: int) -> Keyboard | None:
     """Name the owner in each button where that is a group or channel, in whose name people write.
 
     Who presses a button is always a person, whose own things would be meant otherwise.

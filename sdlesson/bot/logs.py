@@ -10,8 +10,8 @@ from typing import Any
 
 LOGGERS = ("sdlesson.bot", "telegram")
 MAX_ERRORS = 5
-CHATTERING = ("httpx", "httpcore")  # their INFO lines are the URLs, and the token is in each
-LEVELS = dict.fromkeys(CHATTERING, logging.WARNING) | {LOGGERS[0]: logging.INFO}
+NOISY_LOGGERS = ("httpx", "httpcore")  # their INFO lines are the URLs, and the token is in each
+LEVELS = dict.fromkeys(NOISY_LOGGERS, logging.WARNING) | {LOGGERS[0]: logging.INFO}
 MAX_LINES = 500
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -30,7 +30,7 @@ class RingBuffer(logging.Handler):
 
     Attributes:
         lines: As they would stand in a file.
-        errors: The messages of those that are errors, and what is told besides.
+        errors: The messages of those that are errors, and other sentences on what is wrong.
     """
 
     def __init__(self) -> None:
@@ -44,9 +44,9 @@ class RingBuffer(logging.Handler):
         self.lines.append(self.format(record))
         # What python-telegram-bot calls an error may quote what users wrote; the log has it.
         if record.levelno >= logging.ERROR and record.name.startswith(LOGGERS[0]):
-            self.tell(record.getMessage())
+            self.add_error(record.getMessage())
 
-    def tell(self, sentence: str) -> None:
+    def add_error(self, sentence: str) -> None:
         """Keep a sentence on what is wrong, once for as long as it is the latest."""
         if sentence not in list(self.errors)[-1:]:
             self.errors.append(sentence)
@@ -54,7 +54,7 @@ class RingBuffer(logging.Handler):
     def open(self) -> None:
         """Collect from now on, and hide tokens in whatever anything in this process logs."""
         if not _open:
-            _before.keep()
+            _saved.save()
             logging.setLogRecordFactory(_Redacting(logging.getLogRecordFactory()))
             for name, level in LEVELS.items():
                 logging.getLogger(name).setLevel(level)
@@ -70,11 +70,11 @@ class RingBuffer(logging.Handler):
         if self in _open:
             _open.remove(self)
             if not _open:
-                _before.restore()
+                _saved.restore()
         super().close()
 
 
-class _Before:
+class _SavedLogging:
     """How logging was before the first bot of this process."""
 
     def __init__(self) -> None:
@@ -82,14 +82,14 @@ class _Before:
         self._propagates: dict[str, bool] = {}
         self._make: Callable[..., logging.LogRecord] = logging.LogRecord
 
-    def keep(self) -> None:
-        """Take down how it is."""
+    def save(self) -> None:
+        """Remember the levels, the handlers' reach and the record factory of now."""
         self._levels = {name: logging.getLogger(name).level for name in LEVELS}
         self._propagates = {name: logging.getLogger(name).propagate for name in LOGGERS}
         self._make = logging.getLogRecordFactory()
 
     def restore(self) -> None:
-        """Make it so again."""
+        """Set them to what they were."""
         for name, level in self._levels.items():
             logging.getLogger(name).setLevel(level)
         for name, propagates in self._propagates.items():
@@ -117,7 +117,7 @@ class _Redacting:
 
 
 _open: set[RingBuffer] = set()
-_before = _Before()
+_saved = _SavedLogging()
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any, Self
 from PIL import Image
 from telegram.ext import BaseHandler
 
-from sdlesson.bot import failures
-from sdlesson.bot.application import TIMEOUT_S, App, build_application
-from sdlesson.bot.incoming import SeenUpdates
-from sdlesson.bot.jobs import State
-from sdlesson.bot.life import Life
+from sdlesson.bot.application import TIMEOUT_S, App, SeenUpdates, build_application
+from sdlesson.bot.bot_run import BotRun, unreachable
 from sdlesson.bot.logs import RingBuffer
-from sdlesson.bot.pace import Rates
+from sdlesson.bot.queue import JobState
+from sdlesson.bot.rate_limiter import RateLimits
 from sdlesson.bot.store import MemoryStore, Store
 from sdlesson.bot.token import check_token
 from sdlesson.bot.worker import Worker
@@ -32,11 +30,11 @@ from sdlesson.language import say
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-    from sdlesson.bot.generator import Generator
+    from sdlesson.bot.generator import ImageGenerator
 
 START_WAIT_S = 10.0
-NAMES = (str, os.PathLike)  # of models, for `load_pipeline`
-GENERATOR = ("model", "defaults", "size", "batch_key", "draw")
+MODEL_NAME_TYPES = (str, os.PathLike)  # of models, for `load_pipeline`
+GENERATOR_MEMBERS = ("model", "defaults", "size", "batch_key", "draw")
 
 _current: Bot | None = None  # the bot of this kernel: two would take each other's updates
 
@@ -46,7 +44,7 @@ class BotError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class BotSnapshot:
     """What a panel shows of a bot.
 
     Attributes:
@@ -72,11 +70,11 @@ class Bot:
     """A bot that draws: `bot.start()` returns at once, `bot.stop()` stops it cleanly.
 
     Args:
-        pipe: What draws: a pipeline, what `load_pipeline` takes, or another `Generator`.
+        pipe: What draws: a pipeline, what `load_pipeline` takes, or another `ImageGenerator`.
         token: From BotFather; None talks to a server on this machine instead of Telegram.
         server: That server; by default one that starts and stops with the bot.
         store: What remembers users; by default in memory, from one start to the next.
-        rates: How fast the bot may speak.
+        rate_limits: How fast the bot may speak.
         timeout_s: How long to wait for an answer of the server.
         handlers: Handlers of your own, which are asked before the bot's.
 
@@ -88,12 +86,12 @@ class Bot:
 
     def __init__(
         self,
-        pipe: StableDiffusionPipeline | Generator | str | os.PathLike[str] | None = None,
+        pipe: StableDiffusionPipeline | ImageGenerator | str | os.PathLike[str] | None = None,
         *,
         token: str | None = None,
         server: BotApiServer | None = None,
         store: Store | None = None,
-        rates: Rates | None = None,
+        rate_limits: RateLimits | None = None,
         timeout_s: float = TIMEOUT_S,
         handlers: Sequence[BaseHandler[Any, Any, Any]] = (),
     ) -> None:
@@ -101,7 +99,7 @@ class Bot:
             raise ValueError("give a token, for Telegram, or a server, which has one; not both")
         if token is not None:
             check_token(token, say("the token given", "el token indicado"))
-        _check(server=server, handlers=handlers, rates=rates, timeout_s=timeout_s)
+        _check(server=server, handlers=handlers, rate_limits=rate_limits, timeout_s=timeout_s)
         self.server = None if token else server or BotApiServer()
         self._owns_server = not token and not server
         self._generator = _generator(pipe)
@@ -109,14 +107,14 @@ class Bot:
             build_application,
             self.server.token if self.server else str(token),
             store=MemoryStore() if store is None else store,
-            rates=rates,
+            rate_limits=rate_limits,
             timeout_s=timeout_s,
             handlers=handlers,
             seen=SeenUpdates(),
         )
-        self._place = "localhost" if self.server else "Telegram"
-        self._kept = RingBuffer()
-        self._life: Life | None = None
+        self._server_name = "localhost" if self.server else "Telegram"
+        self._log_buffer = RingBuffer()
+        self._run: BotRun | None = None
         self._thread: threading.Thread | None = None
 
     def __repr__(self) -> str:
@@ -139,23 +137,23 @@ class Bot:
         if self.server:
             self.server.start()
         _current = self
-        life = self._life = Life(
-            Worker(self._generator), self._application, self._kept, self._place
+        run = self._run = BotRun(
+            Worker(self._generator), self._application, self._log_buffer, self._server_name
         )
-        self._thread = threading.Thread(target=life.run, name="sdlesson-bot", daemon=True)
+        self._thread = threading.Thread(target=run.run, name="sdlesson-bot", daemon=True)
         self._thread.start()
-        life.is_up.wait(START_WAIT_S)
-        if life.failure:
+        run.has_started.wait(START_WAIT_S)
+        if run.failure:
             self.stop()
-            raise BotError(life.failure)
-        print(self._greeting(life.name))
+            raise BotError(run.failure)
+        print(self._greeting(run.name))
         return self
 
     def stop(self) -> None:
         """Tell users, end all jobs and stop; a second call changes nothing."""
         global _current
-        if self._life and self._thread:
-            self._life.is_to_stop.set()
+        if self._run and self._thread:
+            self._run.must_stop.set()
             self._thread.join()
         if _current is self:
             _current = None  # which would keep the pipeline in memory
@@ -170,28 +168,28 @@ class Bot:
     @property
     def failure(self) -> str:
         """Why it ended without being told to, in a sentence; "" where it did not."""
-        return self._life.failure if self._life else ""
+        return self._run.failure if self._run else ""
 
     @property
     def log(self) -> list[str]:
         """The latest log lines, without the token."""
-        return list(self._kept.lines)
+        return list(self._log_buffer.lines)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> BotSnapshot:
         """What there is to see of it now; may be called from any thread."""
-        errors = list(self._kept.errors)[::-1]
-        if self._life is None:
-            return Snapshot(running=False, name="", server=self._place, errors=errors)
-        worker = self._life.worker
-        ended = [job for job in list(worker.recent)[::-1] if job.state is State.DONE]
-        return Snapshot(
+        errors = list(self._log_buffer.errors)[::-1]
+        if self._run is None:
+            return BotSnapshot(running=False, name="", server=self._server_name, errors=errors)
+        worker = self._run.worker
+        ended = [job for job in list(worker.recent)[::-1] if job.state is JobState.DONE]
+        return BotSnapshot(
             running=self.is_running,
-            name=self._life.name,
-            server=self._place,
+            name=self._run.name,
+            server=self._server_name,
             queued=len(worker.queue),
             drawing=len(worker.running),
-            done=worker.tally[State.DONE] + worker.tally[State.FLAGGED],
-            failed=worker.tally[State.FAILED],
+            done=worker.end_counts[JobState.DONE] + worker.end_counts[JobState.FLAGGED],
+            failed=worker.end_counts[JobState.FAILED],
             pictures=[(job.result.image, job.request.prompt) for job in ended if job.result],
             errors=errors,
         )
@@ -202,7 +200,7 @@ class Bot:
     def _greeting(self, name: str) -> str:
         """Say where the bot can be talked to, and that this is not Telegram where it is not."""
         if not name:
-            return failures.away(self._place)
+            return unreachable(self._server_name)
         if self.server is None:
             page = f"https://t.me/{name[1:]}"
             return say(f"{name} is on Telegram: {page}", f"{name} está en Telegram: {page}")
@@ -214,31 +212,34 @@ class Bot:
 
 
 def _generator(
-    pipe: StableDiffusionPipeline | Generator | str | os.PathLike[str] | None,
-) -> Generator:
+    pipe: StableDiffusionPipeline | ImageGenerator | str | os.PathLike[str] | None,
+) -> ImageGenerator:
     """Make what draws out of what was given."""
     from diffusers import StableDiffusionPipeline
 
     from sdlesson.bot.generator import PipelineGenerator
     from sdlesson.pipelines import load_pipeline
 
-    found: Any = load_pipeline(pipe) if pipe is None or isinstance(pipe, NAMES) else pipe
+    found: Any = load_pipeline(pipe) if pipe is None or isinstance(pipe, MODEL_NAME_TYPES) else pipe
     if isinstance(found, StableDiffusionPipeline):
         return PipelineGenerator(found)
-    if isinstance(found, type) or not all(hasattr(found, name) for name in GENERATOR):
+    if isinstance(found, type) or not all(hasattr(found, name) for name in GENERATOR_MEMBERS):
         raise ValueError(
             f"pipe={pipe!r:.80} cannot draw for a bot: give a StableDiffusionPipeline, what "
-            f"load_pipeline takes, or a Generator, which has {', '.join(GENERATOR)}"
+            f"load_pipeline takes, or an ImageGenerator, which has {', '.join(GENERATOR_MEMBERS)}"
         )
     return found
 
 
-def _check(*, server: Any, handlers: Any, rates: Any, timeout_s: Any) -> None:
+def _check(*, server: Any, handlers: Any, rate_limits: Any, timeout_s: Any) -> None:
     """Refuse at the door what would fail in the thread, where nobody sees it."""
     if server is not None and not isinstance(server, BotApiServer):
         raise ValueError(f"server={server!r:.80} must be a BotApiServer, or None for a new one")
-    if rates is not None and not isinstance(rates, Rates):
-        raise ValueError(f"rates={rates!r:.80} must be Rates, such as Rates(chat_per_s=1.0)")
+    if rate_limits is not None and not isinstance(rate_limits, RateLimits):
+        raise ValueError(
+            f"rate_limits={rate_limits!r:.80} must be RateLimits, such as "
+            "RateLimits(chat_per_s=1.0)"
+        )
     is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
     if not is_number or not 0 < timeout_s < math.inf:
         raise ValueError(f"timeout_s={timeout_s!r:.80} must be a number of seconds above 0")

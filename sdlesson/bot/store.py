@@ -13,7 +13,7 @@ TOKEN_BYTES = 8
 
 
 @dataclass(frozen=True)
-class User:
+class UserRecord:
     """What is kept of one user.
 
     Attributes:
@@ -29,7 +29,7 @@ class User:
     as_file: bool = False
 
 
-class Remembered(NamedTuple):
+class StoredRequest(NamedTuple):
     """A request that the buttons under its picture refer to, and whose it is."""
 
     user_id: int
@@ -39,16 +39,16 @@ class Remembered(NamedTuple):
 class Store(Protocol):
     """What the bot needs to remember, wherever it is kept."""
 
-    def user(self, user_id: int) -> User:
-        """Look up what is kept of a user; a new user for someone unknown."""
+    def load_user(self, user_id: int) -> UserRecord:
+        """Look up what is kept of a user; an empty record for someone unknown."""
 
-    def save_user(self, user_id: int, user: User) -> None:
+    def save_user(self, user_id: int, user: UserRecord) -> None:
         """Keep this of a user, instead of what was kept before."""
 
-    def remember(self, user_id: int, request: Request) -> str:
+    def save_request(self, user_id: int, request: Request) -> str:
         """Keep a request and return its token, short enough for a button."""
 
-    def recall(self, token: str) -> Remembered | None:
+    def load_request(self, token: str) -> StoredRequest | None:
         """Find a request by its token; None if it is not, or no longer, known."""
 
 
@@ -56,25 +56,25 @@ class MemoryStore:
     """A store that forgets with the process, and the oldest entries when it is full."""
 
     def __init__(self) -> None:
-        self._users: dict[int, User] = {}
-        self._requests: dict[str, Remembered] = {}
+        self._users: dict[int, UserRecord] = {}
+        self._requests: dict[str, StoredRequest] = {}
 
-    def user(self, user_id: int) -> User:
+    def load_user(self, user_id: int) -> UserRecord:
         """Look up what is kept of a user."""
-        return self._users.get(user_id, User())
+        return self._users.get(user_id, UserRecord())
 
-    def save_user(self, user_id: int, user: User) -> None:
+    def save_user(self, user_id: int, user: UserRecord) -> None:
         """Keep this of a user."""
         self._users[user_id] = user
 
-    def remember(self, user_id: int, request: Request) -> str:
+    def save_request(self, user_id: int, request: Request) -> str:
         """Keep a request, and return a token that nobody can guess."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        self._requests[token] = Remembered(user_id, request)
+        self._requests[token] = StoredRequest(user_id, request)
         if len(self._requests) > MAX_REQUESTS:
             del self._requests[next(iter(self._requests))]  # a dict keeps the order of arrival
         return token
 
-    def recall(self, token: str) -> Remembered | None:
+    def load_request(self, token: str) -> StoredRequest | None:
         """Find a request by its token."""
         return self._requests.get(token)

@@ -4,10 +4,9 @@
 them as Telegram is; what it does not know, it refuses.
 """
 
-from sdlesson.bot_api.cloud import Cloud
 from sdlesson.bot_api.errors import ApiError
 from sdlesson.bot_api.people import Person
 from sdlesson.bot_api.server import BotApiServer
-from sdlesson.bot_api.web import Call
+from sdlesson.bot_api.state import ApiCall, TelegramState
 
-__all__ = ["ApiError", "BotApiServer", "Call", "Cloud", "Person"]
+__all__ = ["ApiCall", "ApiError", "BotApiServer", "Person", "TelegramState"]

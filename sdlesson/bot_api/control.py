@@ -13,18 +13,16 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sdlesson.bot_api.cloud import Chat
 from sdlesson.bot_api.errors import ApiError, Json
-from sdlesson.bot_api.files import Upload
-from sdlesson.bot_api.guard import Guarded
+from sdlesson.bot_api.faults import Fault
+from sdlesson.bot_api.guard import GuardedHandler
+from sdlesson.bot_api.media import Upload
 from sdlesson.bot_api.parameters import read_json, whole_number
 from sdlesson.bot_api.people import button_data, photo_upload, send, written
+from sdlesson.bot_api.state import Chat, ServerState
 from sdlesson.bot_api.view import chat_view, person_view
-
-if TYPE_CHECKING:
-    from sdlesson.bot_api.server import BotApiServer
 
 PAGE = Path(__file__).parent / "page"
 PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -32,23 +30,23 @@ MAX_PEOPLE = 1_000
 MAX_CONTROL_BYTES = 40 * 2**20  # a file of 20 MiB takes a third more as text
 
 
-class Keyed(Guarded):
+class SecretPathHandler(GuardedHandler):
     """What is below the address that only those know whom it was told."""
 
-    def initialize(self, server: BotApiServer) -> None:
-        """Take the server from the routes."""
-        self.server = server
+    def initialize(self, state: ServerState) -> None:
+        """Take what the server keeps from the routes."""
+        self.state = state
 
     def prepare(self) -> None:
         """Refuse whoever does not know the key, and what another page asks for."""
         super().prepare()
         if self._finished:
             return
-        if not hmac.compare_digest(self.path_args[0].encode(), self.server.key.encode()):
+        if not hmac.compare_digest(self.path_args[0].encode(), self.state.key.encode()):
             self.refuse(404, "Not Found: open the whole address that `chat_url` gives")
 
 
-class PageHandler(Keyed):
+class PageHandler(SecretPathHandler):
     """The chat page: index.html, chat.css, chat.js."""
 
     def get(self, key: str, name: str | None) -> None:
@@ -62,7 +60,7 @@ class PageHandler(Keyed):
         self.finish(path.read_bytes())
 
 
-class ControlHandler(Keyed):
+class ControlHandler(SecretPathHandler):
     """control/...: what is asked for, and then at most one number and one more word."""
 
     def set_default_headers(self) -> None:
@@ -77,11 +75,11 @@ class ControlHandler(Keyed):
             self.refuse(403, "other pages may not ask here")
 
     def get(self, key: str, path: str) -> None:
-        """Tell something."""
+        """Answer a question, which changes nothing."""
         self._answer("GET", path, {})
 
     def post(self, key: str, path: str) -> None:
-        """Do something."""
+        """Do what a person or a program wants done."""
         if not self.request.headers.get("Content-Type", "").startswith("application/json"):
             self.refuse(415, "send JSON, and say so: Content-Type: application/json")
             return
@@ -118,7 +116,7 @@ class ControlHandler(Keyed):
             self.finish(json.dumps(answer))
 
     def _send_file(self, unique_id: str) -> None:
-        kept = self.server.cloud.files.by_unique_id(unique_id)
+        kept = self.state.telegram.media.by_unique_id(unique_id)
         if kept is None:
             self.refuse(404, f"no file has the id {unique_id}")
             return
@@ -135,32 +133,32 @@ class ControlHandler(Keyed):
 
     def chat(self, user_id: str) -> Chat:
         """The chat of a user, by the number in the path."""
-        chats, number = self.server.cloud.chats, whole_number(user_id)
+        chats, number = self.state.telegram.chats, whole_number(user_id)
         if number not in chats:
             raise ValueError(f"nobody has the id {user_id!r}; there are {sorted(chats)}")
         return chats[number]
 
 
 def _people(control: ControlHandler, _: str, body: Json) -> list[Json]:
-    return [person_view(chat) for chat in control.server.cloud.chats.values()]
+    return [person_view(chat) for chat in control.state.telegram.chats.values()]
 
 
 def _add_person(control: ControlHandler, _: str, body: Json) -> Json:
     """Let somebody in, once by each name."""
-    cloud, name = control.server.cloud, _text(body["name"], "name")
-    known = [chat for chat in cloud.chats.values() if chat.user["first_name"] == name]
+    telegram, name = control.state.telegram, _text(body["name"], "name")
+    known = [chat for chat in telegram.chats.values() if chat.user["first_name"] == name]
     if known:
         return person_view(known[0])
-    if len(cloud.chats) >= MAX_PEOPLE:
+    if len(telegram.chats) >= MAX_PEOPLE:
         raise ValueError(f"{MAX_PEOPLE} people are here already; be one of them")
     return person_view(
-        cloud.add_user(name, _text(body.get("language_code", "en"), "language_code"))
+        telegram.add_user(name, _text(body.get("language_code", "en"), "language_code"))
     )
 
 
 def _chat(control: ControlHandler, user_id: str, body: Json) -> Json:
     revision = int(control.get_query_argument("revision", "0"))
-    return chat_view(control.server.cloud, control.chat(user_id), revision)
+    return chat_view(control.state.telegram, control.chat(user_id), revision)
 
 
 def _say(control: ControlHandler, user_id: str, body: Json) -> Json:
@@ -175,35 +173,35 @@ def _say(control: ControlHandler, user_id: str, body: Json) -> Json:
     chat, reply_to = control.chat(user_id), body.get("reply_to")
     if not isinstance(reply_to, int | None):
         raise ValueError("reply_to must be the number of a message")
-    return send(control.server.cloud, chat, content, upload, bool(photo), reply_to)
+    return send(control.state.telegram, chat, content, upload, bool(photo), reply_to)
 
 
 def _press(control: ControlHandler, user_id: str, body: Json) -> Json:
     chat, message_id = control.chat(user_id), int(body["message_id"])
     data = button_data(chat, message_id, str(body["button"]))
-    return {"query_id": control.server.cloud.press(chat, message_id, data)}
+    return {"query_id": control.state.telegram.press(chat, message_id, data)}
 
 
 def _block(control: ControlHandler, user_id: str, body: Json) -> Json:
     chat = control.chat(user_id)
-    control.server.cloud.set_blocked(chat, is_blocked=bool(body["is_blocked"]))
+    control.state.telegram.set_blocked(chat, is_blocked=bool(body["is_blocked"]))
     return person_view(chat)
 
 
 def _replay(control: ControlHandler, _: str, body: Json) -> Json:
     if not isinstance(body["update_id"], int):
         raise ValueError("update_id must be a number")
-    control.server.replay(body)
+    control.state.telegram.updates.replay(body)
     return {}
 
 
 def _fail(control: ControlHandler, _: str, body: Json) -> Json:
-    control.server.fail(**body)
+    control.state.faults.add(Fault(**body))
     return {}
 
 
-def _requests(control: ControlHandler, _: str, body: Json) -> list[Json]:
-    return [asdict(call) for call in control.server.requests]
+def _calls(control: ControlHandler, _: str, body: Json) -> list[Json]:
+    return [asdict(call) for call in control.state.calls]
 
 
 ACTIONS: dict[tuple[str, ...], Callable[[ControlHandler, str, Json], Any]] = {
@@ -215,7 +213,7 @@ ACTIONS: dict[tuple[str, ...], Callable[[ControlHandler, str, Json], Any]] = {
     ("POST", "chats", "blocked"): _block,
     ("POST", "updates"): _replay,
     ("POST", "faults"): _fail,
-    ("GET", "requests"): _requests,
+    ("GET", "calls"): _calls,
 }
 
 

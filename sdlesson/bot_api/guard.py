@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 log.addHandler(logging.NullHandler())  # else Python prints tracebacks below some cell
 
 
-class Guarded(RequestHandler):
+class GuardedHandler(RequestHandler):
     """What all requests have in common: strangers stay out, and errors tell no address."""
 
     def set_default_headers(self) -> None:
@@ -73,7 +73,7 @@ class Guarded(RequestHandler):
         log.error("%s could not answer", type(self).__name__, exc_info=(typ, value, tb))
 
 
-class NothingHere(Guarded):
+class NotFoundHandler(GuardedHandler):
     """Every other address."""
 
     def prepare(self) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from sdlesson.bot_api.errors import Json, bad_request
-from sdlesson.bot_api.files import Upload
 from sdlesson.bot_api.formatting import PAGE_LINKS, parse_html, utf16_length
+from sdlesson.bot_api.media import Upload
 
 MAX_RAW_CHARACTERS = 35_000  # with its tags; Telegram looks no further
 MAX_MARKUP_CHARACTERS = 65_536

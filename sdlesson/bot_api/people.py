@@ -7,19 +7,15 @@ import io
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from sdlesson.bot_api.cloud import Chat, Cloud
 from sdlesson.bot_api.errors import ApiError, Json
-from sdlesson.bot_api.files import JPEG_QUALITY, PHOTO_SIDES_PX, Upload, open_picture
 from sdlesson.bot_api.formatting import shown_text
+from sdlesson.bot_api.media import JPEG_QUALITY, PHOTO_SIDES_PX, Upload, open_picture
 from sdlesson.bot_api.parameters import MAX_CAPTION_CHARACTERS, MAX_TEXT_CHARACTERS
+from sdlesson.bot_api.state import Chat, ServerState, TelegramState
 from sdlesson.photos import flatten
-
-if TYPE_CHECKING:
-    from sdlesson.bot_api.server import BotApiServer
 
 LOOK_EVERY_S = 0.01
 Picture = Image.Image | bytes | str | Path
@@ -34,11 +30,11 @@ class Person:
         language_code: The language of the user's Telegram, such as "es".
     """
 
-    def __init__(self, server: BotApiServer, chat: Chat) -> None:
+    def __init__(self, state: ServerState, chat: Chat) -> None:
         self.id: int = chat.user["id"]
         self.name: str = chat.user["first_name"]
         self.language_code: str = chat.user["language_code"]
-        self._server, self._chat = server, chat
+        self._state, self._chat = state, chat
 
     def __repr__(self) -> str:
         return f"Person({self.name!r}, language_code={self.language_code!r}, id={self.id})"
@@ -71,8 +67,8 @@ class Person:
             data = file if isinstance(file, bytes) else Path(file).read_bytes()
             upload = Upload(data, file_name if isinstance(file, bytes) else Path(file).name)
         is_photo, message_id = photo is not None, _id(reply_to)
-        return self._server.run(
-            lambda cloud: send(cloud, self._chat, content, upload, is_photo, message_id)
+        return self._state.run(
+            lambda telegram: send(telegram, self._chat, content, upload, is_photo, message_id)
         )
 
     def presses(self, message: Json | int, button: str = "", *, data: str = "") -> str:
@@ -88,33 +84,33 @@ class Person:
         """
         message_id = _id(message) or 0
 
-        def press(cloud: Cloud) -> str:
+        def press(telegram: TelegramState) -> str:
             found = data or button_data(self._chat, message_id, button)
-            return cloud.press(self._chat, message_id, found)
+            return telegram.press(self._chat, message_id, found)
 
-        return self._server.run(press)
+        return self._state.run(press)
 
     def blocks(self) -> None:
         """Block the bot; writing to it again ends that."""
-        self._server.run(lambda cloud: cloud.set_blocked(self._chat, is_blocked=True))
+        self._state.run(lambda telegram: telegram.set_blocked(self._chat, is_blocked=True))
 
     def unblocks(self) -> None:
         """Let the bot write again."""
-        self._server.run(lambda cloud: cloud.set_blocked(self._chat, is_blocked=False))
+        self._state.run(lambda telegram: telegram.set_blocked(self._chat, is_blocked=False))
 
     def deletes(self, message: Json | int) -> None:
         """Take a message away, for the bot too."""
-        self._server.run(lambda cloud: cloud.delete(self._chat, _id(message) or 0))
+        self._state.run(lambda telegram: telegram.delete(self._chat, _id(message) or 0))
 
     @property
     def messages(self) -> list[Json]:
         """What this user sees now, oldest first."""
-        return self._server.run(lambda cloud: copy.deepcopy(list(self._chat.messages.values())))
+        return self._state.run(lambda telegram: copy.deepcopy(list(self._chat.messages.values())))
 
     @property
     def notice(self) -> Json:
         """The bot's answer to the last press: `text` and `show_alert`; empty before it comes."""
-        return self._server.run(lambda cloud: dict(self._chat.notice))
+        return self._state.run(lambda telegram: dict(self._chat.notice))
 
     def waits_for(
         self,
@@ -134,12 +130,12 @@ class Person:
         """
         deadline, earliest = time.monotonic() + timeout_s, _id(after) or 0
 
-        def look(cloud: Cloud) -> list[Json]:
+        def look(telegram: TelegramState) -> list[Json]:
             younger = (one for key, one in self._chat.messages.items() if key > earliest)
             return copy.deepcopy([one for one in younger if one["from"]["is_bot"]])
 
         while True:
-            seen = self._server.run(look)
+            seen = self._state.run(look)
             for message in seen:
                 if wanted(message) if callable(wanted) else wanted in shown_text(message):
                     return message
@@ -188,7 +184,7 @@ def photo_upload(photo: Picture) -> Upload:
 
 
 def send(
-    cloud: Cloud,
+    telegram: TelegramState,
     chat: Chat,
     content: Json,
     upload: Upload | None,
@@ -202,9 +198,9 @@ def send(
     """
     try:
         if upload:
-            add = cloud.files.add_photo if is_photo else cloud.files.add_document
+            add = telegram.media.add_photo if is_photo else telegram.media.add_document
             content = add(upload) | content
-        return copy.deepcopy(cloud.receive(chat, content, reply_to))
+        return copy.deepcopy(telegram.receive(chat, content, reply_to))
     except ApiError as error:
         raise ValueError(f"Telegram would not take this from a user: {error}") from error
 

@@ -7,31 +7,24 @@ import copy
 import io
 import secrets
 import threading
-from collections import deque
 from collections.abc import Callable
-from typing import Self, TypeVar
+from typing import Self
 
 from PIL import Image
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from sdlesson.bot_api.cloud import Cloud
 from sdlesson.bot_api.control import ControlHandler, PageHandler
 from sdlesson.bot_api.errors import Json
-from sdlesson.bot_api.faults import Fault, Faults
-from sdlesson.bot_api.guard import NothingHere
+from sdlesson.bot_api.faults import Fault
+from sdlesson.bot_api.guard import NotFoundHandler
 from sdlesson.bot_api.people import Person
-from sdlesson.bot_api.web import MAX_BODY_BYTES, ApiHandler, Call, FileHandler
+from sdlesson.bot_api.state import Answer, ApiCall, ServerState, TelegramState
+from sdlesson.bot_api.web import MAX_BODY_BYTES, FileHandler, MethodHandler
 
 HOST = "127.0.0.1"
 MAX_PORT = 65_535
-KEY_BYTES = 16
-MAX_CALLS = 50_000  # in the log of calls
-MAX_LOGGED = 32 * 2**20  # characters in it
-ANSWER_TIMEOUT_S = 30
-
-Answer = TypeVar("Answer")
 
 
 class BotApiServer:
@@ -48,20 +41,14 @@ class BotApiServer:
         ValueError: The port or the token is none.
 
     Attributes:
-        token: The token that the bot has to use.
-        key: The part of the chat page's address that cannot be guessed.
+        state: All that is kept, for those who look behind the Bot API.
     """
 
     def __init__(self, port: int = 0, *, token: str | None = None) -> None:
         if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= MAX_PORT:
             raise ValueError(f"port={port!r} must be a whole number from 0 to {MAX_PORT}; try 0")
-        self.token = _made_up_token() if token is None else _checked(token)
-        self.cloud = Cloud(self.token)
-        self.faults = Faults()
-        self.key = secrets.token_urlsafe(KEY_BYTES)
+        self.state = ServerState(_made_up_token() if token is None else _checked(token))
         self._port = port
-        self._calls: deque[Call] = deque()
-        self._logged = 0
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
@@ -103,8 +90,14 @@ class BotApiServer:
         loop.call_soon_threadsafe(over.set)
         thread.join()
         self._thread = None
+        self.state.bind_to(None)
 
     # Where the bot and people find it.
+
+    @property
+    def token(self) -> str:
+        """The token that the bot has to use."""
+        return self.state.token
 
     @property
     def url(self) -> str:
@@ -126,31 +119,35 @@ class BotApiServer:
     @property
     def chat_url(self) -> str:
         """The page on which to talk to the bot, at an address that cannot be guessed."""
-        return f"{self.url}/chat/{self.key}/"
+        return f"{self.url}/chat/{self.state.key}/"
 
     # What happens there.
 
     def user(self, name: str, language_code: str = "en", id: int | None = None) -> Person:
         """Let somebody in; the bot hears of a person when that person writes first."""
-        return self.run(lambda cloud: Person(self, cloud.add_user(name, language_code, id)))
+        return self.run(
+            lambda telegram: Person(self.state, telegram.add_user(name, language_code, id))
+        )
 
     def messages(self, chat_id: int) -> list[Json]:
         """What the user of a chat sees now, oldest first, as the Bot API describes messages."""
-        return self.run(lambda cloud: copy.deepcopy(list(cloud.chats[chat_id].messages.values())))
+        return self.run(
+            lambda telegram: copy.deepcopy(list(telegram.chats[chat_id].messages.values()))
+        )
 
     def picture(self, message: Json) -> Image.Image:
         """The picture that a message shows, at its largest."""
         file_id = (message.get("photo") or [message["document"]])[-1]["file_id"]
-        return Image.open(io.BytesIO(self.run(lambda cloud: cloud.files.file(file_id).data)))
+        return Image.open(io.BytesIO(self.run(lambda telegram: telegram.media.file(file_id).data)))
 
     @property
     def updates(self) -> list[Json]:
         """Every update that was made for the bot so far, delivered or not."""
-        return self.run(lambda cloud: copy.deepcopy(list(cloud.updates.made)))
+        return self.run(lambda telegram: copy.deepcopy(list(telegram.updates.made)))
 
     def replay(self, update: Json) -> None:
         """Deliver an update once as it is, even one that the bot has confirmed."""
-        self.run(lambda cloud: cloud.updates.replay(update))
+        self.run(lambda telegram: telegram.updates.replay(update))
 
     def fail(
         self,
@@ -173,40 +170,26 @@ class BotApiServer:
         fault = Fault(
             method, status, description, retry_after, times, drop, delay_s, after, chat_id
         )
-        self.run(lambda cloud: self.faults.add(fault))
+        self.run(lambda _: self.state.faults.add(fault))
 
     def heal(self) -> None:
         """Let nothing fail any more."""
-        self.run(lambda cloud: self.faults.clear())
+        self.run(lambda _: self.state.faults.clear())
 
     @property
-    def requests(self) -> list[Call]:
+    def calls(self) -> list[ApiCall]:
         """The calls of the bot, oldest first."""
-        return self.run(lambda cloud: list(self._calls))
+        return self.run(lambda _: list(self.state.calls))
 
-    def log(self, call: Call) -> None:
-        """Remember a call of the bot, and of very many the latest."""
-        self._calls.append(call)
-        self._logged += call.characters
-        while len(self._calls) > MAX_CALLS or self._logged > MAX_LOGGED:
-            self._logged -= self._calls.popleft().characters
-
-    def run(self, action: Callable[[Cloud], Answer]) -> Answer:
+    def run(self, action: Callable[[TelegramState], Answer]) -> Answer:
         """Do something with what is kept, between two calls of the bot; from any thread."""
-        if self._thread is None or threading.current_thread() is self._thread:
-            return action(self.cloud)
-
-        async def act() -> Answer:
-            return action(self.cloud)
-
-        loop = self._loop
-        assert loop is not None
-        return asyncio.run_coroutine_threadsafe(act(), loop).result(ANSWER_TIMEOUT_S)
+        return self.state.run(action)
 
     def _serve(self, sockets: list, ready: threading.Event) -> None:
         # Not asyncio.run, which nest_asyncio replaces by one for the main thread only.
         self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
+        self.state.bind_to(self._loop)
         try:
             self._loop.run_until_complete(self._listen(sockets, ready))
         finally:
@@ -214,16 +197,16 @@ class BotApiServer:
 
     async def _listen(self, sockets: list, ready: threading.Event) -> None:
         self._over = asyncio.Event()
-        mine = {"server": self}
+        mine = {"state": self.state}
         routes: list[tuple] = [
-            (r"/bot([^/]+)/([^/]+)", ApiHandler, mine),
+            (r"/bot([^/]+)/([^/]+)", MethodHandler, mine),
             (r"/file/bot([^/]+)/(.+)", FileHandler, mine),
             (r"/chat/([^/]+)/control/(.+)", ControlHandler, mine),
             (r"/chat/([^/]+)(?:/(|chat\.css|chat\.js))?", PageHandler, mine),
         ]
         # The default log holds addresses, and so the token.
         application = Application(
-            routes, log_function=lambda handler: None, default_handler_class=NothingHere
+            routes, log_function=lambda handler: None, default_handler_class=NotFoundHandler
         )
         most = 2 * MAX_BODY_BYTES
         http = HTTPServer(application, max_buffer_size=most, max_body_size=most)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from itertools import islice
 
-from sdlesson.bot_api.cloud import Chat, Cloud
 from sdlesson.bot_api.errors import Json
 from sdlesson.bot_api.formatting import shown_text, to_html
+from sdlesson.bot_api.state import Chat, TelegramState
 
 MAX_SHOWN = 100  # messages, the newest; as many long ones as a page can show at once
 
@@ -19,18 +19,18 @@ def person_view(chat: Chat) -> Json:
     return names | {"is_blocked": chat.is_blocked}
 
 
-def chat_view(cloud: Cloud, chat: Chat, known_revision: int) -> Json:
+def chat_view(telegram: TelegramState, chat: Chat, known_revision: int) -> Json:
     """All that a page shows; the messages only if there is news since the revision it knows."""
     view: Json = {
         "revision": chat.revision,
-        "bot": {"name": cloud.bot["first_name"], "username": cloud.bot["username"]},
-        "is_running": cloud.updates.is_polled,
+        "bot": {"name": telegram.bot["first_name"], "username": telegram.bot["username"]},
+        "is_running": telegram.updates.is_polled,
         "is_blocked": chat.is_blocked,
         "action": chat.action if chat.action_until > time.monotonic() else "",
     }
     if chat.revision != known_revision:
         view["notice"] = chat.notice
-        view["commands"] = _commands(cloud, chat.user["language_code"])
+        view["commands"] = _commands(telegram, chat.user["language_code"])
         newest = list(islice(reversed(chat.messages.values()), MAX_SHOWN))
         view["messages"] = [_message_view(message) for message in reversed(newest)]
     return view
@@ -65,11 +65,11 @@ def _file(described: Json) -> Json:
     return kept | {name: described[name] for name in shown if name in described}
 
 
-def _commands(cloud: Cloud, language_code: str) -> list[Json]:
+def _commands(telegram: TelegramState, language_code: str) -> list[Json]:
     """The menu in the user's language, or in the one without a name."""
     by_language = {
         language: commands
-        for (scope, language), commands in cloud.commands.items()
+        for (scope, language), commands in telegram.commands.items()
         if "default" in scope or "all_private_chats" in scope
     }
     return by_language.get(language_code) or by_language.get("", [])

@@ -7,61 +7,27 @@ import hmac
 import inspect
 import json
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from sdlesson.bot_api import messages, service
+from sdlesson.bot_api import account_methods, message_methods
 from sdlesson.bot_api.errors import ApiError, Json, bad_request
 from sdlesson.bot_api.faults import Fault
-from sdlesson.bot_api.files import MAX_DOWNLOAD_BYTES, MAX_UPLOAD_BYTES, Upload
-from sdlesson.bot_api.guard import Guarded
-from sdlesson.bot_api.parameters import Parameters, read_json, whole_number
+from sdlesson.bot_api.guard import GuardedHandler
+from sdlesson.bot_api.media import MAX_DOWNLOAD_BYTES, MAX_UPLOAD_BYTES, Upload
+from sdlesson.bot_api.parameters import Parameters, read_json
+from sdlesson.bot_api.state import ApiCall, ServerState
 
-if TYPE_CHECKING:
-    from sdlesson.bot_api.server import BotApiServer
-
-METHODS = service.METHODS | messages.METHODS
+METHODS = account_methods.METHODS | message_methods.METHODS
 BY_LOWER_NAME = {name.lower(): name for name in METHODS}
 MAX_LOGGED_CHARACTERS = 40_000  # of a parameter
 MAX_BODY_BYTES = MAX_UPLOAD_BYTES + 2**20  # a multipart body is a little more than its file
 
 
-@dataclass
-class Call:
-    """One call of the bot, as it reached the server; the token is not kept.
-
-    Attributes:
-        method: Such as "sendMessage"; "file" for a download.
-        parameters: As they came, by name; uploads as their sizes in bytes.
-        at: When it came, by `time.monotonic()`.
-        answered_at: When the answer went, by the same clock; None as long as it has not.
-        status: Of the answer, as in HTTP; 0 where the connection was dropped.
-    """
-
-    method: str
-    parameters: dict[str, str]
-    uploads: dict[str, int]
-    at: float = field(default_factory=time.monotonic)
-    answered_at: float | None = None
-    status: int | None = None
-
-    @property
-    def characters(self) -> int:
-        """How long its parameters are."""
-        return sum(map(len, self.parameters.values()))
-
-    @property
-    def chat_id(self) -> int | None:
-        """The chat that it is about, if it is about one."""
-        return whole_number(self.parameters.get("chat_id", ""))
-
-
-class Answering(Guarded):
+class CallHandler(GuardedHandler):
     """What both kinds of requests have in common."""
 
-    def initialize(self, server: BotApiServer) -> None:
-        """Take the server from the routes."""
-        self.server = server
+    def initialize(self, state: ServerState) -> None:
+        """Take what the server keeps from the routes."""
+        self.state = state
         self._poll: asyncio.Future[object] | None = None
         self._is_gone = False
 
@@ -75,9 +41,9 @@ class Answering(Guarded):
         """Do what is asked, and write the result or the error."""
         sizes = {name: len(upload.data) for name, upload in call.uploads.items()}
         values = {name: text[:MAX_LOGGED_CHARACTERS] for name, text in call.values.items()}
-        entry = Call(method, values, sizes)
-        self.server.log(entry)
-        fault = self.server.faults.take(method, call.text("chat_id")) or Fault(method)
+        entry = ApiCall(method, values, sizes)
+        self.state.log(entry)
+        fault = self.state.faults.take(method, call.text("chat_id")) or Fault(method)
         try:
             result = await self._do(token, method, call) if fault.has_effect else b""
             error = fault.error if fault.status != 200 else None
@@ -105,7 +71,7 @@ class Answering(Guarded):
         raise NotImplementedError
 
     def _check_token(self, token: str) -> None:
-        if not hmac.compare_digest(token.encode(), self.server.token.encode()):
+        if not hmac.compare_digest(token.encode(), self.state.token.encode()):
             raise ApiError(401, "Unauthorized")
 
     def _refuse(self, error: ApiError) -> None:
@@ -116,7 +82,7 @@ class Answering(Guarded):
         self.finish(json.dumps(error.answer))
 
 
-class ApiHandler(Answering):
+class MethodHandler(CallHandler):
     """/bot<token>/<method>."""
 
     async def get(self, token: str, method: str) -> None:
@@ -136,7 +102,7 @@ class ApiHandler(Answering):
         self._check_token(token)
         if method not in METHODS:
             raise ApiError(404, "Not Found: method not found")
-        result = METHODS[method](self.server.cloud, call)
+        result = METHODS[method](self.state.telegram, call)
         if inspect.isawaitable(result):
             self._poll = asyncio.ensure_future(result)
             result = await self._poll
@@ -161,7 +127,7 @@ class ApiHandler(Answering):
         return Parameters(values, uploads)
 
 
-class FileHandler(Answering):
+class FileHandler(CallHandler):
     """/file/bot<token>/<path>."""
 
     async def get(self, token: str, path: str) -> None:
@@ -170,7 +136,7 @@ class FileHandler(Answering):
 
     async def _do(self, token: str, method: str, call: Parameters) -> bytes:
         self._check_token(token)
-        kept = self.server.cloud.files.at(call.text("path"))
+        kept = self.state.telegram.media.at(call.text("path"))
         if len(kept.data) > MAX_DOWNLOAD_BYTES:
             raise bad_request("file is too big")
         self.set_header("Content-Type", "application/octet-stream")

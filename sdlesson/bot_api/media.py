@@ -56,7 +56,7 @@ class StoredFile(NamedTuple):
         }
 
 
-class Files:
+class MediaStore:
     """Everything that was sent, by file id."""
 
     def __init__(self) -> None:

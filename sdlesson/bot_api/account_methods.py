@@ -7,60 +7,60 @@ from collections.abc import Callable
 from typing import Any
 
 from sdlesson.bot_api import updates
-from sdlesson.bot_api.cloud import QUERY_TIMEOUT_S, Cloud
 from sdlesson.bot_api.errors import ApiError, Json, bad_request
-from sdlesson.bot_api.files import MAX_DOWNLOAD_BYTES
+from sdlesson.bot_api.media import MAX_DOWNLOAD_BYTES
 from sdlesson.bot_api.parameters import Parameters
+from sdlesson.bot_api.state import QUERY_TIMEOUT_S, TelegramState
 
 MAX_COMMANDS = 100
 MAX_LANGUAGE_CHARACTERS = 8
 MAX_NOTICE_CHARACTERS = 200
 
 
-def get_me(cloud: Cloud, call: Parameters) -> Json:
+def get_me(telegram: TelegramState, call: Parameters) -> Json:
     """Who the bot is."""
     can = {"can_join_groups": False, "can_read_all_group_messages": False}
-    return {**cloud.bot, **can, "supports_inline_queries": False, "has_main_web_app": False}
+    return {**telegram.bot, **can, "supports_inline_queries": False, "has_main_web_app": False}
 
 
-async def get_updates(cloud: Cloud, call: Parameters) -> list[Json]:
+async def get_updates(telegram: TelegramState, call: Parameters) -> list[Json]:
     """Wait for updates."""
-    if cloud.webhook_url:
+    if telegram.webhook_url:
         raise ApiError(409, updates.WEBHOOK_CONFLICT)
     allowed = call.json("allowed_updates", "allowed updates", list)
     if allowed is not None:
-        cloud.updates.allowed = allowed
+        telegram.updates.allowed = allowed
     limit = min(max(call.integer("limit", updates.MAX_AT_ONCE), 1), updates.MAX_AT_ONCE)
     timeout_s = min(max(call.integer("timeout"), 0), updates.MAX_TIMEOUT_S)
-    return await cloud.updates.take(call.integer("offset"), limit, timeout_s)
+    return await telegram.updates.take(call.integer("offset"), limit, timeout_s)
 
 
-def set_webhook(cloud: Cloud, call: Parameters) -> bool:
+def set_webhook(telegram: TelegramState, call: Parameters) -> bool:
     """Take an address for updates; this server only remembers it."""
     url = call.text("url")
     if url and not url.startswith("https://"):
         raise bad_request("bad webhook: An HTTPS URL must be provided for webhook")
-    cloud.webhook_url = url
+    telegram.webhook_url = url
     if call.flag("drop_pending_updates"):
-        cloud.updates.forget()
+        telegram.updates.forget()
     return True
 
 
-def delete_webhook(cloud: Cloud, call: Parameters) -> bool:
+def delete_webhook(telegram: TelegramState, call: Parameters) -> bool:
     """Forget the address for updates, so that they can be asked for."""
-    cloud.webhook_url = ""
+    telegram.webhook_url = ""
     if call.flag("drop_pending_updates"):
-        cloud.updates.forget()
+        telegram.updates.forget()
     return True
 
 
-def get_webhook_info(cloud: Cloud, call: Parameters) -> Json:
+def get_webhook_info(telegram: TelegramState, call: Parameters) -> Json:
     """How many updates wait, and where they would go."""
-    info: Json = {"url": cloud.webhook_url, "has_custom_certificate": False}
-    return info | {"pending_update_count": cloud.updates.pending}
+    info: Json = {"url": telegram.webhook_url, "has_custom_certificate": False}
+    return info | {"pending_update_count": telegram.updates.pending}
 
 
-def set_my_commands(cloud: Cloud, call: Parameters) -> bool:
+def set_my_commands(telegram: TelegramState, call: Parameters) -> bool:
     """Set what the menu of the chat offers."""
     commands = call.objects("commands", "commands")
     if len(commands) > MAX_COMMANDS:
@@ -74,24 +74,24 @@ def set_my_commands(cloud: Cloud, call: Parameters) -> bool:
         if len(name) > 32 or not 1 <= len(words) <= 256:
             raise bad_request("BOT_COMMAND_DESCRIPTION_INVALID" if name else "BOT_COMMAND_INVALID")
     kept = ("command", "description")
-    cloud.commands[_scope(call)] = [{name: one[name] for name in kept} for one in commands]
+    telegram.commands[_scope(call)] = [{name: one[name] for name in kept} for one in commands]
     return True
 
 
-def get_my_commands(cloud: Cloud, call: Parameters) -> list[Json]:
+def get_my_commands(telegram: TelegramState, call: Parameters) -> list[Json]:
     """List what the menu of the chat offers."""
-    return cloud.commands.get(_scope(call), [])
+    return telegram.commands.get(_scope(call), [])
 
 
-def delete_my_commands(cloud: Cloud, call: Parameters) -> bool:
+def delete_my_commands(telegram: TelegramState, call: Parameters) -> bool:
     """Empty the menu of the chat."""
-    cloud.commands.pop(_scope(call), None)
+    telegram.commands.pop(_scope(call), None)
     return True
 
 
-def answer_callback_query(cloud: Cloud, call: Parameters) -> bool:
+def answer_callback_query(telegram: TelegramState, call: Parameters) -> bool:
     """Answer the press of a button, which shows until then that it waits."""
-    query = cloud.queries.pop(call.text("callback_query_id"), None)
+    query = telegram.queries.pop(call.text("callback_query_id"), None)
     if query is None or time.monotonic() - query.pressed_at > QUERY_TIMEOUT_S:
         raise bad_request("query is too old and response timeout expired or query ID is invalid")
     if len(call.text("text")) > MAX_NOTICE_CHARACTERS:
@@ -101,20 +101,20 @@ def answer_callback_query(cloud: Cloud, call: Parameters) -> bool:
     return True
 
 
-def get_file(cloud: Cloud, call: Parameters) -> Json:
+def get_file(telegram: TelegramState, call: Parameters) -> Json:
     """Say where a file can be fetched."""
-    kept = cloud.files.file(call.text("file_id"))
+    kept = telegram.media.file(call.text("file_id"))
     if len(kept.data) > MAX_DOWNLOAD_BYTES:
         raise bad_request("file is too big")
     return {**kept.json, "file_path": kept.path}
 
 
-def get_chat(cloud: Cloud, call: Parameters) -> Json:
+def get_chat(telegram: TelegramState, call: Parameters) -> Json:
     """Describe a chat."""
-    return cloud.chat(call.chat_id()).json | {"accent_color_id": 0, "max_reaction_count": 0}
+    return telegram.chat(call.chat_id()).json | {"accent_color_id": 0, "max_reaction_count": 0}
 
 
-METHODS: dict[str, Callable[[Cloud, Parameters], Any]] = {
+METHODS: dict[str, Callable[[TelegramState, Parameters], Any]] = {
     "getMe": get_me,
     "getUpdates": get_updates,
     "setWebhook": set_webhook,

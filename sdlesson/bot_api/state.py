@@ -1,16 +1,27 @@
-"""What Telegram's servers keep for one bot: its users, their chats, messages, files and updates."""
+"""What the server keeps, for whoever answers the bot, the chat page or a program.
+
+`TelegramState` is what Telegram's servers keep for one bot: its users, their chats, messages, files
+and updates. `ServerState` adds what only a stand-in has: the calls so far, and faults to come.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import secrets
+import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from sdlesson.bot_api.errors import BLOCKED, ApiError, Json, bad_request
-from sdlesson.bot_api.files import Files
+from sdlesson.bot_api.faults import Faults
 from sdlesson.bot_api.formatting import find_commands
+from sdlesson.bot_api.media import MediaStore
+from sdlesson.bot_api.parameters import whole_number
 from sdlesson.bot_api.updates import Updates
 
 ACTION_S = 5  # how long "typing" is shown
@@ -18,6 +29,12 @@ QUERY_TIMEOUT_S = 15  # how long a press waits for its answer
 USER_IDS = (1_000_000_000, 8_000_000_000)
 MAX_MESSAGES = 20_000  # in a chat; then the oldest are forgotten
 BOT_NAME, BOT_USERNAME = "Course bot", "course_stand_in_bot"
+KEY_BYTES = 16
+MAX_CALLS = 50_000  # in the log of calls
+MAX_LOGGED = 32 * 2**20  # characters in it
+ANSWER_TIMEOUT_S = 30
+
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -65,7 +82,7 @@ class Query:
     pressed_at: float = field(default_factory=time.monotonic)
 
 
-class Cloud:
+class TelegramState:
     """Everything that is known; not to be used from two threads at once."""
 
     def __init__(self, token: str) -> None:
@@ -76,7 +93,7 @@ class Cloud:
             "username": BOT_USERNAME,
         }
         self.chats: dict[int, Chat] = {}
-        self.files = Files()
+        self.media = MediaStore()
         self.updates = Updates()
         self.queries: dict[str, Query] = {}
         self.commands: dict[tuple[str, str], list[Json]] = {}  # by scope and language
@@ -204,3 +221,74 @@ class Cloud:
     def _membership(self, status: str) -> Json:
         until = {"until_date": 0} if status == "kicked" else {}
         return {"user": self.bot, "status": status, **until}
+
+
+@dataclass
+class ApiCall:
+    """One call of the bot, as it reached the server; the token is not kept.
+
+    Attributes:
+        method: Such as "sendMessage"; "file" for a download.
+        parameters: As they came, by name; uploads as their sizes in bytes.
+        at: When it came, by `time.monotonic()`.
+        answered_at: When the answer went, by the same clock; None as long as it has not.
+        status: Of the answer, as in HTTP; 0 where the connection was dropped.
+    """
+
+    method: str
+    parameters: dict[str, str]
+    uploads: dict[str, int]
+    at: float = field(default_factory=time.monotonic)
+    answered_at: float | None = None
+    status: int | None = None
+
+    @property
+    def characters(self) -> int:
+        """How long its parameters are."""
+        return sum(map(len, self.parameters.values()))
+
+    @property
+    def chat_id(self) -> int | None:
+        """The chat that it is about, if it is about one."""
+        return whole_number(self.parameters.get("chat_id", ""))
+
+
+class ServerState:
+    """All that one server keeps from start to start; while it runs, its loop alone touches it.
+
+    Attributes:
+        token: The token that the bot has to use.
+        key: The part of the chat page's address that cannot be guessed.
+        telegram: What Telegram would keep.
+        faults: What is to go wrong.
+        calls: The calls of the bot, oldest first; of very many the latest.
+    """
+
+    def __init__(self, token: str) -> None:
+        self.token, self.key = token, secrets.token_urlsafe(KEY_BYTES)
+        self.telegram, self.faults = TelegramState(token), Faults()
+        self.calls: deque[ApiCall] = deque()
+        self._logged = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread_id = 0
+
+    def bind_to(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Let `run` act in this loop from now on, that of the calling thread; None ends that."""
+        self._thread_id, self._loop = threading.get_ident(), loop
+
+    def run(self, action: Callable[[TelegramState], Answer]) -> Answer:
+        """Do something with what is kept, between two calls of the bot; from any thread."""
+        if self._loop is None or threading.get_ident() == self._thread_id:
+            return action(self.telegram)
+
+        async def act() -> Answer:
+            return action(self.telegram)
+
+        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(ANSWER_TIMEOUT_S)
+
+    def log(self, call: ApiCall) -> None:
+        """Remember a call of the bot, and of very many the latest."""
+        self.calls.append(call)
+        self._logged += call.characters
+        while len(self.calls) > MAX_CALLS or self._logged > MAX_LOGGED:
+            self._logged -= self.calls.popleft().characters

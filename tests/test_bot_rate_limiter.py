@@ -1,4 +1,4 @@
-"""The token bucket, and the pace that is made of buckets."""
+"""The token bucket, and the rate limiter that is made of buckets."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from telegram.error import BadRequest, RetryAfter
 
-from sdlesson.bot.pace import MAX_BUCKETS, Pace, Rates, TokenBucket
+from sdlesson.bot.rate_limiter import MAX_CHATS, RateLimiter, RateLimits, TokenBucket
 
 
 async def times_of(bucket: TokenBucket, calls: int) -> list[float]:
@@ -22,7 +22,9 @@ async def times_of(bucket: TokenBucket, calls: int) -> list[float]:
     return sorted(await asyncio.gather(*(one() for _ in range(calls))))
 
 
-async def send(pace: Pace, chat_id: int | None, *, method: str = "sendMessage", fail: Any = ()):
+async def send(
+    limiter: RateLimiter, chat_id: int | None, *, method: str = "sendMessage", fail: Any = ()
+):
     """One call of the bot; it meets the errors in `fail` first. Returns when it was let through."""
     errors, at = list(fail), []
 
@@ -33,7 +35,7 @@ async def send(pace: Pace, chat_id: int | None, *, method: str = "sendMessage", 
         return True
 
     data = {} if chat_id is None else {"chat_id": chat_id}
-    await pace.process_request(call, (), {}, method, data, None)
+    await limiter.process_request(call, (), {}, method, data, None)
     return at
 
 
@@ -81,10 +83,10 @@ def test_a_call_given_up_takes_no_token() -> None:
 
 def test_one_chat_waits_and_others_do_not() -> None:
     async def talk() -> tuple[list[float], float]:
-        pace = Pace(Rates(chat_per_s=10, overall_per_s=1000))
+        limiter = RateLimiter(RateLimits(chat_per_s=10, overall_per_s=1000))
         began_s = time.monotonic()
-        one = asyncio.gather(*(send(pace, 1) for _ in range(3)))
-        other = await send(pace, 2)
+        one = asyncio.gather(*(send(limiter, 1) for _ in range(3)))
+        other = await send(limiter, 2)
         return sorted(at - began_s for (at,) in await one), other[0] - began_s
 
     ours, other = asyncio.run(talk())
@@ -94,8 +96,8 @@ def test_one_chat_waits_and_others_do_not() -> None:
 
 def test_all_chats_together_keep_the_overall_rate() -> None:
     async def talk() -> list[float]:
-        pace = Pace(Rates(chat_per_s=1, overall_per_s=50))
-        return sorted(at for (at,) in await asyncio.gather(*(send(pace, n) for n in range(10))))
+        limiter = RateLimiter(RateLimits(chat_per_s=1, overall_per_s=50))
+        return sorted(at for (at,) in await asyncio.gather(*(send(limiter, n) for n in range(10))))
 
     at = asyncio.run(talk())
     assert at[-1] - at[0] > 9 * 0.0195
@@ -103,9 +105,9 @@ def test_all_chats_together_keep_the_overall_rate() -> None:
 
 def test_a_chat_keeps_its_rate_also_behind_a_crowd() -> None:
     async def talk() -> list[float]:
-        pace = Pace(Rates(chat_per_s=10, overall_per_s=20))
-        crowd = [send(pace, n) for n in range(5)]
-        calls = await asyncio.gather(*crowd, *(send(pace, 99) for _ in range(4)))
+        limiter = RateLimiter(RateLimits(chat_per_s=10, overall_per_s=20))
+        crowd = [send(limiter, n) for n in range(5)]
+        calls = await asyncio.gather(*crowd, *(send(limiter, 99) for _ in range(4)))
         return sorted(at for (at,) in calls[5:])
 
     assert all(later - earlier > 0.09 for earlier, later in pairwise(asyncio.run(talk())))
@@ -114,10 +116,10 @@ def test_a_chat_keeps_its_rate_also_behind_a_crowd() -> None:
 @pytest.mark.parametrize("method", ["answerCallbackQuery", "deleteMessage", "sendChatAction"])
 def test_what_is_no_message_does_not_wait_for_the_chat(method: str) -> None:
     async def talk() -> float:
-        pace = Pace(Rates(chat_per_s=1, overall_per_s=1000))
-        await send(pace, 1)
+        limiter = RateLimiter(RateLimits(chat_per_s=1, overall_per_s=1000))
+        await send(limiter, 1)
         began_s = time.monotonic()
-        (at,) = await send(pace, 1, method=method)
+        (at,) = await send(limiter, 1, method=method)
         return at - began_s
 
     assert asyncio.run(talk()) < 0.2
@@ -125,7 +127,7 @@ def test_what_is_no_message_does_not_wait_for_the_chat(method: str) -> None:
 
 def test_a_call_told_to_wait_waits_and_is_made_again() -> None:
     async def talk() -> list[float]:
-        return await send(Pace(), 1, fail=[RetryAfter(1)])
+        return await send(RateLimiter(), 1, fail=[RetryAfter(1)])
 
     refused, made = asyncio.run(talk())
     assert made - refused >= 1
@@ -133,61 +135,61 @@ def test_a_call_told_to_wait_waits_and_is_made_again() -> None:
 
 def test_an_edit_told_to_wait_is_not_made_again() -> None:
     with pytest.raises(RetryAfter):
-        asyncio.run(send(Pace(), 1, method="editMessageText", fail=[RetryAfter(1)]))
+        asyncio.run(send(RateLimiter(), 1, method="editMessageText", fail=[RetryAfter(1)]))
 
 
 def test_a_call_that_is_refused_is_not_made_again() -> None:
     with pytest.raises(BadRequest):
-        asyncio.run(send(Pace(), 1, fail=[BadRequest("no")]))
+        asyncio.run(send(RateLimiter(), 1, fail=[BadRequest("no")]))
 
 
 def test_a_group_takes_twenty_messages_a_minute() -> None:
     async def talk() -> float:
-        pace = Pace()
-        await send(pace, -100)
-        return pace._bucket(-100).wait_s()
+        limiter = RateLimiter()
+        await send(limiter, -100)
+        return limiter._bucket(-100).wait_s()
 
     assert 2.5 < asyncio.run(talk()) <= 3
 
 
 def test_chats_at_rest_are_forgotten_and_busy_ones_are_not() -> None:
-    async def talk() -> Pace:
-        pace = Pace(Rates(chat_per_s=0.01, overall_per_s=100_000))
-        await send(pace, 1)
-        for chat_id in range(2, MAX_BUCKETS + 10):
-            pace.is_busy(chat_id)
-        return pace
+    async def talk() -> RateLimiter:
+        limiter = RateLimiter(RateLimits(chat_per_s=0.01, overall_per_s=100_000))
+        await send(limiter, 1)
+        for chat_id in range(2, MAX_CHATS + 10):
+            limiter.must_wait(chat_id)
+        return limiter
 
-    pace = asyncio.run(talk())
-    assert len(pace._chats) < 50
-    assert pace.is_busy(1)
+    limiter = asyncio.run(talk())
+    assert len(limiter._chats) < 50
+    assert limiter.must_wait(1)
 
 
 def test_a_channel_named_by_its_name_keeps_the_rate_of_groups() -> None:
-    async def talk() -> Pace:
-        pace = Pace()
-        await send(pace, "@The_News")  # type: ignore[arg-type]
-        return pace
+    async def talk() -> RateLimiter:
+        limiter = RateLimiter()
+        await send(limiter, "@The_News")  # type: ignore[arg-type]
+        return limiter
 
-    pace = asyncio.run(talk())
-    assert 2.5 < pace._bucket("@the_news").wait_s() <= 3
-    assert not pace.is_busy("@other")
+    limiter = asyncio.run(talk())
+    assert 2.5 < limiter._bucket("@the_news").wait_s() <= 3
+    assert not limiter.must_wait("@other")
 
 
 def test_a_chat_has_one_bucket_however_its_number_is_written() -> None:
-    async def talk() -> Pace:
-        pace = Pace()
-        await send(pace, 7)
-        return pace
+    async def talk() -> RateLimiter:
+        limiter = RateLimiter()
+        await send(limiter, 7)
+        return limiter
 
-    assert asyncio.run(talk()).is_busy("7")
+    assert asyncio.run(talk()).must_wait("7")
 
 
 @pytest.mark.parametrize("method", ["copyMessage", "forwardMessage", "sendPoll"])
 def test_whatever_writes_to_a_chat_keeps_its_rate(method: str) -> None:
-    async def talk() -> Pace:
-        pace = Pace()
-        await send(pace, 1, method=method)
-        return pace
+    async def talk() -> RateLimiter:
+        limiter = RateLimiter()
+        await send(limiter, 1, method=method)
+        return limiter
 
-    assert asyncio.run(talk()).is_busy(1)
+    assert asyncio.run(talk()).must_wait(1)
