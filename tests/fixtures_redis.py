@@ -93,10 +93,10 @@ class NotedPainter(Painter):
         super().__init__(step_s)
         self._redis = redis
 
-    def draw(self, requests, *, on_step, stopped):
+    def draw(self, requests, *, on_step, is_cancelled):
         with suppress(RedisError):
             self._redis.rpush(PAINTED, json.dumps([request.prompt for request in requests]))
-        return super().draw(requests, on_step=on_step, stopped=stopped)
+        return super().draw(requests, on_step=on_step, is_cancelled=is_cancelled)
 
 
 @contextmanager

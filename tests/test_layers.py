@@ -15,6 +15,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("drawing", "editing"),
     ("experiments", "finetuning", "exercises", "widgets"),
     ("bot", "pocket", "doctor"),
+    ("bot_service",),
     ("cli",),
     ("__main__",),
 )

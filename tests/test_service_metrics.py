@@ -161,7 +161,7 @@ def test_a_check_that_fails_is_not_taken_for_health():
 def test_a_worker_counts_its_pictures_and_failures():
     registry = CollectorRegistry()
     generator = MeasuredGenerator(Painter(), registry)
-    draw = {"on_step": lambda *_: None, "stopped": lambda number: number == 2}
+    draw = {"on_step": lambda *_: None, "is_cancelled": lambda number: number == 2}
     generator.draw([ask("a cat"), ask("a volcano"), ask("a dog")], **draw)
     with pytest.raises(RuntimeError):
         generator.draw([ask("explode")], **draw)

@@ -14,7 +14,7 @@ from PIL import Image
 from fixtures_bot import Painter
 from fixtures_redis import QUICK, START_S, RedisServer, redis_server, workers
 from fixtures_talk import is_picture, talking, wait_until
-from sdlesson.bot.jobs import State
+from sdlesson.bot.queue import JobState
 from sdlesson.bot_service.workers import CeleryGenerator, ParallelWorker, SmallerBatches
 from sdlesson.bot_service.workers.drawing import draw_batch
 from sdlesson.bot_service.workers.protocol import (
@@ -59,11 +59,11 @@ def batches(redis):
     }
 
 
-def begin(redis, generator, *requests, on_step=ignore, stopped=ignore) -> tuple[str, Future]:
+def begin(redis, generator, *requests, on_step=ignore, is_cancelled=ignore) -> tuple[str, Future]:
     """Have a batch drawn in a thread; its id, and what will come of it."""
     before = batches(redis)
     future = ThreadPoolExecutor(1).submit(
-        generator.draw, requests, on_step=on_step, stopped=stopped
+        generator.draw, requests, on_step=on_step, is_cancelled=is_cancelled
     )
     wait_until(lambda: batches(redis) - before, START_S)
     (batch_id,) = batches(redis) - before
@@ -83,8 +83,8 @@ def test_what_a_worker_draws_is_what_would_be_drawn_here(remote):
         steps.append((step, steps_in_all))
         previews.update(shown)
 
-    here = Painter().draw(requests, on_step=ignore, stopped=ignore)
-    there = remote.draw(requests, on_step=on_step, stopped=ignore)
+    here = Painter().draw(requests, on_step=ignore, is_cancelled=ignore)
+    there = remote.draw(requests, on_step=on_step, is_cancelled=ignore)
     assert [one.image.tobytes() for one in there] == [one.image.tobytes() for one in here]
     assert [one.settings for one in there] == [one.settings for one in here]
     assert [one.request for one in there] == requests
@@ -95,7 +95,7 @@ def test_what_a_worker_draws_is_what_would_be_drawn_here(remote):
 
 
 def test_nothing_of_a_batch_stays_in_redis_but_that_it_is_over(redis, remote):
-    remote.draw([ask("a secret wish")], on_step=ignore, stopped=ignore)
+    remote.draw([ask("a secret wish")], on_step=ignore, is_cancelled=ignore)
     kept = [key for key in redis.client.keys("sdlesson:batch:*") if b"claim" not in key]
     assert all(key.endswith(b":orders") and redis.client.ttl(key) > 0 for key in kept)
 
@@ -107,7 +107,7 @@ async def test_two_workers_draw_at_once_and_what_fits_together_is_one_batch(redi
     await until(lambda: worker.at_once == 2)
     jobs = [worker.submit(user, ask(num_inference_steps=10 + user % 2)) for user in range(6)]
     await until(lambda: len(worker.running) == 6)
-    assert await states(jobs) == [State.DONE] * 6
+    assert await states(jobs) == [JobState.DONE] * 6
     assert sorted(map(len, redis.painted())) == [3, 3]
     assert not worker.running
     await worker.stop()
@@ -118,7 +118,7 @@ async def test_in_a_batch_that_fails_only_the_guilty_job_fails_and_the_worker_li
     worker = ParallelWorker(remote)
     jobs = [worker.submit(1, ask(prompt)) for prompt in ("a cat", "explode", "a dog")]
     worker.start()
-    assert await states(jobs) == [State.DONE, State.FAILED, State.DONE]
+    assert await states(jobs) == [JobState.DONE, JobState.FAILED, JobState.DONE]
     assert isinstance(jobs[1].error, DrawingError)
     assert "RuntimeError" in str(jobs[1].error)
     await worker.stop()
@@ -132,10 +132,10 @@ def test_cancel_reaches_a_worker_between_two_steps(redis, remote):
         remote,
         ask("a cat", num_inference_steps=50),
         on_step=lambda *step: steps.append(step) or cancelled.set(),
-        stopped=lambda _: cancelled.is_set(),
+        is_cancelled=lambda _: cancelled.is_set(),
     )
     assert future.result(START_S) == [None]
-    follower = remote.draw([ask("a dog", seed=1)], on_step=ignore, stopped=ignore)
+    follower = remote.draw([ask("a dog", seed=1)], on_step=ignore, is_cancelled=ignore)
     assert follower[0] is not None
     assert len(steps) < 10, "the worker drew on for nobody"
 
@@ -144,7 +144,9 @@ def test_one_of_a_batch_is_cancelled_and_the_others_go_on(redis, remote):
     requests = [ask("a cat", seed=1, num_inference_steps=10), ask("a dog", num_inference_steps=10)]
     far = []
     results = remote.draw(
-        requests, on_step=lambda *step: far.append(step), stopped=lambda n: n == 1 and len(far) > 2
+        requests,
+        on_step=lambda *step: far.append(step),
+        is_cancelled=lambda n: n == 1 and len(far) > 2,
     )
     assert [result is None for result in results] == [False, True]
 
@@ -188,7 +190,7 @@ def test_redis_goes_with_all_it_held_and_comes_back(tmp_path):
         redis.worker_of(batch_id)
         redis.kill()
         waiting = ThreadPoolExecutor(1).submit(  # asked for while there is no Redis
-            remote.draw, [ask("a dog")], on_step=ignore, stopped=ignore
+            remote.draw, [ask("a dog")], on_step=ignore, is_cancelled=ignore
         )
         assert "Redis cannot be reached" in remote.ready()
         time.sleep(1)
@@ -256,7 +258,7 @@ def test_a_batch_over_which_three_workers_die_fails_instead_of_killing_a_fourth(
 def test_a_batch_waits_for_a_worker_for_as_long_as_it_takes(redis, alone):
     assert "no worker listens to the queue 'alone'" in alone.ready()
     cancelled = threading.Event()
-    _, future = begin(redis, alone, ask(), stopped=lambda _: cancelled.is_set())
+    _, future = begin(redis, alone, ask(), is_cancelled=lambda _: cancelled.is_set())
     time.sleep(1.5 * QUICK.lost_s)
     assert not future.done()
     assert alone.lost == 0
@@ -272,11 +274,11 @@ def test_without_any_worker_ever_the_sentence_says_what_to_start(redis):
 class Cramped(Painter):
     """Has room for two pictures."""
 
-    def draw(self, requests, *, on_step, stopped):
+    def draw(self, requests, *, on_step, is_cancelled):
         if len(requests) > 2:
             self.batches.append([request.prompt for request in requests])
             raise MemoryError
-        return super().draw(requests, on_step=on_step, stopped=stopped)
+        return super().draw(requests, on_step=on_step, is_cancelled=is_cancelled)
 
 
 def test_a_batch_that_does_not_fit_is_drawn_in_halves_from_then_on():
@@ -285,7 +287,7 @@ def test_a_batch_that_does_not_fit_is_drawn_in_halves_from_then_on():
     requests = [ask(f"cat {number}", seed=number) for number in range(5)]
     for _ in range(2):
         results = generator.draw(
-            requests, on_step=lambda *step: steps.append(step[:2]), stopped=lambda n: n == 3
+            requests, on_step=lambda *step: steps.append(step[:2]), is_cancelled=lambda n: n == 3
         )
     prompts = [result and result.drawing.prompt for result in results]
     assert prompts == ["cat 0", "cat 1", "cat 2", None, "cat 4"]
@@ -302,10 +304,10 @@ def test_one_picture_that_does_not_fit_is_an_error_and_so_is_any_other_failure()
             raise MemoryError
 
     with pytest.raises(MemoryError):
-        SmallerBatches(Full()).draw([ask()], on_step=ignore, stopped=ignore)
+        SmallerBatches(Full()).draw([ask()], on_step=ignore, is_cancelled=ignore)
     painter = Painter()
     with pytest.raises(RuntimeError, match="exploded"):
-        SmallerBatches(painter).draw([ask("explode")] * 2, on_step=ignore, stopped=ignore)
+        SmallerBatches(painter).draw([ask("explode")] * 2, on_step=ignore, is_cancelled=ignore)
     assert len(painter.batches) == 1
 
 
@@ -315,7 +317,7 @@ async def test_a_parallel_worker_with_one_lane_does_what_the_bots_own_does():
     worker = ParallelWorker(painter)
     jobs = [worker.submit(ord(name[0]), ask(name)) for name in ("a1", "a2", "b1", "c1", "c2")]
     worker.start()
-    assert await states(jobs) == [State.DONE] * 5
+    assert await states(jobs) == [JobState.DONE] * 5
     assert painter.batches == [["a1", "b1", "c1", "a2"], ["c2"]]
     await worker.stop()
 
@@ -327,7 +329,7 @@ async def test_stopping_a_parallel_worker_ends_all_that_is_under_way():
     worker.start()
     await until(lambda: len(worker.running) == 3 and jobs[0].step)
     await asyncio.wait_for(worker.stop(), 5)
-    assert await states(jobs) == [State.CANCELLED] * 5
+    assert await states(jobs) == [JobState.CANCELLED] * 5
 
 
 def test_a_request_off_its_range_is_refused_by_the_worker_too(redis):

@@ -21,7 +21,7 @@ from sdlesson.bot.requests import Request
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from sdlesson.bot.generator import Generator, OnStep, Result, Stopped
+    from sdlesson.bot.generator import ImageGenerator, IsCancelled, OnStep, Result
     from sdlesson.bot_service.workers import CeleryGenerator
 
 SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
@@ -116,7 +116,7 @@ class MeasuredGenerator:
         registry: What an exporter reads.
     """
 
-    def __init__(self, generator: Generator, registry: CollectorRegistry) -> None:
+    def __init__(self, generator: ImageGenerator, registry: CollectorRegistry) -> None:
         self._generator = generator
         self.model, self.defaults, self.size = generator.model, generator.defaults, generator.size
         of = {"registry": registry}
@@ -137,13 +137,13 @@ class MeasuredGenerator:
         return self._generator.batch_key(request)
 
     def draw(
-        self, requests: Sequence[Request], *, on_step: OnStep, stopped: Stopped
+        self, requests: Sequence[Request], *, on_step: OnStep, is_cancelled: IsCancelled
     ) -> Sequence[Result | None]:
         """Draw a batch."""
         self._batch.observe(len(requests))
         started_s = time.monotonic()
         try:
-            results = self._generator.draw(requests, on_step=on_step, stopped=stopped)
+            results = self._generator.draw(requests, on_step=on_step, is_cancelled=is_cancelled)
         except Exception as error:
             self._failed.labels(type(error).__name__).inc()
             raise

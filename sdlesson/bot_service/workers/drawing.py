@@ -28,7 +28,7 @@ from sdlesson.bot_service.workers.protocol import (
 )
 
 if TYPE_CHECKING:
-    from sdlesson.bot.generator import Generator
+    from sdlesson.bot.generator import ImageGenerator
 
     Answer = TypeVar("Answer")
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def draw_batch(
-    redis: Redis, generator: Generator, batch_id: str, attempt: int, name: str, timing: Timing
+    redis: Redis, generator: ImageGenerator, batch_id: str, attempt: int, name: str, timing: Timing
 ) -> bool:
     """Draw one attempt at a batch; False if it is not, or no longer, this worker's to draw.
 
@@ -61,7 +61,7 @@ def draw_batch(
     with bound_contextvars(**context), work:
         log.info("batch %s of %s: attempt %s begins", batch_id, len(requests), attempt)
         try:
-            results = generator.draw(requests, on_step=work.on_step, stopped=work.stopped)
+            results = generator.draw(requests, on_step=work.on_step, is_cancelled=work.is_cancelled)
         except (Exception, SystemExit) as error:  # the latter of a library, which ends no worker
             log.error("batch %s failed", batch_id, exc_info=error)
             news: Json = {"kind": "failed", "error": type(error).__name__}
@@ -130,7 +130,7 @@ class _Work:
         silent_s = time.monotonic() - self._orders_s
         return self.orders.attempt != self._attempt or silent_s > self._timing.lease_s
 
-    def stopped(self, number: int) -> bool:
+    def is_cancelled(self, number: int) -> bool:
         """Whether a picture is to be drawn no further."""
         return self.is_over or number in self.orders.cancelled
 

@@ -13,7 +13,7 @@ from PIL import Image
 from sdlesson.bot.requests import Request
 
 if TYPE_CHECKING:
-    from sdlesson.bot.generator import Generator, OnStep, Result, Stopped
+    from sdlesson.bot.generator import ImageGenerator, IsCancelled, OnStep, Result
 
 CPU_SENTENCE = "can't allocate memory"  # of torch, in a plain RuntimeError
 
@@ -31,7 +31,7 @@ class SmallerBatches:
         splits: How often a batch had to be halved.
     """
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: ImageGenerator) -> None:
         self._generator = generator
         self.model, self.defaults, self.size = generator.model, generator.defaults, generator.size
         self.most: int | None = None
@@ -42,7 +42,7 @@ class SmallerBatches:
         return self._generator.batch_key(request)
 
     def draw(
-        self, requests: Sequence[Request], *, on_step: OnStep, stopped: Stopped
+        self, requests: Sequence[Request], *, on_step: OnStep, is_cancelled: IsCancelled
     ) -> Sequence[Result | None]:
         """Draw a batch, whole if it fits.
 
@@ -54,7 +54,7 @@ class SmallerBatches:
             first = len(results)
             part = requests[first : first + (self.most or len(requests))]
             try:
-                results += self._draw_part(part, first, len(requests), on_step, stopped)
+                results += self._draw_part(part, first, len(requests), on_step, is_cancelled)
                 continue
             except Exception as error:
                 if len(part) == 1 or not is_out_of_memory(error):
@@ -67,7 +67,12 @@ class SmallerBatches:
         return results
 
     def _draw_part(
-        self, part: Sequence[Request], first: int, count: int, on_step: OnStep, stopped: Stopped
+        self,
+        part: Sequence[Request],
+        first: int,
+        count: int,
+        on_step: OnStep,
+        is_cancelled: IsCancelled,
     ) -> Sequence[Result | None]:
         """Draw some requests of a batch, the first of them its `first`."""
         size = len(part)
@@ -79,7 +84,7 @@ class SmallerBatches:
             on_step(done // count, steps, shown)
 
         return self._generator.draw(
-            part, on_step=report, stopped=lambda number: stopped(first + number)
+            part, on_step=report, is_cancelled=lambda number: is_cancelled(first + number)
         )
 
 

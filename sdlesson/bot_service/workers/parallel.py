@@ -14,13 +14,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from sdlesson.bot.jobs import Job, State
-from sdlesson.bot.queue import FairQueue
+from sdlesson.bot.queue import FairQueue, Job, JobState
 from sdlesson.bot.worker import MAX_BATCH, Worker
 from sdlesson.bot_service.log import request_context
 
 if TYPE_CHECKING:
-    from sdlesson.bot.generator import Generator
+    from sdlesson.bot.generator import ImageGenerator
 
 MOST_AT_ONCE = 256  # threads, each of which only waits for news of its batch
 COUNT_EVERY_S = 1.0
@@ -40,7 +39,7 @@ class ParallelWorker(Worker):
 
     def __init__(
         self,
-        generator: Generator,
+        generator: ImageGenerator,
         queue: FairQueue | None = None,
         *,
         max_batch: int = MAX_BATCH,
@@ -65,7 +64,7 @@ class ParallelWorker(Worker):
         free_in += [0.0] * (self.at_once - len(free_in))
         heapq.heapify(free_in)  # when each machine is free, the soonest first
         for batch in self.queue.plan(self.max_batch):
-            batch_s = self.estimates.seconds(len(batch), batch[0].steps)
+            batch_s = self.estimator.estimate_s(len(batch), batch[0].steps)
             if batch_s is None:
                 return None
             ends_in = heapq.heappop(free_in) + batch_s
@@ -77,7 +76,7 @@ class ParallelWorker(Worker):
     def _left_s(self, batch: list[Job]) -> float | None:
         """Estimate what is left of a batch under way."""
         left = [max(0, job.steps - job.step) for job in batch if not job.state.is_end]
-        return self.estimates.seconds(len(batch), max(left)) if left else 0.0
+        return self.estimator.estimate_s(len(batch), max(left)) if left else 0.0
 
     async def _work(self) -> None:
         """Begin batches as machines are free, until the worker is stopped."""
@@ -102,7 +101,7 @@ class ParallelWorker(Worker):
     def _begin(self, batch: list[Job], executor: ThreadPoolExecutor) -> None:
         """Have a batch drawn, in a task of its own."""
         for job in batch:
-            job.move(State.RUNNING)
+            job.move_to(JobState.RUNNING)
         self.running = [*self.running, *batch]
         task = asyncio.create_task(self._draw_logged(batch, executor))
         self._under_way[task] = batch

@@ -32,7 +32,7 @@ from sdlesson.bot_service.workers.protocol import (
 )
 
 if TYPE_CHECKING:
-    from sdlesson.bot.generator import Generator
+    from sdlesson.bot.generator import ImageGenerator
 
 # One process draws one batch at a time: CUDA cannot be used in a forked child, and a second batch
 # would share the same GPU. Said twice, since Celery fetches as many messages as it counts cores.
@@ -56,7 +56,7 @@ class Announcement:
     """
 
     def __init__(
-        self, redis: Redis, generator: Generator, queue: str, name: str, timing: Timing
+        self, redis: Redis, generator: ImageGenerator, queue: str, name: str, timing: Timing
     ) -> None:
         self._redis, self._queue, self._timing = redis, queue, timing
         self._key = worker_key(queue, name)
@@ -97,7 +97,7 @@ class Announcement:
 
 
 def run_worker(
-    generator: Generator,
+    generator: ImageGenerator,
     url: str,
     *,
     queue: str = "pocket",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kombu.exceptions import OperationalError
 from structlog.contextvars import get_contextvars
 
-from sdlesson.bot.generator import NEW_SEEDS, OnStep, PipelineGenerator, Result, Stopped
+from sdlesson.bot.generator import NEW_SEEDS, IsCancelled, OnStep, PipelineGenerator, Result
 from sdlesson.bot.requests import Request
 from sdlesson.bot_service.workers.protocol import (
     AWAY,
@@ -90,14 +90,14 @@ class CeleryGenerator:
         return PipelineGenerator.batch_key(request)
 
     def draw(
-        self, requests: Sequence[Request], *, on_step: OnStep, stopped: Stopped
+        self, requests: Sequence[Request], *, on_step: OnStep, is_cancelled: IsCancelled
     ) -> list[Result | None]:
         """Have a batch drawn, however long that takes; may be called by several threads at once.
 
         Raises:
             DrawingError: The workers could not draw it.
         """
-        batch = _Batch(self, requests, stopped)
+        batch = _Batch(self, requests, is_cancelled)
         try:
             return batch.see_through(on_step)
         finally:
@@ -142,10 +142,12 @@ class CeleryGenerator:
 class _Batch:
     """One batch on its way, through as many attempts as it takes."""
 
-    def __init__(self, generator: CeleryGenerator, asked: Sequence[Request], stopped: Stopped):
+    def __init__(
+        self, generator: CeleryGenerator, asked: Sequence[Request], is_cancelled: IsCancelled
+    ):
         self._generator, self._redis = generator, generator._redis
         self._timing, self._list = generator._timing, queue_name(generator._queue)
-        self._stopped = stopped
+        self._is_cancelled = is_cancelled
         # Chosen here, or another attempt would draw another picture.
         self.requests = [
             request if request.seed is not None else replace(request, seed=_new_seed())
@@ -159,7 +161,7 @@ class _Batch:
     def see_through(self, on_step: OnStep) -> list[Result | None]:
         """Stay with the batch until it has ended."""
         is_asked = False
-        while not all(map(self._stopped, range(len(self.requests)))):
+        while not all(map(self._is_cancelled, range(len(self.requests)))):
             try:
                 if not is_asked:
                     self._ask()
@@ -198,7 +200,7 @@ class _Batch:
 
     def _order(self) -> None:
         """Say what is wanted, when that has changed and once a beat."""
-        cancelled = frozenset(filter(self._stopped, range(len(self.requests))))
+        cancelled = frozenset(filter(self._is_cancelled, range(len(self.requests))))
         orders, now = Orders(self.attempt, cancelled), time.monotonic()
         if self._ordered and self._ordered[0] == orders:
             if now - self._ordered[1] < self._timing.beat_s:
