@@ -43,26 +43,41 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.lag_s, self.looked_s = 0.0, None  # type: float, float | None
-        of = {"registry": self.registry}
-        self._accepted = Counter("sdlesson_requests_accepted", "Requests taken in", **of)
-        self._refused = Counter(
-            "sdlesson_requests_refused", "Requests refused, by reason", ["reason"], **of
+        self.lag_s = 0.0
+        self.looked_s: float | None = None
+        self._accepted = Counter(
+            "sdlesson_requests_accepted", "Requests taken in", registry=self.registry
         )
-        self._ended = Counter("sdlesson_jobs_ended", "Jobs by how they ended", ["state"], **of)
+        self._refused = Counter(
+            "sdlesson_requests_refused",
+            "Requests refused, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._ended = Counter(
+            "sdlesson_jobs_ended", "Jobs by how they ended", ["state"], registry=self.registry
+        )
         self._latency = Histogram(
             "sdlesson_job_seconds",
             "From a request to its end",
             ["state"],
             buckets=SECONDS,
-            **of,
+            registry=self.registry,
         )
         self._batch = Histogram(
-            "sdlesson_batch_pictures", "Pictures drawn at once", buckets=BATCH_SIZES, **of
+            "sdlesson_batch_pictures",
+            "Pictures drawn at once",
+            buckets=BATCH_SIZES,
+            registry=self.registry,
         )
-        self._errors = Counter("sdlesson_errors", "Errors logged, by where", ["where"], **of)
+        self._errors = Counter(
+            "sdlesson_errors", "Errors logged, by where", ["where"], registry=self.registry
+        )
         self._lag = Histogram(
-            "sdlesson_loop_lag_seconds", "How late the event loop is", buckets=LAG_SECONDS, **of
+            "sdlesson_loop_lag_seconds",
+            "How late the event loop is",
+            buckets=LAG_SECONDS,
+            registry=self.registry,
         )
         ProcessCollector(registry=self.registry)
         self.registry.register(GpuMemory())
@@ -119,17 +134,24 @@ class MeasuredGenerator:
     def __init__(self, generator: ImageGenerator, registry: CollectorRegistry) -> None:
         self._generator = generator
         self.model, self.defaults, self.size = generator.model, generator.defaults, generator.size
-        of = {"registry": registry}
-        self._pictures = Counter("sdlesson_worker_pictures", "Pictures drawn", **of)
-        self._flagged = Counter("sdlesson_worker_flagged", "Pictures that were withheld", **of)
+        self._pictures = Counter("sdlesson_worker_pictures", "Pictures drawn", registry=registry)
+        self._flagged = Counter(
+            "sdlesson_worker_flagged", "Pictures that were withheld", registry=registry
+        )
         self._failed = Counter(
-            "sdlesson_worker_failures", "Batches not drawn, by error", ["error"], **of
+            "sdlesson_worker_failures", "Batches not drawn, by error", ["error"], registry=registry
         )
         self._batch = Histogram(
-            "sdlesson_worker_batch_pictures", "Pictures at once", buckets=BATCH_SIZES, **of
+            "sdlesson_worker_batch_pictures",
+            "Pictures at once",
+            buckets=BATCH_SIZES,
+            registry=registry,
         )
         self._seconds = Histogram(
-            "sdlesson_worker_batch_seconds", "From a batch to its pictures", buckets=SECONDS, **of
+            "sdlesson_worker_batch_seconds",
+            "From a batch to its pictures",
+            buckets=SECONDS,
+            registry=registry,
         )
 
     def batch_key(self, request: Request) -> Hashable:

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 
-log = logging.getLogger(__name__)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more on busy cores are slower
+
+from pydantic import SecretStr
+
+from sdlesson.bot.generator import PipelineGenerator
+from sdlesson.bot_service.configuration import (
+    Configuration,
+    ConfigurationError,
+    load_configuration,
+)
+from sdlesson.bot_service.log import set_up
+from sdlesson.bot_service.workers.process import run_worker
+from sdlesson.downloads import ModelError
+from sdlesson.pipelines import load_pipeline
+
+BAD_INPUT = 2
+
+
+class WorkerConfiguration(Configuration):
+    """The bot's, but for the token: who draws has no use for it."""
+
+    token: SecretStr = SecretStr("")
 
 
 def main() -> int:
     """Load the model, listen to its queue and draw until told to end."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: several on a busy core are slower
-    from sdlesson.bot.generator import PipelineGenerator
-    from sdlesson.bot_service.configuration import ConfigurationError, load_configuration
-    from sdlesson.bot_service.log import set_up
-    from sdlesson.bot_service.workers.process import run_worker
-    from sdlesson.downloads import ModelError
-    from sdlesson.pipelines import load_pipeline
-
     try:
-        configuration = load_configuration()
+        configuration = load_configuration(kind=WorkerConfiguration)
         set_up(configuration)
         queue = configuration.models[0]
         generator = PipelineGenerator(load_pipeline(queue))
     except (ConfigurationError, ModelError) as error:
         print(error, file=sys.stderr)
-        return 2
+        return BAD_INPUT
     port = configuration.metrics_port
     run_worker(
         generator,

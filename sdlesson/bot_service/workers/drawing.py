@@ -11,13 +11,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image
-from redis import Redis
 from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from sdlesson.bot_service.workers.protocol import (
     AWAY,
     KEEP_S,
+    Client,
     Json,
     Orders,
     Timing,
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def draw_batch(
-    redis: Redis, generator: ImageGenerator, batch_id: str, attempt: int, name: str, timing: Timing
+    redis: Client, generator: ImageGenerator, batch_id: str, attempt: int, name: str, timing: Timing
 ) -> bool:
     """Draw one attempt at a batch; False if it is not, or no longer, this worker's to draw.
 
@@ -98,7 +98,7 @@ class _Work:
         orders: The latest that were read.
     """
 
-    def __init__(self, redis: Redis, batch_id: str, attempt: int, timing: Timing) -> None:
+    def __init__(self, redis: Client, batch_id: str, attempt: int, timing: Timing) -> None:
         self._redis, self._batch_id, self._attempt = redis, batch_id, attempt
         self._timing = timing
         self.orders = Orders(attempt)

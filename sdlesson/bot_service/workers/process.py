@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from celery.signals import setup_logging, worker_ready
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
-from redis import Redis
 from redis.exceptions import RedisError
 
 from sdlesson.bot_service.health import answering
@@ -22,6 +21,7 @@ from sdlesson.bot_service.workers.drawing import draw_batch
 from sdlesson.bot_service.workers.memory import SmallerBatches
 from sdlesson.bot_service.workers.protocol import (
     TASK,
+    Client,
     ModelCard,
     Timing,
     connect,
@@ -56,7 +56,7 @@ class Announcement:
     """
 
     def __init__(
-        self, redis: Redis, generator: ImageGenerator, queue: str, name: str, timing: Timing
+        self, redis: Client, generator: ImageGenerator, queue: str, name: str, timing: Timing
     ) -> None:
         self._redis, self._queue, self._timing = redis, queue, timing
         self._key = worker_key(queue, name)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sdlesson.bot.generator import Result
 
 Json: TypeAlias = dict[str, Any]
+Client: TypeAlias = Any  # of Redis; its own annotations allow for awaitables in every answer
 
 PREFIX = "sdlesson"
 TASK = "sdlesson.draw"
@@ -102,7 +103,7 @@ class ModelCard:
         return cls(read.pop("model"), read.pop("size"), Defaults(**read))
 
 
-def connect(url: str) -> Redis:
+def connect(url: str) -> Client:
     """Make a client of Redis, which connects at its first call and again after each outage."""
     return Redis.from_url(
         url, socket_connect_timeout=CONNECT_TIMEOUT_S, socket_timeout=ANSWER_TIMEOUT_S
