@@ -98,7 +98,7 @@ def test_a_wrong_name_in_the_file_and_a_file_that_is_no_toml_are_said(tmp_path: 
     with pytest.raises(ConfigurationError, match="quota is no setting"):
         load_configuration(path)
     path.write_text("token 3")
-    with pytest.raises(ConfigurationError, match="mine.toml is no TOML"):
+    with pytest.raises(ConfigurationError, match=r"mine\.toml is no TOML"):
         load_configuration(path)
 
 

@@ -28,9 +28,8 @@ TOKEN_VARIABLE = "TELEGRAM_BOT_TOKEN"  # what the bot of lesson 10 reads
 MAX_SECRET_BYTES = 64 * 1024
 
 _TOKEN = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
-_WEBHOOK_SECRET = re.compile(
-    r"[A-Za-z0-9_-]{16,256}"
-)  # Telegram's signs; its least of 1 is guessed
+# Of the signs that Telegram takes; it takes a single one, too, which anybody guesses.
+_WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
 
 Port: TypeAlias = int
 WEBHOOK_PORTS = (443, 80, 88, 8443)

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
@@ -114,7 +115,7 @@ class RecordingService(RequestService):
         try:
             request = make_request()
             await self._moderation.check(request)
-            self.worker.check_room(requester.user_id)
+            self._check_room(requester)
             if download_photo is not None:
                 request = replace(request, photo=await download_photo())
             job = await self._accept(requester, request)
@@ -162,6 +163,15 @@ class RecordingService(RequestService):
 
     # On the way in.
 
+    def _check_room(self, requester: Requester) -> None:
+        """See whether there is room, before anything slow; a bot that stops still takes notes.
+
+        Raises:
+            QueueFullError: No more can wait.
+        """
+        with suppress(StoppedError):
+            self.worker.check_room(requester.user_id)
+
     async def _accept(self, requester: Requester, request: Request) -> Job | None:
         """Put a request on record and into the queue; None where it is there already.
 
@@ -196,6 +206,7 @@ class RecordingService(RequestService):
         try:
             return self.worker.enqueue(job)
         except StoppedError:  # it is on record, and waits for the next start
+            await self._say_kept(requester, request)
             return None
         except QueueFullError:  # which others have filled meanwhile
             await self._record(job.id, StoredJobState.CANCELLED, told=True)
@@ -265,7 +276,10 @@ class RecordingService(RequestService):
     async def _keep_for_later(self, requester: Requester, job: Job) -> None:
         """Put a job that the bot's stop has ended back among those that wait."""
         await self._record(job.id, StoredJobState.ACCEPTED)
-        prompt = shorten(job.request.prompt, MAX_CAPTION_PART)
+        await self._say_kept(requester, job.request)
+
+    async def _say_kept(self, requester: Requester, request: Request) -> None:
+        prompt = shorten(request.prompt, MAX_CAPTION_PART)
         text = requester.localize(texts.KEPT_FOR_LATER, prompt=prompt)
         await self.delivery.send_text(requester.destination, text, retry=False)
 

@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from sdlesson.bot.generator import ImageGenerator
 from sdlesson.bot.queue import FairQueue, Job, JobState
-from sdlesson.bot.worker import MAX_BATCH, Worker
+from sdlesson.bot.worker import MAX_BATCH
+from sdlesson.bot_service.workers.parallel import ParallelWorker
 
 # Puts jobs on record as running, and returns those that may be drawn.
 Begin: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
@@ -19,7 +20,7 @@ async def begin_all(job_ids: Sequence[str]) -> Sequence[str]:
     return job_ids
 
 
-class RecordingWorker(Worker):
+class RecordingWorker(ParallelWorker):
     """Draws what waits in a queue, and first says so to the record.
 
     Attributes:
@@ -33,7 +34,8 @@ class RecordingWorker(Worker):
         *,
         max_batch: int = MAX_BATCH,
     ) -> None:
-        super().__init__(generator, queue, max_batch=max_batch)
+        at_once = getattr(generator, "batches_at_once", lambda: 1)
+        super().__init__(generator, queue, max_batch=max_batch, batches_at_once=at_once)
         self.begin: Begin = begin_all
         self._begun: set[str] = set()
 
