@@ -80,52 +80,62 @@ def serving(folder: Path, painter: Painter | None = None, **named: Any) -> Itera
 
 # In a process of its own, which can be killed.
 
-CHILD = """
-import sys, threading
+NURSERY = """
+import os, signal, sys, threading
 sys.path[:0] = sys.argv[1].split(":")
-from fixtures_bot import Painter
 from fixtures_service import parts_of_child
 from sdlesson.bot_service.service.run import ServiceRun
-run = ServiceRun(parts_of_child(*sys.argv[2:]))
-threading.Thread(target=lambda: (run.has_started.wait(), print("up", flush=True))).start()
-run.run()
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in sys.stdin:
+    pid = os.fork()
+    if pid:
+        print("pid", pid, flush=True)
+        continue
+    run = ServiceRun(parts_of_child(*sys.argv[2:]))
+    threading.Thread(target=lambda: (run.has_started.wait(), print("up", flush=True))).start()
+    run.run()
+    os._exit(0)
 """
 
 
 def parts_of_child(token: str, base_url: str, url: str, step_s: str, daily: str) -> Parts:
-    """What the child's service is made of."""
+    """What a child's service is made of."""
     limits = replace(ENDLESS, daily=int(daily))
-    painter, store = Painter(float(step_s)), Store(url)
-    return Parts(token, painter, store, base_url, QUICK, limits)
+    return Parts(token, Painter(float(step_s)), Store(url), base_url, QUICK, limits)
 
 
-@dataclass
-class Child:
-    """A service in a process of its own."""
+class Nursery:
+    """Runs a service in processes of their own, one after another; torch is imported only once."""
 
-    server: BotApiServer
-    url: str
-    step_s: float = 0.01
-    daily: int = 10_000
-    process: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        """Begin a process, and wait until it hears users."""
+    def __init__(self, server: BotApiServer, url: str, *, step_s: float = 0.01, daily: int = 10**4):
         here = Path(__file__).parent
-        given = (self.server.token, self.server.base_url, self.url)
-        command = [sys.executable, "-c", CHILD, f"{here}:{here.parent}", *given]
-        self.process = subprocess.Popen(
-            [*command, str(self.step_s), str(self.daily)],
+        given = (server.token, server.base_url, url, str(step_s), str(daily))
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY, f"{here}:{here.parent}", *given],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "up\n"
+        self._pid = 0
+
+    def start(self) -> None:
+        """Begin a process, and wait until it hears users."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        lines = sorted(self._process.stdout.readline() for _ in range(2))
+        assert lines[1:] == ["up\n"], lines
+        self._pid = int(lines[0].split()[1])
 
     def kill(self) -> None:
-        """End it as a power cut would: kill -9."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        time.sleep(0.05)
+        """End the process as a power cut would: kill -9."""
+        os.kill(self._pid, signal.SIGKILL)
+        while Path(f"/proc/{self._pid}").exists():
+            time.sleep(0.005)
+
+    def close(self) -> None:
+        """End all."""
+        self._process.kill()
+        self._process.communicate()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fixtures_bot import Painter
-from fixtures_service import Child, agrees, serving
+from fixtures_service import Nursery, agrees, serving
 from fixtures_talk import album, answer, is_picture, picture, wait_until
 from sdlesson.bot_api import BotApiServer
 from sdlesson.bot_service.store import Store, StoredJobState
@@ -168,7 +168,8 @@ def endure(folder: Path, kills: int, seed: int, people: int = 4) -> None:
     """Kill a bot under load at random moments; count what became of every request."""
     dice, wishes = random.Random(seed), 0
     with BotApiServer() as server:
-        child = Child(server, f"sqlite:///{folder}/bot.db")
+        url = f"sqlite:///{folder}/bot.db"
+        child = Nursery(server, url)
         child.start()
         users = [server.user(f"user {number}") for number in range(people)]
         for user in users:
@@ -186,7 +187,7 @@ def endure(folder: Path, kills: int, seed: int, people: int = 4) -> None:
             child.kill()
             child.start()
 
-        store = Store(child.url)
+        store = Store(url)
 
         def is_over() -> bool:
             counts = store.counts()
@@ -197,6 +198,7 @@ def endure(folder: Path, kills: int, seed: int, people: int = 4) -> None:
         time.sleep(1.0)
         wait_until(is_over, 30)
         child.kill()
+        child.close()
         check_every_wish(server, store, asked)
         store.close()
 

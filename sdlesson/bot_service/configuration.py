@@ -32,7 +32,6 @@ _TOKEN = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
 _WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
 
 Port: TypeAlias = int
-WEBHOOK_PORTS = (443, 80, 88, 8443)
 
 
 class ConfigurationError(ValueError):
@@ -127,12 +126,15 @@ class Configuration(BaseSettings):
         return self
 
 
-def load_configuration(path: Path | None = None) -> Configuration:
+def load_configuration(
+    path: Path | None = None, kind: type[Configuration] = Configuration
+) -> Configuration:
     """Read and check all settings.
 
     Args:
         path: The file for all; by default what `SDLESSON_BOT_CONFIG` names, else
             sdlesson-bot.toml where there is one.
+        kind: Whose settings: a worker's need no token.
 
     Raises:
         ConfigurationError: Some of them cannot be used; one line for each.
@@ -141,7 +143,7 @@ def load_configuration(path: Path | None = None) -> Configuration:
     _chosen = path
     try:
         _refuse_unknown_variables()
-        return Configuration()  # type: ignore[call-arg]
+        return kind()  # type: ignore[call-arg]
     except ValidationError as error:
         lines = [_line(one) for one in error.errors(include_input=False, include_url=False)]
         raise ConfigurationError("\n".join(dict.fromkeys(lines))) from None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from telegram import Update
 
-from sdlesson.bot.application import App, build_application
-from sdlesson.bot.bot_run import BotRun
+from sdlesson.bot.application import ALLOWED_UPDATES, App, build_application
+from sdlesson.bot.bot_run import WATCHDOG_EVERY_S, BotRun
 from sdlesson.bot.delivery import Delivery
 from sdlesson.bot.generator import ImageGenerator
 from sdlesson.bot.logs import RingBuffer
@@ -27,10 +29,17 @@ from sdlesson.bot_service.service.memory import StoreView
 from sdlesson.bot_service.service.requests import RecordingService
 from sdlesson.bot_service.service.worker import RecordingWorker
 from sdlesson.bot_service.store import OffLoop, Store, StoreError
+from sdlesson.bot_service.webhook import WebhookServer, WebhookSettings
 
 PURGE_EVERY_S = 3600.0
 
 log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def nothing_beside(_run: ServiceRun) -> AsyncIterator[None]:
+    """Run nothing beside the bot."""
+    yield
 
 
 @dataclass
@@ -43,6 +52,12 @@ class Parts:
         store: What remembers.
         base_url: Another server than Telegram's.
         rate_limits: How fast the bot may speak.
+        queue: Makes the queue in which jobs wait.
+        admins, allowed: As `Access` takes them.
+        retention_days: How long requests are kept.
+        events: Who counts.
+        webhook: Where Telegram brings updates; None asks for them.
+        beside: What runs in the same loop while users are heard, such as a page of metrics.
     """
 
     token: str
@@ -58,6 +73,8 @@ class Parts:
     allowed: tuple[int, ...] = ()
     retention_days: float = 30.0
     events: Events = field(default_factory=NoEvents)
+    webhook: WebhookSettings | None = None
+    beside: Callable[[ServiceRun], AbstractAsyncContextManager[None]] = nothing_beside
 
 
 class ServiceRun(BotRun):
@@ -69,6 +86,7 @@ class ServiceRun(BotRun):
 
     def __init__(self, parts: Parts) -> None:
         self.parts, self._call = parts, OffLoop()
+        self.webhook: WebhookServer | None = None
         self._view = StoreView(parts.store.people, self._call)
         self._journal = Journal(parts.store.inbox, self._view, self._call)
         self._access = Access(
@@ -116,14 +134,60 @@ class ServiceRun(BotRun):
         )
         return application
 
+    async def ready(self) -> str:
+        """Say what is in the way of new requests; "" for nothing."""
+        try:
+            await self._call(self.parts.store.ping)
+        except StoreError as error:
+            return f"the store does not answer: {error}"
+        look = getattr(self.parts.generator, "ready", None)
+        return await asyncio.to_thread(look) if look else ""
+
+    async def _start_polling(self, application: App) -> None:
+        """Ask Telegram for updates, or tell it where to bring them."""
+        settings = self.parts.webhook
+        if settings is None:
+            await super()._start_polling(application)
+            return
+        if self.webhook is None:
+            self.webhook = WebhookServer(settings, lambda one: self._receive(application, one))
+        await application.bot.set_webhook(
+            settings.url, secret_token=settings.secret, allowed_updates=ALLOWED_UPDATES
+        )
+
+    async def _receive(self, application: App, update: dict[str, Any]) -> None:
+        """Write down an update that Telegram has brought, and let it be handled.
+
+        Raises:
+            NetworkError: It could not be written down.
+        """
+        if not await self._journal.received([update]):
+            return
+        try:
+            await application.update_queue.put(Update.de_json(update, application.bot))
+        except Exception as error:  # whatever does not fit, somewhere deep in a message
+            kind = type(error).__name__
+            log.error("update %s cannot be read (%s), so it is left out", update["update_id"], kind)
+
     async def _watch(self, application: App) -> None:
         """Take up what an earlier run has left, and then hear users until it is time to stop."""
         purging = asyncio.create_task(self._purge_now_and_then())
         try:
             if await self._retry(lambda: self._take_up(application)):
-                await super()._watch(application)
+                async with self.parts.beside(self):
+                    await self._hear(application)
         finally:
             purging.cancel()
+            if self.webhook is not None:
+                await self.webhook.close()
+
+    async def _hear(self, application: App) -> None:
+        if self.webhook is None:
+            await super()._watch(application)
+            return
+        while not self.must_stop.is_set():
+            await self._pause(WATCHDOG_EVERY_S)
+            self.worker.raise_if_broken()
 
     async def _take_up(self, application: App) -> None:
         """Take up jobs that wait, and updates that were never handled.
