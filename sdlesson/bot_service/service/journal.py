@@ -1,0 +1,67 @@
+"""Updates on record before the server hears that they came, until they are handled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from telegram import Update
+from telegram.error import NetworkError
+
+from sdlesson.bot_service.service.memory import StoreView
+from sdlesson.bot_service.store import OffLoop, StoreError
+from sdlesson.bot_service.store.inbox import Inbox
+
+ALBUM_S = 5.0  # the photos of an album are handled some time after they came
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Writes each update into the inbox, as `UpdateJournal` of the bot asks.
+
+    Args:
+        inbox: Where.
+        view: What has to be written, too, before an update is done.
+        call: The thread in which that is done.
+    """
+
+    def __init__(self, inbox: Inbox, view: StoreView, call: OffLoop) -> None:
+        self._inbox, self._view, self._call = inbox, view, call
+        self._later: set[asyncio.Task[None]] = set()
+
+    async def received(self, updates: list[dict[str, Any]]) -> set[int]:
+        """Write updates down, and return the numbers of those that come for the first time.
+
+        Raises:
+            NetworkError: The database is away, so the server is to keep them.
+        """
+        if not updates:
+            return set()
+        try:
+            return await self._call(self._inbox.add, updates)
+        except StoreError as error:
+            log.error("updates cannot be written down, so they stay where they are: %s", error)
+            raise NetworkError("the updates could not be written down") from error
+
+    async def handled(self, update: Update) -> None:
+        """Take down that an update needs no more care."""
+        message = update.effective_message
+        if message is not None and message.media_group_id:
+            task = asyncio.create_task(self._handled_later(update.update_id))
+            self._later.add(task)  # or it could be collected on its way
+            task.add_done_callback(self._later.discard)
+        else:
+            await self._done(update.update_id)
+
+    async def _handled_later(self, update_id: int) -> None:
+        await asyncio.sleep(ALBUM_S)
+        await self._done(update_id)
+
+    async def _done(self, update_id: int) -> None:
+        await self._view.written()
+        try:
+            await self._call(self._inbox.handled, [update_id])
+        except StoreError as error:  # it is handled once more at the next start, without harm
+            log.error("update %s could not be marked as handled: %s", update_id, error)

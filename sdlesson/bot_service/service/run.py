@@ -1,0 +1,147 @@
+"""One run of the service: what was left undone is taken up, then users are heard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from telegram import Update
+
+from sdlesson.bot.application import App, build_application
+from sdlesson.bot.bot_run import BotRun
+from sdlesson.bot.delivery import Delivery
+from sdlesson.bot.generator import ImageGenerator
+from sdlesson.bot.logs import RingBuffer
+from sdlesson.bot.queue import FairQueue
+from sdlesson.bot.rate_limiter import RateLimits
+from sdlesson.bot.worker import MAX_BATCH, Worker
+from sdlesson.bot_service.access import Access
+from sdlesson.bot_service.events import Events, NoEvents
+from sdlesson.bot_service.limits import Limits
+from sdlesson.bot_service.moderation import Moderation
+from sdlesson.bot_service.service.handlers import ServiceHandlers
+from sdlesson.bot_service.service.journal import Journal
+from sdlesson.bot_service.service.memory import StoreView
+from sdlesson.bot_service.service.requests import RecordingService
+from sdlesson.bot_service.service.worker import RecordingWorker
+from sdlesson.bot_service.store import OffLoop, Store, StoreError
+
+PURGE_EVERY_S = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Parts:
+    """What a service is made of, so that a test or an operator may change each.
+
+    Attributes:
+        token: The bot's.
+        generator: What draws.
+        store: What remembers.
+        base_url: Another server than Telegram's.
+        rate_limits: How fast the bot may speak.
+    """
+
+    token: str
+    generator: ImageGenerator
+    store: Store
+    base_url: str | None = None
+    rate_limits: RateLimits | None = None
+    limits: Limits = field(default_factory=Limits)
+    queue: Callable[[], FairQueue] = FairQueue
+    max_batch: int = MAX_BATCH
+    moderation: Moderation = field(default_factory=Moderation)
+    admins: tuple[int, ...] = ()
+    allowed: tuple[int, ...] = ()
+    retention_days: float = 30.0
+    events: Events = field(default_factory=NoEvents)
+
+
+class ServiceRun(BotRun):
+    """A run of the bot with a memory that lasts; `run` is for a thread, as that of `BotRun`.
+
+    Args:
+        parts: What it is made of; the store stays open, whoever opened it closes it.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts, self._call = parts, OffLoop()
+        self._view = StoreView(parts.store.people, self._call)
+        self._journal = Journal(parts.store.inbox, self._view, self._call)
+        self._access = Access(
+            parts.store.people, self._call, admins=parts.admins, allowed=parts.allowed
+        )
+        worker = RecordingWorker(parts.generator, parts.queue(), max_batch=parts.max_batch)
+        server_name = "localhost" if parts.base_url else "Telegram"
+        super().__init__(worker, lambda _: self._application(worker), RingBuffer(), server_name)
+
+    def run(self) -> None:
+        """Run until it is time to stop."""
+        try:
+            super().run()
+        finally:
+            self._call.close()
+
+    def _application(self, worker: RecordingWorker) -> App:
+        """Put the bot together, with the service's parts in the places of its own."""
+        parts = self.parts
+
+        def make_service(_worker: Worker, _store: object, delivery: Delivery) -> RecordingService:
+            return RecordingService(
+                worker,
+                self._view,
+                delivery,
+                store=parts.store,
+                call=self._call,
+                limits=parts.limits,
+                moderation=parts.moderation,
+                events=parts.events,
+            )
+
+        application = build_application(
+            parts.token,
+            worker,
+            self._view,
+            base_url=parts.base_url,
+            rate_limits=parts.rate_limits,
+            journal=self._journal,
+            make_service=make_service,
+        )
+        service = application.bot_data["service"]
+        ServiceHandlers(service, self._access, retention_days=parts.retention_days).register(
+            application
+        )
+        return application
+
+    async def _watch(self, application: App) -> None:
+        """Take up what an earlier run has left, and then hear users until it is time to stop."""
+        purging = asyncio.create_task(self._purge_now_and_then())
+        try:
+            if await self._retry(lambda: self._take_up(application)):
+                await super()._watch(application)
+        finally:
+            purging.cancel()
+
+    async def _take_up(self, application: App) -> None:
+        """Take up jobs that wait, and updates that were never handled.
+
+        Raises:
+            StoreError: The database is away.
+        """
+        await self._access.load()
+        await application.bot_data["service"].recover()
+        for update in await self._call(self.parts.store.inbox.unhandled):
+            await application.update_queue.put(Update.de_json(update, application.bot))
+
+    async def _purge_now_and_then(self) -> None:
+        """Delete what is older than it may be."""
+        while True:
+            try:
+                gone = await self._call(self.parts.store.purge, self.parts.retention_days)
+                log.info("%s old rows are deleted", gone)
+            except StoreError as error:
+                log.error("old rows could not be deleted: %s", error)
+            await asyncio.sleep(PURGE_EVERY_S)
