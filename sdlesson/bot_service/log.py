@@ -24,13 +24,16 @@ from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
-from sdlesson.bot.logs import redact
+from sdlesson.bot.logs import LOGGERS, redact
 
 if TYPE_CHECKING:
     from sdlesson.bot_service.configuration import Configuration
 
 # Their INFO lines are URLs, with the bot's token in each; Celery's name what they are called with.
 QUIET = ("httpx", "httpcore", "telegram", "apscheduler", "celery", "kombu", "amqp", "urllib3")
+# The root, and those of which a bot's own buffer keeps the records from coming there.
+WRITTEN = (None, *LOGGERS)
+WRITTEN_BY = "written_by"
 SPEAKING = (OSError, MemoryError)  # whose messages are the system's, and quote nobody
 PLAIN = (str, bytes, bool, int, float, Path)
 PLACES = 8  # of a traceback, from where the error was raised
@@ -42,7 +45,7 @@ _PERSON = re.compile(r"\b(user|chat)(?:_id)?[\s=:'\"]+(-?\d+)")
 _PASSWORD = re.compile(r"(?<=://)[^/\s@]*@")
 _key = secrets.token_bytes(16)  # of this start: the next one's names are others
 
-_handler: logging.Handler | None = None
+_handler: _Handler | None = None
 
 
 def set_up(configuration: Configuration) -> None:
@@ -59,15 +62,21 @@ def write_log(form: str = "json", level: str = "INFO", stream: TextIO | None = N
         stream: Where to; by default the standard error, which Docker and systemd collect.
     """
     global _handler
-    root = logging.getLogger()
-    if _handler is not None:
-        root.removeHandler(_handler)
-    _handler = logging.StreamHandler(stream or sys.stderr)
+    stop_writing()
+    _handler = _Handler(stream or sys.stderr)
     _handler.setFormatter(_PrivateFormatter(form))
-    root.addHandler(_handler)
-    root.setLevel(level)
+    for name in WRITTEN:
+        logging.getLogger(name).addHandler(_handler)
+    logging.getLogger().setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def stop_writing() -> None:
+    """Write nothing down any more."""
+    for name in WRITTEN:
+        if _handler is not None:
+            logging.getLogger(name).removeHandler(_handler)
 
 
 @contextmanager
@@ -81,6 +90,16 @@ def pseudonym(kind: str, number: int | str) -> str:
     """Name a user or chat without telling who it is, the same until the process ends."""
     digest = hmac.digest(_key, f"{kind} {number}".encode(), "sha256").hex()
     return f"{kind}#{digest[:NAME_DIGITS]}"
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes each record once, however many of the loggers on its way it is a handler of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        if record.__dict__.get(WRITTEN_BY) is not self:
+            record.__dict__[WRITTEN_BY] = self
+            super().emit(record)
 
 
 class _PrivateFormatter(ProcessorFormatter):
