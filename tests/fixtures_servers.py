@@ -1,4 +1,4 @@
-"""Real servers on this machine for the tests of the bot's service: PostgreSQL and OpenLDAP."""
+"""A real PostgreSQL on this machine, for the tests of the bot's service."""
 
 import os
 import shutil
@@ -14,20 +14,6 @@ import pytest
 
 START_S = 20.0
 POSTGRES = "/usr/lib/postgresql"  # where Debian puts it, a folder for each version
-LDAP_BASE, LDAP_ADMIN, LDAP_PASSWORD = "dc=example,dc=org", "cn=admin,dc=example,dc=org", "secret"
-LDAP_SETTINGS = """\
-include /etc/ldap/schema/core.schema
-include /etc/ldap/schema/cosine.schema
-include /etc/ldap/schema/inetorgperson.schema
-modulepath /usr/lib/ldap
-moduleload back_mdb
-pidfile {folder}/slapd.pid
-database mdb
-suffix "{base}"
-rootdn "{admin}"
-rootpw {password}
-directory {folder}/data
-"""
 
 
 @contextmanager
@@ -49,33 +35,6 @@ def postgres() -> Iterator[str]:
         ready = [f"{tools}/pg_isready", "-h", "127.0.0.1", "-p", str(port)]
         _wait(lambda: subprocess.run(ready, capture_output=True).returncode == 0)
         yield f"postgresql://tester@127.0.0.1:{port}/postgres"
-    finally:
-        server.terminate()
-        server.wait(START_S)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def ldap(people: str) -> Iterator[str]:
-    """Run an OpenLDAP of its own with people in LDIF, and yield its address."""
-    slapd = shutil.which("slapd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if slapd is None:
-        missing("slapd", "slapd")
-    port, folder = _free_port(), Path(tempfile.mkdtemp(prefix="sdlesson-ldap-"))
-    (folder / "data").mkdir()
-    settings = folder / "slapd.conf"
-    named = {"folder": folder, "base": LDAP_BASE, "admin": LDAP_ADMIN, "password": LDAP_PASSWORD}
-    settings.write_text(LDAP_SETTINGS.format(**named))
-    (folder / "people.ldif").write_text(people)
-    add = ["slapadd", "-f", str(settings), "-l", str(folder / "people.ldif")]
-    subprocess.run(add, executable=slapd, check=True, capture_output=True)
-    url = f"ldap://127.0.0.1:{port}"
-    server = subprocess.Popen(
-        [slapd, "-f", str(settings), "-h", url, "-d", "0"], stderr=subprocess.DEVNULL
-    )
-    try:
-        _wait_for(port, server)
-        yield url
     finally:
         server.terminate()
         server.wait(START_S)

@@ -21,7 +21,6 @@ from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.store import UserRecord
 from sdlesson.bot_service.limits import LimitError, Limits
 from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJobState, StoreError
-from sdlesson.bot_service.store.database import Database
 from sdlesson.bot_service.store.jobs import NEXT
 from sdlesson.bot_service.store.migrations import STEPS, NewerDatabaseError
 from sdlesson.bot_service.store.tables import METADATA
@@ -166,11 +165,9 @@ def test_settings_and_buttons_last(url: str) -> None:
     with Store(url) as store:
         assert store.people.load_user(1) == UserRecord()
         store.people.save_user(1, kept)
-        store.people.choose(1, model="large", lora="pixels")
         token = store.people.save_request(1, Request("a cat", seed=3, photo=photo))
     with Store(url) as store:
         assert store.people.load_user(1) == kept
-        assert store.people.choice(1) == ("large", "pixels")
         found = store.people.load_request(token)
         assert (found.user_id, found.request.prompt, found.request.seed) == (1, "a cat", 3)
         assert found.request.photo.getpixel((0, 0)) == (255, 0, 0)
@@ -261,23 +258,6 @@ def test_what_is_old_goes_and_what_is_owed_stays(store: Store) -> None:
     assert store.inbox.unhandled() == []
 
 
-def test_outcomes_and_thumbs_are_counted_by_model(store: Store) -> None:
-    from sdlesson.bot_service.requests import for_service
-
-    for number, model in enumerate(["a", "a", "b"]):
-        request = for_service(Request("a cat"), model=model)
-        store.jobs.accept(NewJob(str(number), 1, 1, request), MANY, NOON)
-    store.jobs.move(["0", "1"], State.RUNNING)
-    store.jobs.move("0", State.FAILED)
-    assert store.jobs.vote("1", 1, 1)
-    assert not store.jobs.vote("1", 2, -1), "somebody else's picture"
-    assert store.jobs.outcomes() == {
-        "a": {"failed": 1, "running": 1, "up": 1},
-        "b": {"accepted": 1},
-    }
-    assert store.counts() == {State.FAILED: 1, State.RUNNING: 1, State.ACCEPTED: 1}
-
-
 # The database itself.
 
 
@@ -288,19 +268,18 @@ def test_migrations_make_the_tables_that_the_code_reads(store: Store) -> None:
 
 
 def test_an_old_database_is_brought_up_to_date_with_what_is_in_it(url: str, monkeypatch) -> None:
-    with monkeypatch.context() as old:
-        old.setattr("sdlesson.bot_service.store.migrations.STEPS", STEPS[:1])
-        database = Database(url)
-        with database.begin() as connection:
-            connection.execute(
-                text("INSERT INTO users (user_id, consented, as_file) VALUES (1, 1, 0)")
-            )
-        database.close()
     with Store(url) as store:
-        assert store.people.load_user(1).consented
-        assert store.people.choice(1) == ("", "")
-    with Store(url) as store:
-        assert store.people.count() == 1
+        store.people.save_user(1, UserRecord(consented=True))
+    newer = (
+        *STEPS,
+        ("ALTER TABLE users ADD COLUMN nickname TEXT", "UPDATE users SET nickname='x'"),
+    )
+    monkeypatch.setattr("sdlesson.bot_service.store.migrations.STEPS", newer)
+    for _ in range(2):  # the second start finds nothing to do
+        with Store(url) as store, store.database.begin() as connection:
+            kept = connection.execute(text("SELECT consented, nickname FROM users")).all()
+            assert kept == [(1, "x")]
+            assert len(connection.execute(text("SELECT step FROM migrations")).all()) == len(newer)
 
 
 def test_a_database_of_a_newer_bot_is_not_touched(url: str) -> None:

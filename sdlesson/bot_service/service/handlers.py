@@ -79,12 +79,12 @@ class ServiceHandlers:
         token = (query.data or "").partition("@")[0].partition(":")[2] if query else ""
         try:
             await self._service.store.load(user_id, token)
-            standing = await self._access.standing(user_id)
         except StoreError as error:
             log.error("an update could not be prepared: %s", error)
             self._service.events.error("store")
             await self._say_once(self._service.requester(update), texts.STORE_AWAY)
             raise ApplicationHandlerStop from error
+        standing = self._access.standing(user_id)
         if not standing.may_ask and not _is_open(update):
             self._service.events.refused(standing)
             text = texts.BANNED if standing is Standing.BANNED else texts.NOT_ALLOWED
@@ -145,7 +145,6 @@ class ServiceHandlers:
 
         async def do(requester: Requester, _words: str) -> None:
             await self._service.forget(requester)
-            self._access.forget(requester.user_id)
             await self._service.reply(requester, requester.localize(texts.FORGOTTEN))
 
         await self._try(do, requester, None)

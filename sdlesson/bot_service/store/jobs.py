@@ -20,8 +20,8 @@ from sqlalchemy import Connection, Row, func, insert, or_, select, update
 from sdlesson.bot.requests import Request
 from sdlesson.bot_service.limits import Bucket, Limits, check_quota, day_of, full_bucket
 from sdlesson.bot_service.limits import start_of_day as midnight
-from sdlesson.bot_service.requests import ServiceRequest, pack, unpack
 from sdlesson.bot_service.store.database import Database
+from sdlesson.bot_service.store.packing import pack, unpack
 from sdlesson.bot_service.store.tables import JOBS, SPENT, USERS
 
 MAX_HISTORY = 10
@@ -90,7 +90,7 @@ class StoredJob:
     chat_id: int
     thread_id: int | None
     language: str
-    request: ServiceRequest
+    request: Request
     state: StoredJobState
     seed: int | None
     status_id: int | None
@@ -123,7 +123,7 @@ class Jobs:
             values: dict[str, Any] = {
                 **{name: getattr(job, name) for name in ("id", "user_id", "chat_id", "thread_id")},
                 **{name: getattr(job, name) for name in ("language", "update_id", "part")},
-                **{"request": request, "photo": photo, "model": getattr(job.request, "model", "")},
+                **{"request": request, "photo": photo},
                 **{"state": StoredJobState.ACCEPTED, "told": 0, "created_at": now},
             }
             connection.execute(insert(JOBS).values(values))
@@ -185,12 +185,6 @@ class Jobs:
             change = update(JOBS).where(JOBS.c.id == job_id)
             connection.execute(change.values(status_id=message_id))
 
-    def vote(self, job_id: str, user_id: int, vote: int) -> bool:
-        """Take down what a user thinks of an own picture; False where there is no such picture."""
-        with self._database.begin() as connection:
-            mine = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.user_id == user_id)
-            return bool(connection.execute(mine.values(vote=vote)).rowcount)
-
     def recover(self, now: float | None = None) -> None:
         """At the start: end what a killed bot left running or sending."""
         now = time.time() if now is None else now
@@ -230,18 +224,6 @@ class Jobs:
         with self._database.begin() as connection:
             found = connection.execute(query.group_by(JOBS.c.state)).all()
         return {StoredJobState(state): count for state, count in found}
-
-    def outcomes(self) -> dict[str, dict[str, int]]:
-        """Count, for each model, its jobs by their ends, and the thumbs up and down."""
-        ends = select(JOBS.c.model, JOBS.c.state, func.count()).group_by(JOBS.c.model, JOBS.c.state)
-        votes = select(JOBS.c.model, JOBS.c.vote, func.count()).where(JOBS.c.vote.is_not(None))
-        found: dict[str, dict[str, int]] = {}
-        with self._database.begin() as connection:
-            for model, state, count in connection.execute(ends):
-                found.setdefault(model or "", {})[state] = count
-            for model, vote, count in connection.execute(votes.group_by(JOBS.c.model, JOBS.c.vote)):
-                found.setdefault(model or "", {})["up" if vote > 0 else "down"] = count
-        return found
 
     def drawn_today(self, user_id: int, now: float | None = None) -> int:
         """Count what a user's quota of today has paid for."""

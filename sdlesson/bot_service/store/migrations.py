@@ -16,8 +16,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     (  # 1: the store
         "CREATE TABLE users (user_id BIGINT PRIMARY KEY, language TEXT, defaults TEXT,"
         " consented INTEGER NOT NULL, as_file INTEGER NOT NULL,"
-        " bucket_tokens DOUBLE PRECISION, bucket_at DOUBLE PRECISION,"
-        " member_until DOUBLE PRECISION)",
+        " bucket_tokens DOUBLE PRECISION, bucket_at DOUBLE PRECISION)",
         "CREATE TABLE bans (user_id BIGINT PRIMARY KEY, banned_by BIGINT NOT NULL,"
         " banned_at DOUBLE PRECISION NOT NULL)",
         "CREATE TABLE spent (user_id BIGINT NOT NULL, day TEXT NOT NULL,"
@@ -36,12 +35,6 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX buttons_by_user ON buttons (user_id)",
         "CREATE TABLE inbox (update_id BIGINT PRIMARY KEY, body TEXT,"
         " received_at DOUBLE PRECISION NOT NULL, tries INTEGER NOT NULL)",
-    ),
-    (  # 2: several models, and what users think of their pictures
-        "ALTER TABLE users ADD COLUMN model TEXT",
-        "ALTER TABLE users ADD COLUMN lora TEXT",
-        "ALTER TABLE jobs ADD COLUMN model TEXT",
-        "ALTER TABLE jobs ADD COLUMN vote INTEGER",
     ),
 )
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.store import StoredRequest, UserRecord
 from sdlesson.bot_service.limits import day_of, start_of_day
-from sdlesson.bot_service.requests import pack, unpack
 from sdlesson.bot_service.store.database import Database
 from sdlesson.bot_service.store.jobs import count_drawn
+from sdlesson.bot_service.store.packing import pack, unpack
 from sdlesson.bot_service.store.tables import BANS, BUTTONS, JOBS, SPENT, USERS
 
 MAX_BUTTONS = 50  # of one user; each may hold a photo
@@ -44,29 +44,6 @@ class People:
         values |= {"consented": int(user.consented), "as_file": int(user.as_file)}
         with self._database.begin() as connection:
             _save(connection, user_id, values)
-
-    def choice(self, user_id: int) -> tuple[str, str]:
-        """Look up the model and the LoRA that a user chose, "" where none was."""
-        query = select(USERS.c.model, USERS.c.lora).where(USERS.c.user_id == user_id)
-        with self._database.begin() as connection:
-            row = connection.execute(query).first()
-        return (row.model or "", row.lora or "") if row else ("", "")
-
-    def choose(self, user_id: int, *, model: str = "", lora: str = "") -> None:
-        """Keep which model and LoRA a user wants."""
-        with self._database.begin() as connection:
-            _save(connection, user_id, {"model": model, "lora": lora})
-
-    def member_until(self, user_id: int) -> float:
-        """Until when a user need not show again to be of the company; 0 for never shown."""
-        query = select(USERS.c.member_until).where(USERS.c.user_id == user_id)
-        with self._database.begin() as connection:
-            return connection.execute(query).scalar_one_or_none() or 0.0
-
-    def set_member_until(self, user_id: int, until: float) -> None:
-        """Keep until when a user need not show again to be of the company."""
-        with self._database.begin() as connection:
-            _save(connection, user_id, {"member_until": until})
 
     def save_request(self, user_id: int, request: Request, token: str | None = None) -> str:
         """Keep a request for the buttons below its picture, and return its token."""

@@ -19,9 +19,6 @@ USERS = Table(
     Column("as_file", Integer, nullable=False),
     Column("bucket_tokens", Double),
     Column("bucket_at", Double),
-    Column("member_until", Double),  # until then the company's directory need not be asked again
-    Column("model", Text),
-    Column("lora", Text),
 )
 
 BANS = Table(  # beside the users, since a ban outlives /forget
@@ -59,8 +56,6 @@ JOBS = Table(
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("ended_at", Double),
-    Column("model", Text),
-    Column("vote", Integer),  # a thumb: 1 up, -1 down
 )
 
 BUTTONS = Table(
