@@ -50,13 +50,13 @@ def test_forget_deletes_history_and_buttons_and_what_is_on_its_way(tmp_path: Pat
         served.painter.step_s = 0.0
         ana.presses(question, "Delete it all")
         ana.waits_for("I keep nothing of you", after=question)
+        kept = b"".join(path.read_bytes() for path in tmp_path.glob("bot.db*"))
+        assert b"secret" not in kept
         agrees(ana)
         assert "no requests of yours" in answer(ana, "/history")["text"]
         ana.presses(first, "➕ More steps")
         wait_until(lambda: "no longer works" in ana.notice.get("text", ""))
         assert not any(is_picture(one) and "dog" in one["caption"] for one in ana.messages)
-        kept = b"".join(path.read_bytes() for path in tmp_path.glob("bot.db*"))
-        assert b"secret" not in kept
 
 
 def test_privacy_says_what_is_kept_in_both_languages(tmp_path: Path) -> None:

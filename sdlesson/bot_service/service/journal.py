@@ -81,7 +81,4 @@ class Journal:
 
     async def _done(self, update_id: int) -> None:
         await self._view.written()
-        try:
-            await self._call(self._inbox.handled, [update_id])
-        except StoreError as error:  # it is handled once more at the next start, without harm
-            log.error("update %s could not be marked as handled: %s", update_id, error)
+        await self._call.insist(self._inbox.handled, [update_id])

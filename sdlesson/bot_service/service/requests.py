@@ -129,19 +129,30 @@ class RecordingService(RequestService):
             return True
         return False
 
-    async def recover(self) -> None:
-        """At the start: tell how what was under way has ended, and take up what waits.
+    async def look_back(self) -> tuple[list[StoredJob], list[StoredJob]]:
+        """End on record what an earlier run left under way; before any user of this one is heard.
+
+        Returns:
+            The jobs that wait, and those of whose end the user does not know.
 
         Raises:
             StoreError: The database is away.
         """
-        await self.call(self.record.jobs.recover)
-        for stored in await self.call(self.record.jobs.untold):
+        jobs = self.record.jobs
+        await self.call(jobs.recover)
+        return await self.call(jobs.waiting), await self.call(jobs.untold)
+
+    async def take_up(self, waiting: list[StoredJob], untold: list[StoredJob]) -> None:
+        """Let what waits wait again, and tell how the rest has ended.
+
+        Raises:
+            StoreError: The database is away.
+        """
+        for stored in [*waiting, *untold]:
             await self.store.load(stored.user_id)
+        for stored in untold:
             self._in_background(stored, self._tell_late(stored))
-        waiting = await self.call(self.record.jobs.waiting)
         for stored in waiting:
-            await self.store.load(stored.user_id)
             await self._take_up(stored)
         # One word to each user in each chat, however many pictures wait.
         counts = Counter((one.user_id, one.chat_id) for one in waiting)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from telegram import Update
 
@@ -28,7 +28,7 @@ from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.memory import StoreView
 from sdlesson.bot_service.service.requests import RecordingService
 from sdlesson.bot_service.service.worker import RecordingWorker
-from sdlesson.bot_service.store import OffLoop, Store, StoreError
+from sdlesson.bot_service.store import OffLoop, Store, StoredJob, StoreError
 from sdlesson.bot_service.webhook import WebhookServer, WebhookSettings
 
 PURGE_EVERY_S = 3600.0
@@ -77,6 +77,15 @@ class Parts:
     beside: Callable[[ServiceRun], AbstractAsyncContextManager[None]] = nothing_beside
 
 
+class Left(NamedTuple):
+    """What an earlier run has left: jobs, and updates as Telegram sent them."""
+
+    waiting: list[StoredJob]
+    untold: list[StoredJob]
+    undone: list[dict[str, Any]]
+    given_up: list[dict[str, Any]]
+
+
 class ServiceRun(BotRun):
     """A run of the bot with a memory that lasts; `run` is for a thread, as that of `BotRun`.
 
@@ -87,6 +96,7 @@ class ServiceRun(BotRun):
     def __init__(self, parts: Parts) -> None:
         self.parts, self._call = parts, OffLoop()
         self.webhook: WebhookServer | None = None
+        self._left: Left | None = None
         self._view = StoreView(parts.store.people, self._call)
         self._journal = Journal(parts.store.inbox, self._view, self._call)
         self._access = Access(
@@ -190,19 +200,26 @@ class ServiceRun(BotRun):
             await self._pause(WATCHDOG_EVERY_S)
             self.worker.raise_if_broken()
 
+    async def _connect(self, application: App) -> None:
+        """Look at what an earlier run has left, and only then hear users, who add to it."""
+        if self._left is None:
+            await self._access.load()
+            waiting, untold = await application.bot_data["service"].look_back()
+            self._left = Left(waiting, untold, *await self._journal.left_undone())
+        await super()._connect(application)
+
     async def _take_up(self, application: App) -> None:
         """Take up jobs that wait, and updates that were never handled.
 
         Raises:
             StoreError: The database is away.
         """
-        await self._access.load()
-        service = application.bot_data["service"]
-        await service.recover()
-        undone, given_up = await self._journal.left_undone()
-        for one in undone:
+        service, left = application.bot_data["service"], self._left
+        assert left is not None
+        await service.take_up(left.waiting, left.untold)
+        for one in left.undone:
             await application.update_queue.put(Update.de_json(one, application.bot))
-        for one in given_up:
+        for one in left.given_up:
             update = Update.de_json(one, application.bot)
             log.error("update %s is given up: the bot died of it", update.update_id)
             if update.effective_sender:
