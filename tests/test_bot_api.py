@@ -666,6 +666,41 @@ def test_a_users_photo_reaches_the_bot_in_several_sizes(
     assert (missing["error_code"], missing["description"]) == (404, "Not Found")
 
 
+def test_a_message_without_a_picture_is_asked_for_one_in_vain_and_told_so(
+    server: BotApiServer, client: Client, ana: Person
+) -> None:
+    text = client.send_message(ana.id, "no picture").to_dict()
+    document = client.send_document(ana.id, b"no picture", filename="photo.png").to_dict()
+    for odd in (text, document, {"photo": []}, {"photo": [{}]}, {"photo": [{"file_id": "gone"}]}):
+        with pytest.raises(ValueError, match="shows no picture"):
+            server.picture(odd)
+
+
+def test_a_user_sends_a_photo_or_a_file_not_both(server: BotApiServer, ana: Person) -> None:
+    with pytest.raises(ValueError, match="a photo or a file"):
+        ana.says("both", photo=png(), file=b"a file")
+    both = {name: base64.b64encode(png()).decode() for name in ("photo", "file")}
+    answer = httpx.post(f"{server.chat_url}control/chats/{ana.id}/messages", json=both)
+    assert (answer.status_code, "a photo or a file" in answer.json()["error"]) == (400, True)
+    with pytest.raises(ValueError, match="no message_id"):
+        ana.says("an answer", reply_to={})
+
+
+def test_a_photo_without_its_fields_does_not_break_the_chat_page(
+    server: BotApiServer, ana: Person
+) -> None:
+    for photo in ([], [{}], [{"file_id": "x", "width": 1}]):
+        server.run(
+            lambda telegram, odd=photo: telegram.receive(
+                telegram.chats[ana.id], {"photo": odd, "caption": "odd"}
+            )
+        )
+    answer = httpx.get(f"{server.chat_url}control/chats/{ana.id}")
+    assert answer.status_code == 200
+    shown = [one["photo"] for one in answer.json()["messages"] if one["text"] == "odd"]
+    assert shown == [None, None, None]
+
+
 def test_photos_come_back_as_jpeg_and_documents_untouched(
     server: BotApiServer, client: Client, ana: Person
 ) -> None:
@@ -883,7 +918,7 @@ def test_what_is_dropped_before_has_not_arrived(
     with pytest.raises(NetworkError):
         client.send_message(ana.id, "x")
     server.fail("sendMessage", status=502, times=9)
-    server.heal()
+    server.clear_faults()
     client.send_message(ana.id, "y")
     assert [message["text"] for message in ana.messages] == ["/start", "y"]
 

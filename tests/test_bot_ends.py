@@ -36,17 +36,17 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request", "came"),
+    ("asked", "came"),
     [
         ("a cat --steps 20", is_picture),
         ("a volcano --steps 20", lambda one: "checker flagged" in one.get("text", "")),
     ],
     ids=["a picture", "a word"],
 )
-def test_what_is_ready_in_an_outage_comes_after_it(request: str, came) -> None:
+def test_what_is_ready_in_an_outage_comes_after_it(asked: str, came) -> None:
     with talking(Painter(step_s=0.05)) as talk:
         ana = talk.person()
-        ana.says(request)
+        ana.says(asked)
         ana.waits_for("Drawing")
         talk.server.stop()
         time.sleep(OUTAGE_S)
@@ -237,14 +237,16 @@ def test_a_port_that_is_none_is_refused(arguments: list[str], capsys) -> None:
     assert "--port" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", ["my secret", "123456:abc", "  ", "''"])
 def test_the_command_does_not_go_on_with_a_token_that_is_none(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "my secret")
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", given)
     assert cli.main(["bot", "--model", "pokcet"]) == cli.BAD_INPUT
     said = capsys.readouterr()
     assert "the variable TELEGRAM_BOT_TOKEN is not a bot's token" in said.err
     assert "secret" not in said.out + said.err
+    assert "localhost" not in said.out + said.err
 
 
 # At the door.

@@ -149,7 +149,7 @@ def test_without_a_network_it_says_so_and_keeps_trying(
     bot.start()
     assert "Check the network: the bot keeps trying" in capsys.readouterr().out
     assert bot.snapshot().errors
-    server.heal()
+    server.clear_faults()
     assert "What I keep" in answer(server.user("Ana"), "/start")["text"]
     assert bot.snapshot().name
 

@@ -287,45 +287,45 @@ def agree(person):
 
 
 def picture_for(person, text):
-    """Write a wish for a person, and wait for the message with the picture."""
-    # es: Escribe un deseo en nombre de alguien y espera el mensaje con la imagen.
-    wish = person.says(text)
-    return person.waits_for(say("seed", "semilla"), after=wish, timeout_s=120)
+    """Ask for a picture for a person, and wait for the message that it comes in."""
+    # es: Pide una imagen en nombre de alguien y espera el mensaje en el que llega.
+    asked = person.says(text)
+    return person.waits_for(say("seed", "semilla"), after=asked, timeout_s=120)
 
 
 print(agree(ana))
 
 # %%
-wish = say(
+message = say(
     "/draw a robot on the beach --steps 30 --seed 7",
     "/draw un robot en la playa --pasos 30 --semilla 7",
 )
-shown = picture_for(ana, wish)
+shown = picture_for(ana, message)
 print(shown["caption"])
 enlarged(server.picture(shown))
 
 # %% [markdown] lang="en"
-# The caption holds all that is needed to draw the picture again. What becomes of your wish on its
-# way to the model? First, a `Request`, with every setting checked:
+# The caption holds all that is needed to draw the picture again. What becomes of your message on
+# its way to the model? First, a `Request`, with every setting checked:
 
 # %% [markdown] lang="es"
 # El pie lleva todo lo que hace falta para volver a dibujar la imagen. ¿En qué se convierte tu
 # petición por el camino? Primero, en un `Request`, con cada ajuste comprobado:
 
 # %% tags=["nbval-check-output"]
-wishes = [
+messages = [
     say("a cat —steps 30 --no hat --cfg 9", "un gato —pasos 30 --sin sombrero --cfg 9"),
     say("--steps 1e9 a robot", "--pasos 1e9 un robot"),
     say("a robot --colour red", "un robot --color rojo"),
 ]
-for text in wishes:
+for text in messages:
     try:
         print(parse_request(text, Defaults()))
     except RequestError as error:
         print(error.reason, error.values)
 
 # %% part="claim"
-read = parse_request(wishes[0], Defaults())
+read = parse_request(messages[0], Defaults())
 assert (read.num_inference_steps, read.guidance_scale) == (30, 9), "a dash and a guessed name"
 assert read.negative_prompt in ("hat", "sombrero"), "what follows --no is kept out"
 
@@ -770,8 +770,8 @@ server.fail("sendPhoto", status=429, retry_after=2)
 shown = picture_for(ana, say("a fox in the snow", "un zorro en la nieve"))
 
 server.fail("sendPhoto", drop=True, after=True)
-wish = ana.says(say("a fox on Mars", "un zorro en Marte"))
-note = ana.waits_for(say("did not confirm", "no ha confirmado"), after=wish, timeout_s=60)
+asked = ana.says(say("a fox on Mars", "un zorro en Marte"))
+note = ana.waits_for(say("did not confirm", "no ha confirmado"), after=asked, timeout_s=60)
 print(note["text"])
 
 # %%

@@ -1,4 +1,8 @@
-"""The bot as python-telegram-bot runs it: put together here, started by whoever has a loop."""
+"""The bot as python-telegram-bot runs it: put together here, started by whoever has a loop.
+
+An update comes in by a `TimedRequest`, waits in the `PerUserUpdateProcessor` until those before it
+are handled, is dropped by `SeenUpdates` if it came before, and goes to the handlers.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +78,7 @@ class TimedRequest(HTTPXRequest):
     journal: UpdateJournal | None = None
 
     async def do_request(self, url: str, *args: Any, **named: Any) -> tuple[int, bytes]:
-        """Make one request."""
+        """Make one request, note when it was answered, and empty updates that cannot be read."""
         status, body = await super().do_request(url, *args, **named)
         self.last_answer_s = time.monotonic()
         self.is_unauthorized = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND)

@@ -57,7 +57,7 @@ class AlbumCollector:
         context.application.create_task(self._close(key, context), update)
 
     async def _close(self, key: tuple[int, str], context: Context) -> None:
-        """Wait until no more photos come."""
+        """Hand the album on once no photo comes any more: Telegram does not say how many will."""
         seen = 0
         while seen < len(self._coming[key]):
             seen = len(self._coming[key])

@@ -42,7 +42,7 @@ class Result:
     Attributes:
         drawing: The picture and its settings; black if it was flagged.
         request: What was asked, with the seed that was used.
-        unknown: Localizer of the prompt that the model does not know.
+        unknown: Words of the prompt that the model does not know.
         cut: The end of the prompt, which the model did not read.
         seconds: How long it took, its share of the batch.
     """

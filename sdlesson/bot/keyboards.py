@@ -15,7 +15,7 @@ from sdlesson.language import LANGUAGES
 
 
 def consent(localize: Localizer) -> Keyboard:
-    """Below the welcome."""
+    """The button below the welcome, which says yes to what is kept."""
     return Keyboard([[Button(localize(texts.AGREE), callback_data="agree:")]])
 
 
@@ -42,7 +42,7 @@ def ask_again(localize: Localizer, token: str) -> Keyboard:
 
 
 def cancel(localize: Localizer, jobs: Sequence[Job], *, numbered: bool = False) -> Keyboard:
-    """One button for each job."""
+    """One button for each job, which cancels it."""
     numbers = [f" {number}" if numbered else "" for number in range(1, len(jobs) + 1)]
     return Keyboard(
         [

@@ -40,7 +40,7 @@ class RingBuffer(logging.Handler):
         self.errors: deque[str] = deque(maxlen=MAX_ERRORS)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one record."""
+        """Keep one record as a line, and the message of an error of the bot besides."""
         self.lines.append(self.format(record))
         # What python-telegram-bot calls an error may quote what users wrote; the log has it.
         if record.levelno >= logging.ERROR and record.name.startswith(LOGGERS[0]):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sdlesson.bot.generator import Result
 
 MAX_PER_USER = 3
-MAX_TOTAL = 100  # at a second a picture, the last waits two minutes; who waits longer gives up
+MAX_TOTAL = 100  # so that the memory has a bound, and the time that the last one waits
 ID_BYTES = 4  # shown to users as 8 hex digits
 
 
@@ -87,9 +87,11 @@ class Job:
     started_s: float | None = None
     ended_s: float | None = None
     chat_id: int | None = None
+    # An event, and no question asked again and again: whoever waits costs nothing until the end.
     _ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def __post_init__(self) -> None:
+        # With a photo only a share of the steps is taken, and the estimates count real ones.
         self.steps = self.steps or self.request.steps_to_take
 
     def move_to(self, state: JobState) -> None:
@@ -234,6 +236,7 @@ class FairQueue:
         Raises:
             ValueError: The job does not wait here.
         """
+        # By turns and not by arrival: one who comes later and has fewer jobs may be before.
         order = self.order()
         if job not in order:
             raise ValueError(f"job {job.id} does not wait here: it is {job.state}")

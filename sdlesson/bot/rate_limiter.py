@@ -52,7 +52,7 @@ class TokenBucket:
         self._turn = asyncio.Lock()
 
     def wait_s(self) -> float:
-        """How long until there is a token."""
+        """Count the tokens, and say how long until there is one to take."""
         now = time.monotonic()
         gained = (now - self._counted_at) * self.per_s
         self._tokens, self._counted_at = min(self.size, self._tokens + gained), now
@@ -73,7 +73,7 @@ class TokenBucket:
             self._tokens -= 1
 
     def pause(self, seconds: float) -> None:
-        """Have no token for so long."""
+        """Let no call through for so long."""
         self.wait_s()
         # The tokens that will come in this time are owed, so that the next is there after it. Of
         # two pauses the longer one counts.

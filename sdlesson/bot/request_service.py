@@ -317,7 +317,7 @@ class StatusMessage:
         return True
 
     async def remove(self) -> None:
-        """Take the message back."""
+        """Delete the message, once what it told of has ended."""
         if self._message is not None:
             await self._delivery.delete(self._message.chat_id, self._message.message_id)
 

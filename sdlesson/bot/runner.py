@@ -214,7 +214,7 @@ class Bot:
 def _generator(
     pipe: StableDiffusionPipeline | ImageGenerator | str | os.PathLike[str] | None,
 ) -> ImageGenerator:
-    """Make what draws out of what was given."""
+    """Turn what was given as `pipe` into an image generator."""
     from diffusers import StableDiffusionPipeline
 
     from sdlesson.bot.generator import PipelineGenerator

@@ -67,8 +67,8 @@ def _first_found() -> Found | None:
     variable = say(f"the variable {TOKEN_VARIABLE}", f"la variable {TOKEN_VARIABLE}")
     if token := colab_secret(TOKEN_VARIABLE):
         return Found(token, secret)
-    if token := clean_token(os.environ.get(TOKEN_VARIABLE)):
-        return Found(token, variable)
+    if given := os.environ.get(TOKEN_VARIABLE):  # blanks or quotes alone are a slip, no choice
+        return Found(clean_token(given), variable)
     question = say(
         "Paste the token from @BotFather, or press Enter to go on without one: ",
         "Pega el token de @BotFather o pulsa Intro para seguir sin él: ",

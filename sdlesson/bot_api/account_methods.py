@@ -18,13 +18,13 @@ MAX_NOTICE_CHARACTERS = 200
 
 
 def get_me(telegram: TelegramState, call: Parameters) -> Json:
-    """Who the bot is."""
+    """Say who the bot is, and what it may do."""
     can = {"can_join_groups": False, "can_read_all_group_messages": False}
     return {**telegram.bot, **can, "supports_inline_queries": False, "has_main_web_app": False}
 
 
 async def get_updates(telegram: TelegramState, call: Parameters) -> list[Json]:
-    """Wait for updates."""
+    """Return the updates that wait, or the first that comes within the timeout."""
     if telegram.webhook_url:
         raise ApiError(409, updates.WEBHOOK_CONFLICT)
     allowed = call.json("allowed_updates", "allowed updates", list)
@@ -42,7 +42,7 @@ def set_webhook(telegram: TelegramState, call: Parameters) -> bool:
         raise bad_request("bad webhook: An HTTPS URL must be provided for webhook")
     telegram.webhook_url = url
     if call.flag("drop_pending_updates"):
-        telegram.updates.forget()
+        telegram.updates.drop_pending()
     return True
 
 
@@ -50,7 +50,7 @@ def delete_webhook(telegram: TelegramState, call: Parameters) -> bool:
     """Forget the address for updates, so that they can be asked for."""
     telegram.webhook_url = ""
     if call.flag("drop_pending_updates"):
-        telegram.updates.forget()
+        telegram.updates.drop_pending()
     return True
 
 

@@ -20,7 +20,7 @@ from sdlesson.bot_api.faults import Fault
 from sdlesson.bot_api.guard import GuardedHandler
 from sdlesson.bot_api.media import Upload
 from sdlesson.bot_api.parameters import read_json, whole_number
-from sdlesson.bot_api.people import button_data, photo_upload, send, written
+from sdlesson.bot_api.people import button_data, message_content, photo_upload, send_to_bot
 from sdlesson.bot_api.state import Chat, ServerState
 from sdlesson.bot_api.view import chat_view, person_view
 
@@ -161,19 +161,21 @@ def _chat(control: ControlHandler, user_id: str, body: Json) -> Json:
     return chat_view(control.state.telegram, control.chat(user_id), revision)
 
 
-def _say(control: ControlHandler, user_id: str, body: Json) -> Json:
+def _send_message(control: ControlHandler, user_id: str, body: Json) -> Json:
     photo, file = _bytes(body, "photo"), _bytes(body, "file")
+    if photo and file:
+        raise ValueError("a message holds a photo or a file; send the other one after it")
     text = body.get("text", "")
     if not isinstance(text, str):
         raise ValueError(f"text must be a text, not {type(text).__name__}")
-    content = written(text, has_media=bool(photo or file))
+    content = message_content(text, has_media=bool(photo or file))
     upload = photo_upload(photo) if photo else None
     if file:
         upload = Upload(file, _text(body.get("file_name", "file.bin"), "file_name", 255))
     chat, reply_to = control.chat(user_id), body.get("reply_to")
     if not isinstance(reply_to, int | None):
         raise ValueError("reply_to must be the number of a message")
-    return send(control.state.telegram, chat, content, upload, bool(photo), reply_to)
+    return send_to_bot(control.state.telegram, chat, content, upload, bool(photo), reply_to)
 
 
 def _press(control: ControlHandler, user_id: str, body: Json) -> Json:
@@ -208,7 +210,7 @@ ACTIONS: dict[tuple[str, ...], Callable[[ControlHandler, str, Json], Any]] = {
     ("GET", "people"): _people,
     ("POST", "people"): _add_person,
     ("GET", "chats"): _chat,
-    ("POST", "chats", "messages"): _say,
+    ("POST", "chats", "messages"): _send_message,
     ("POST", "chats", "presses"): _press,
     ("POST", "chats", "blocked"): _block,
     ("POST", "updates"): _replay,

@@ -74,7 +74,7 @@ class GuardedHandler(RequestHandler):
 
 
 class NotFoundHandler(GuardedHandler):
-    """Every other address."""
+    """Any address that is none of this server's."""
 
     def prepare(self) -> None:
         """Say where the page is, to whoever asks from this machine; its address is a secret."""

@@ -59,7 +59,9 @@ class Person:
         Raises:
             ValueError: Telegram's apps cannot send this.
         """
-        content = written(text, has_media=photo is not None or file is not None)
+        if photo is not None and file is not None:
+            raise ValueError("a message holds a photo or a file; send the other one after it")
+        content = message_content(text, has_media=photo is not None or file is not None)
         upload = None
         if photo is not None:
             upload = photo_upload(photo)
@@ -68,7 +70,9 @@ class Person:
             upload = Upload(data, file_name if isinstance(file, bytes) else Path(file).name)
         is_photo, message_id = photo is not None, _id(reply_to)
         return self._state.run(
-            lambda telegram: send(telegram, self._chat, content, upload, is_photo, message_id)
+            lambda telegram: send_to_bot(
+                telegram, self._chat, content, upload, is_photo, message_id
+            )
         )
 
     def presses(self, message: Json | int, button: str = "", *, data: str = "") -> str:
@@ -145,7 +149,7 @@ class Person:
             time.sleep(LOOK_EVERY_S)
 
 
-def written(text: str, *, has_media: bool) -> Json:
+def message_content(text: str, *, has_media: bool) -> Json:
     """Check what a user writes, as the apps do before they send it.
 
     Raises:
@@ -183,7 +187,7 @@ def photo_upload(photo: Picture) -> Upload:
     return Upload(data.getvalue(), "photo.jpg", "image/jpeg")
 
 
-def send(
+def send_to_bot(
     telegram: TelegramState,
     chat: Chat,
     content: Json,
@@ -224,4 +228,8 @@ def button_data(chat: Chat, message_id: int, button: str) -> str:
 
 
 def _id(message: Json | int | None) -> int | None:
-    return message["message_id"] if isinstance(message, dict) else message
+    if not isinstance(message, dict):
+        return message
+    if "message_id" not in message:
+        raise ValueError("this is no message: it has no message_id; give one that a chat holds")
+    return int(message["message_id"])

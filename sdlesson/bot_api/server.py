@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from sdlesson.bot_api.control import ControlHandler, PageHandler
-from sdlesson.bot_api.errors import Json
+from sdlesson.bot_api.errors import ApiError, Json
 from sdlesson.bot_api.faults import Fault
 from sdlesson.bot_api.guard import NotFoundHandler
 from sdlesson.bot_api.people import Person
@@ -136,14 +136,26 @@ class BotApiServer:
         )
 
     def picture(self, message: Json) -> Image.Image:
-        """The picture that a message shows, at its largest."""
-        file_id = (message.get("photo") or [message["document"]])[-1]["file_id"]
-        return Image.open(io.BytesIO(self.run(lambda telegram: telegram.media.file(file_id).data)))
+        """The picture that a message shows, at its largest.
+
+        Raises:
+            ValueError: It shows none, or the server has forgotten it.
+        """
+        described = (message.get("photo") or [message.get("document") or {}])[-1]
+        try:
+            data = self.run(lambda telegram: telegram.media.file(described["file_id"]).data)
+            return Image.open(io.BytesIO(data))
+        except (KeyError, ApiError, UnidentifiedImageError) as error:
+            number = message.get("message_id")
+            raise ValueError(
+                f"message {number} shows no picture that is kept here; give one with a photo, or "
+                "with a file that is a picture"
+            ) from error
 
     @property
     def updates(self) -> list[Json]:
         """Every update that was made for the bot so far, delivered or not."""
-        return self.run(lambda telegram: copy.deepcopy(list(telegram.updates.made)))
+        return self.run(lambda telegram: copy.deepcopy(list(telegram.updates.history)))
 
     def replay(self, update: Json) -> None:
         """Deliver an update once as it is, even one that the bot has confirmed."""
@@ -172,8 +184,8 @@ class BotApiServer:
         )
         self.run(lambda _: self.state.faults.add(fault))
 
-    def heal(self) -> None:
-        """Let nothing fail any more."""
+    def clear_faults(self) -> None:
+        """Let no more calls fail of those that `fail` asked for."""
         self.run(lambda _: self.state.faults.clear())
 
     @property

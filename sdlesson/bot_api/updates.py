@@ -26,12 +26,12 @@ class Updates:
 
     Attributes:
         allowed: The kinds that the bot asked for; nothing stands for all.
-        made: Every update so far, delivered or not; of very many the latest.
+        history: Every update so far, delivered or not; of very many the latest.
     """
 
     def __init__(self) -> None:
         self.allowed: Collection[str] = ()
-        self.made: deque[Json] = deque(maxlen=MAX_KEPT)
+        self.history: deque[Json] = deque(maxlen=MAX_KEPT)
         self._waiting: list[Json] = []
         self._replayed: list[Json] = []
         # By chance, as at Telegram after a quiet week: what keeps ids of updates over a restart, or
@@ -57,7 +57,7 @@ class Updates:
             return None
         update = {"update_id": self._next_id, kind: content}
         self._next_id += 1
-        self.made.append(update)
+        self.history.append(update)
         self._waiting.append(update)
         del self._waiting[:-MAX_KEPT]
         self._wake()
@@ -68,8 +68,8 @@ class Updates:
         self._replayed.append(update)
         self._wake()
 
-    def forget(self) -> None:
-        """Drop what waits."""
+    def drop_pending(self) -> None:
+        """Deliver nothing of what is not confirmed yet."""
         self._waiting.clear()
 
     async def take(self, offset: int, limit: int, timeout_s: float) -> list[Json]:

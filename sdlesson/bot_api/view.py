@@ -59,7 +59,10 @@ def _replied(message: Json | None) -> str:
     return to_html(shown_text(message) or "…", [])
 
 
-def _file(described: Json) -> Json:
+def _file(described: Json) -> Json | None:
+    """What a page needs of a photo or file; None of one that no server made, by its fields."""
+    if not {"file_unique_id", "file_size"} <= set(described):
+        return None
     kept = {"path": f"control/files/{described['file_unique_id']}", "bytes": described["file_size"]}
     shown = ("width", "height", "file_name")
     return kept | {name: described[name] for name in shown if name in described}

@@ -83,7 +83,7 @@ class CallHandler(GuardedHandler):
 
 
 class MethodHandler(CallHandler):
-    """/bot<token>/<method>."""
+    """Calls of a method: /bot<token>/<method>."""
 
     async def get(self, token: str, method: str) -> None:
         """Answer a call."""
@@ -128,7 +128,7 @@ class MethodHandler(CallHandler):
 
 
 class FileHandler(CallHandler):
-    """/file/bot<token>/<path>."""
+    """Downloads of files: /file/bot<token>/<path>."""
 
     async def get(self, token: str, path: str) -> None:
         """Answer with a file."""
