@@ -15,7 +15,7 @@ from fixtures_service import Nursery, agrees, serving
 from fixtures_talk import album, answer, is_picture, picture, wait_until
 from sdlesson.bot_api import BotApiServer
 from sdlesson.bot_service.store import Store, StoredJobState
-from sdlesson.bot_service.store.inbox import Inbox
+from sdlesson.bot_service.store.inbox import MAX_TRIES, Inbox
 
 State = StoredJobState
 
@@ -145,6 +145,21 @@ def test_an_update_that_was_never_handled_is_handled_at_the_next_start(tmp_path:
         Inbox(served.parts.store.database).add([late])
         served.start()
         assert ana.waits_for(lambda m: is_picture(m) and m["caption"].startswith("a late dog"))
+
+
+def test_an_update_that_the_bot_keeps_dying_of_is_given_up_and_said(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        ana = served.person()
+        picture(ana, "a cat")
+        update, inbox = served.server.updates[-1], served.parts.store.inbox
+        served.stop()
+        inbox.add([update | {"update_id": 7}])
+        for _ in range(MAX_TRIES):
+            inbox.begin_again(7)
+        served.start()
+        assert ana.waits_for("Something went wrong")
+        assert sum(map(is_picture, ana.messages)) == 1
+        assert inbox.given_up() == []
 
 
 def test_while_the_database_is_locked_nothing_is_lost(tmp_path: Path) -> None:

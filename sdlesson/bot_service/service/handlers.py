@@ -25,6 +25,7 @@ from sdlesson.bot.request_service import Requester
 from sdlesson.bot.texts import MAX_CAPTION_PART, shorten
 from sdlesson.bot_service.access import Access, Standing
 from sdlesson.bot_service.service import texts
+from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.requests import Origin, RecordingService, origin
 from sdlesson.bot_service.store import StoreError
 
@@ -45,11 +46,15 @@ class ServiceHandlers:
     Args:
         service: What the bot's handlers call, too.
         access: Who may do what.
+        journal: Told of each update that is begun.
         retention_days: How long requests are kept.
     """
 
-    def __init__(self, service: RecordingService, access: Access, *, retention_days: float) -> None:
+    def __init__(
+        self, service: RecordingService, access: Access, journal: Journal, *, retention_days: float
+    ) -> None:
         self._service, self._access, self._days = service, access, retention_days
+        self._journal = journal
         self._refused: dict[int, float] = {}
         self._commands: dict[str, Do] = {
             "history": self.history,
@@ -78,6 +83,7 @@ class ServiceHandlers:
         user_id, query = update.effective_sender.id, update.callback_query
         token = (query.data or "").partition("@")[0].partition(":")[2] if query else ""
         try:
+            await self._journal.begun(update)
             await self._service.store.load(user_id, token)
         except StoreError as error:
             log.error("an update could not be prepared: %s", error)

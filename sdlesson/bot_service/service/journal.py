@@ -29,6 +29,7 @@ class Journal:
 
     def __init__(self, inbox: Inbox, view: StoreView, call: OffLoop) -> None:
         self._inbox, self._view, self._call = inbox, view, call
+        self._again: set[int] = set()
         self._later: set[asyncio.Task[None]] = set()
 
     async def received(self, updates: list[dict[str, Any]]) -> set[int]:
@@ -44,6 +45,25 @@ class Journal:
         except StoreError as error:
             log.error("updates cannot be written down, so they stay where they are: %s", error)
             raise NetworkError("the updates could not be written down") from error
+
+    async def left_undone(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """List the updates that an earlier run has left, and those that are given up.
+
+        Raises:
+            StoreError: The database is away.
+        """
+        undone = await self._call(self._inbox.unhandled)
+        self._again = {one["update_id"] for one in undone}
+        return undone, await self._call(self._inbox.given_up)
+
+    async def begun(self, update: Update) -> None:
+        """Take down, of an update that was left undone, that it is begun again.
+
+        Raises:
+            StoreError: The database is away.
+        """
+        if update.update_id in self._again:
+            await self._call(self._inbox.begin_again, update.update_id)
 
     async def handled(self, update: Update) -> None:
         """Take down that an update needs no more care."""

@@ -151,6 +151,10 @@ class RecordingService(RequestService):
             text = requester.localize(texts.BACK, count=count)
             self._in_background(stored, self.reply(requester, text, at_least_once=True))
 
+    async def apologize(self, requester: Requester, number: int) -> None:
+        """Tell a user that something is not done, and never will be."""
+        await self.reply(requester, requester.localize(bot_texts.WENT_WRONG, id=number))
+
     async def forget(self, requester: Requester) -> None:
         """Delete all that is kept of a user, and what is on its way to that user.
 

@@ -129,9 +129,10 @@ class ServiceRun(BotRun):
             make_service=make_service,
         )
         service = application.bot_data["service"]
-        ServiceHandlers(service, self._access, retention_days=parts.retention_days).register(
-            application
+        handlers = ServiceHandlers(
+            service, self._access, self._journal, retention_days=parts.retention_days
         )
+        handlers.register(application)
         return application
 
     async def ready(self) -> str:
@@ -196,9 +197,17 @@ class ServiceRun(BotRun):
             StoreError: The database is away.
         """
         await self._access.load()
-        await application.bot_data["service"].recover()
-        for update in await self._call(self.parts.store.inbox.unhandled):
-            await application.update_queue.put(Update.de_json(update, application.bot))
+        service = application.bot_data["service"]
+        await service.recover()
+        undone, given_up = await self._journal.left_undone()
+        for one in undone:
+            await application.update_queue.put(Update.de_json(one, application.bot))
+        for one in given_up:
+            update = Update.de_json(one, application.bot)
+            log.error("update %s is given up: the bot died of it", update.update_id)
+            if update.effective_sender:
+                await service.apologize(service.requester(update), update.update_id)
+            await self._journal.handled(update)
 
     async def _purge_now_and_then(self) -> None:
         """Delete what is older than it may be."""

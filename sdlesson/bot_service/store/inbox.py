@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import ColumnElement, bindparam, select, text, update
 
 from sdlesson.bot_service.store.database import Database
 from sdlesson.bot_service.store.tables import INBOX
 
-MAX_TRIES = 3  # an update that the bot died of so often is left alone
+MAX_TRIES = 3  # an update that the bot died of so often, once it was left undone, is left alone
 
 _ADD = text(
     "INSERT INTO inbox (update_id, body, received_at, tries) VALUES (:update_id, :body, :now, 0)"
@@ -49,16 +49,21 @@ class Inbox:
                 connection.execute(change.values(body=None), rows)
 
     def unhandled(self) -> list[dict[str, Any]]:
-        """List the updates that an earlier run left undone, in their order.
+        """List the updates that an earlier run left undone, in their order."""
+        return self._list(INBOX.c.tries < MAX_TRIES)
 
-        Each counts as tried once more; one that was tried too often is given up.
-        """
+    def begin_again(self, update_id: int) -> None:
+        """Take down that an update left undone is handled once more, which the bot may die of."""
+        change = update(INBOX).where(INBOX.c.update_id == update_id)
         with self._database.begin() as connection:
-            left = INBOX.c.body.is_not(None)
-            connection.execute(update(INBOX).where(left).values(tries=INBOX.c.tries + 1))
-            given_up = update(INBOX).where(left, INBOX.c.tries > MAX_TRIES)
-            connection.execute(given_up.values(body=None))
-            rows = connection.execute(
-                select(INBOX.c.body).where(left).order_by(INBOX.c.update_id)
-            ).scalars()
+            connection.execute(change.values(tries=INBOX.c.tries + 1))
+
+    def given_up(self) -> list[dict[str, Any]]:
+        """List the updates that were begun too often; whoever sent them is to be told."""
+        return self._list(INBOX.c.tries >= MAX_TRIES)
+
+    def _list(self, condition: ColumnElement[bool]) -> list[dict[str, Any]]:
+        query = select(INBOX.c.body).where(INBOX.c.body.is_not(None), condition)
+        with self._database.begin() as connection:
+            rows = connection.execute(query.order_by(INBOX.c.update_id)).scalars()
             return [json.loads(body) for body in rows]

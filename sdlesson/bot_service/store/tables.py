@@ -74,5 +74,7 @@ INBOX = Table(
     Column("update_id", BigInteger, primary_key=True),
     Column("body", Text),  # as Telegram sent it, until it is handled
     Column("received_at", Double, nullable=False),
-    Column("tries", Integer, nullable=False),  # at how many starts it was handled anew
+    Column(
+        "tries", Integer, nullable=False
+    ),  # how often it was begun after it had been left undone
 )
