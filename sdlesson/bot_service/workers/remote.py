@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kombu.exceptions import OperationalError
+from celery.exceptions import OperationalError
 from structlog.contextvars import get_contextvars
 
 from sdlesson.bot.generator import NEW_SEEDS, IsCancelled, OnStep, PipelineGenerator, Result
