@@ -23,6 +23,7 @@ from sdlesson.bot_service.workers.protocol import Timing, batch_key
 
 FORK = multiprocessing.get_context("fork")
 QUICK = Timing(beat_s=0.2, lost_s=2.0, lease_s=5.0, redeliver_s=5.0)
+STEP_S = 0.1
 START_S = 60  # machines are busy
 PAINTED = "painted"  # the list in Redis where the test's workers write down what they begin to draw
 
@@ -32,9 +33,7 @@ class RedisServer:
 
     def __init__(self, program: str) -> None:
         self._program = program
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = Redis.from_url(self.url)
         self._process: subprocess.Popen[bytes] | None = None
@@ -101,12 +100,15 @@ class NotedPainter(Painter):
 
 @contextmanager
 def workers(
-    redis: RedisServer, count: int, folder: Path, queue: str = "painter", step_s: float = 0.1
+    redis: RedisServer, count: int, folder: Path, queue: str = "painter", port: int = 0
 ) -> Iterator[list[Path]]:
-    """Run workers that paint; each logs into a file, which is what this yields."""
+    """Run workers that paint; each logs into a file, which is what this yields.
+
+    With a port, a single one answers there for its health and metrics.
+    """
     logs = [folder / f"{queue}-{number}.log" for number in range(count)]
     # Forked, which spares each of them to import torch: that takes longer than all these tests.
-    processes = [FORK.Process(target=_work, args=(redis.url, queue, step_s, log)) for log in logs]
+    processes = [FORK.Process(target=_work, args=(redis.url, queue, port, log)) for log in logs]
     for process in processes:
         process.start()
     try:
@@ -119,7 +121,16 @@ def workers(
             process.join()
 
 
-def _work(url: str, queue: str, step_s: float, log: Path) -> None:
+def free_port() -> int:
+    """A port of this machine on which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def _work(url: str, queue: str, port: int, log: Path) -> None:
+    address = ("127.0.0.1", port) if port else None
     with log.open("w", buffering=1) as stream:
         write_log(stream=stream)
-        run_worker(NotedPainter(Redis.from_url(url), step_s), url, queue=queue, timing=QUICK)
+        painter = NotedPainter(Redis.from_url(url), STEP_S)
+        run_worker(painter, url, queue=queue, timing=QUICK, address=address)

@@ -12,7 +12,13 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from fixtures_bot import Painter
+from sdlesson.bot_service.configuration import (
+    Configuration,
+    ConfigurationError,
+    load_configuration,
+)
 from sdlesson.bot_service.metrics import GpuMemory, MeasuredGenerator, Metrics
+from sdlesson.bot_service.workers.__main__ import WorkerConfiguration
 from test_service_metrics import TwoGpus
 
 ROOT = Path(__file__).parent.parent
@@ -145,6 +151,25 @@ def test_a_damaged_database_leaves_the_earlier_backups_alone(tmp_path):
     command = [DEPLOY / "backup.sh", tmp_path / "bot.db", tmp_path / "copies"]
     assert subprocess.run(command, check=False, capture_output=True).returncode != 0
     assert earlier.exists()
+
+
+def test_every_setting_in_these_files_is_one_that_the_service_reads():
+    files = [path for path in DEPLOY.rglob("*") if path.is_file()]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    named = {
+        name.removesuffix("_FILE").lower() for name in re.findall(r"SDLESSON_BOT_([A-Z_]+)", text)
+    }
+    assert len(named) > 8
+    assert named - {"config"} - set(Configuration.model_fields) == set()
+
+
+def test_the_example_of_a_configuration_is_one_and_a_worker_needs_no_token():
+    path = DEPLOY / "systemd" / "bot.toml.example"
+    configuration = load_configuration(path, kind=WorkerConfiguration)
+    assert configuration.generator == "celery"
+    assert not configuration.token.get_secret_value()
+    with pytest.raises(ConfigurationError, match="token"):
+        load_configuration(path)
 
 
 def test_both_guides_say_the_same_steps():

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from fixtures_bot import Painter
+from fixtures_redis import free_port
 from sdlesson.bot_service import health, metrics
 from sdlesson.bot_service.health import Gauges, answering, serve
 from sdlesson.bot_service.metrics import GpuMemory, MeasuredGenerator, Metrics
@@ -51,17 +52,8 @@ class Doubtful:
         return self.trouble
 
 
-@pytest.fixture
-def free_port():
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 @in_a_loop
-async def test_what_happened_is_what_prometheus_is_told(free_port):
+async def test_what_happened_is_what_prometheus_is_told():
     counted = Metrics()
     for job_id in ("a", "b", "c"):
         counted.accepted(job_id)
@@ -72,7 +64,7 @@ async def test_what_happened_is_what_prometheus_is_told(free_port):
     counted.ended("b", "failed", 70.0)
     counted.error("handler")
     gauges = Gauges(lambda: 4, lambda: 2, Doubtful().ready)
-    async with serve(configured(free_port), gauges, counted) as port:
+    async with serve(configured(free_port()), gauges, counted) as port:
         await until(lambda: counted.looked_s)
         status, text = await asyncio.to_thread(get, port, "/metrics")
     told = samples(text)
@@ -90,11 +82,11 @@ async def test_what_happened_is_what_prometheus_is_told(free_port):
 
 
 @in_a_loop
-async def test_ready_says_why_not_and_alive_says_when_the_loop_hangs(free_port, monkeypatch):
+async def test_ready_says_why_not_and_alive_says_when_the_loop_hangs(monkeypatch):
     monkeypatch.setattr(health, "STUCK_S", 0.6)
     monkeypatch.setattr(health, "READY_WITHIN_S", 0.3)
     bot, counted = Doubtful(), Metrics()
-    async with serve(configured(free_port), Gauges(int, int, bot.ready), counted) as port:
+    async with serve(configured(free_port()), Gauges(int, int, bot.ready), counted) as port:
         assert await asyncio.to_thread(get, port, "/health/ready") == (
             200,
             '{"ok": true, "trouble": ""}',
@@ -145,6 +137,14 @@ def test_a_number_that_cannot_be_looked_up_is_left_out_and_the_others_stay():
         told = samples(get(port, "/metrics")[1])
     assert told["sdlesson_whole",] == 7
     assert ("sdlesson_broken",) not in told
+
+
+def test_from_a_shell_one_sentence_and_a_code_say_how_it_is(capsys):
+    with answering("127.0.0.1", 0, CollectorRegistry(), str, lambda: "no worker") as port:
+        assert health.main(["live", str(port)]) == 0
+        assert health.main(["ready", str(port)]) == 1
+    assert health.main(["live", str(port)]) == 1
+    assert capsys.readouterr().out.splitlines()[:2] == ["all is well", "no worker"]
 
 
 def test_a_check_that_fails_is_not_taken_for_health():

@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -25,6 +28,7 @@ from sdlesson.bot_service.metrics import Metrics
 if TYPE_CHECKING:
     from sdlesson.bot_service.configuration import Configuration
 
+PORT = "9464"
 STUCK_S = 15.0  # an event loop that late is dead to its users
 READY_WITHIN_S = 5.0
 ASK_TIMEOUT_S = 10.0  # for whoever asks and then says nothing
@@ -134,6 +138,25 @@ class _Answers(BaseHTTPRequestHandler):
         """Say nothing: somebody asks every few seconds."""
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Ask the process on this machine how it is, such as with `live` or `ready 9464`.
+
+    Returns:
+        0 where all is well, and 1 where a sentence says what is not.
+    """
+    page = arguments[0] if arguments else "ready"
+    port = arguments[1] if len(arguments) > 1 else PORT
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/health/{page}", timeout=ASK_TIMEOUT_S) as answer:
+            told = json.load(answer)
+    except HTTPError as error:
+        told = json.loads(error.read())
+    except OSError as error:
+        told = {"ok": False, "trouble": f"nobody answers on port {port} ({error})"}
+    print(told["trouble"] or "all is well")
+    return 0 if told["ok"] else 1
+
+
 async def _ask(ready: Callable[[], Awaitable[str]]) -> str:
     return await ready()
 
@@ -144,3 +167,7 @@ def _is_alive(metrics: Metrics) -> str:
         return ""  # it has only just begun
     silent_s = time.monotonic() - metrics.looked_s
     return f"the event loop has hung for {silent_s:.0f} s" if silent_s > STUCK_S else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

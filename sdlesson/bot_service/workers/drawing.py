@@ -152,11 +152,15 @@ class _Work:
 
     def _beat_on(self) -> None:
         """Show that somebody draws this batch, until it has ended."""
+        is_heard = True
         while not self._has_ended.wait(self._timing.beat_s):
             try:
                 self._redis.set(self._key("pulse"), self._attempt, px=self._pulse_ms)
+                is_heard = True
             except RedisError as error:
-                log.warning("batch %s: no pulse (%s)", self._batch_id, type(error).__name__)
+                if is_heard:  # once an outage
+                    log.warning("batch %s: no pulse (%s)", self._batch_id, type(error).__name__)
+                is_heard = False
             self._hear()
 
     def _hear(self) -> None:

@@ -86,8 +86,9 @@ class Announcement:
                 self._redis.set(self._key, self._card, px=round(1000 * self._timing.lost_s))
                 self._is_heard = True
             except RedisError as error:
+                if self._is_heard:  # once an outage
+                    log.warning("nobody hears of this worker (%s)", type(error).__name__)
                 self._is_heard = False
-                log.warning("nobody hears of this worker (%s)", type(error).__name__)
             if self._is_over.wait(self._timing.beat_s):
                 break
         try:

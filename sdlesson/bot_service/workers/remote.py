@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kombu.exceptions import OperationalError
+from celery.exceptions import OperationalError
 from structlog.contextvars import get_contextvars
 
 from sdlesson.bot.generator import NEW_SEEDS, IsCancelled, OnStep, PipelineGenerator, Result
@@ -160,7 +160,7 @@ class _Batch:
 
     def see_through(self, on_step: OnStep) -> list[Result | None]:
         """Stay with the batch until it has ended."""
-        is_asked = False
+        is_asked, is_away = False, False
         while not all(map(self._is_cancelled, range(len(self.requests)))):
             try:
                 if not is_asked:
@@ -170,9 +170,11 @@ class _Batch:
                 for news in self._hear():
                     if (results := self._take(news, on_step)) is not None:
                         return results
-                is_asked = not self._is_lost()
+                is_asked, is_away = not self._is_lost(), False
             except OUTAGE as error:
-                log.warning("batch %s waits for Redis (%s)", self.id, type(error).__name__)
+                if not is_away:  # once an outage
+                    log.warning("batch %s waits for Redis (%s)", self.id, type(error).__name__)
+                is_away = True
                 self._well_since_s = time.monotonic()
                 time.sleep(RETRY_S)
         return [None] * len(self.requests)
