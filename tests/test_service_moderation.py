@@ -11,8 +11,7 @@ from fixtures_service import serving
 from fixtures_talk import answer, is_picture
 from sdlesson.bot.requests import Request
 from sdlesson.bot_service.moderation import Moderation, ModerationError, read_words
-from sdlesson.pocket.grammar import caption
-from sdlesson.pocket.scenes import scene_at
+from sdlesson.pocket.world import caption, scene_at
 
 OURS = Moderation(read_words())
 
