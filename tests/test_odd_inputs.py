@@ -15,7 +15,6 @@ from diffusers import StableDiffusionPipeline
 from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import save_file
-from sdlesson.pocket.assembly import save_half
 from torch import Generator
 
 from sdlesson import decode, denoise, doctor, draw, image_grid, metrics
@@ -40,6 +39,7 @@ from sdlesson.editing import (
 from sdlesson.experiments import sweep
 from sdlesson.images import check_output, read_settings, save_png, to_images
 from sdlesson.photos import open_photo, read_photo
+from sdlesson.pocket.training.export import save_in_half_precision
 from sdlesson.probe import load_probe
 from sdlesson.prompting import fuller_prompt
 from sdlesson.prompts import cut_words, guess_language, unknown_words
@@ -465,8 +465,8 @@ def test_packaging_the_pocket_model_deletes_nothing_else(
     (folder / "thesis" / "chapter.txt").write_text("mine")
     (folder / "model_index.json").write_text("{}")
     with pytest.raises(ValueError, match="was not packaged there"):
-        save_half(fresh(), folder)
+        save_in_half_precision(fresh(), folder)
     assert (folder / "thesis" / "chapter.txt").read_text() == "mine"
     for _ in range(2):  # what it packaged itself, it replaces
-        save_half(fresh(), tmp_path / "new")
+        save_in_half_precision(fresh(), tmp_path / "new")
     assert json.loads((tmp_path / "new" / "text_encoder" / "config.json").read_text())["dtype"]
