@@ -47,9 +47,9 @@ def test_forget_deletes_history_and_buttons_and_what_is_on_its_way(tmp_path: Pat
         ana.says("a secret dog --steps 20")
         ana.waits_for("Drawing")
         question = answer(ana, "/forget")
-        served.painter.step_s = 0.0
         ana.presses(question, "Delete it all")
         ana.waits_for("I keep nothing of you", after=question)
+        served.painter.step_s = 0.0
         kept = b"".join(path.read_bytes() for path in tmp_path.glob("bot.db*"))
         assert b"secret" not in kept
         agrees(ana)
@@ -122,3 +122,15 @@ def _token_of(message: dict) -> str:
     return next(
         one["callback_data"] for row in rows for one in row if one["callback_data"][:5] == "seed:"
     )
+
+
+def test_forget_while_a_picture_leaves_keeps_no_button_of_it(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        ana = served.person()
+        served.server.fail("sendPhoto", delay_s=1.5)
+        ana.says("a secret cat")
+        wait_until(lambda: StoredJobState.SENDING in served.parts.store.counts())
+        served.parts.store.people.forget(ana.id)
+        ana.waits_for(is_picture)
+        kept = lambda: b"".join(path.read_bytes() for path in tmp_path.glob("bot.db*"))  # noqa: E731
+        wait_until(lambda: b"secret" not in kept())

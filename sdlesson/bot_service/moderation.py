@@ -121,7 +121,8 @@ def plain_text(text: str) -> str:
     """
     marked = unicodedata.normalize("NFC", text.casefold()).replace("ñ", TILDE_N)
     apart = unicodedata.normalize("NFKD", marked)
-    kept = (one for one in apart if unicodedata.category(one) not in ("Mn", "Me", "Cf", "Cc"))
+    spaced = "".join(" " if unicodedata.category(one) == "Cc" else one for one in apart)
+    kept = (one for one in spaced if unicodedata.category(one) not in ("Mn", "Me", "Cf"))
     plain = "".join(one for one in kept if one not in INVISIBLE_LETTERS)
     return plain.translate(ALIKE).replace(TILDE_N, "ñ")
 

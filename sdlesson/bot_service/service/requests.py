@@ -278,9 +278,11 @@ class RecordingService(RequestService):
         elif job.state is JobState.DONE and job.result:
             seed = job.result.request.seed
             if await self._record(job.id, StoredJobState.SENDING, seed=seed):
-                await self._record(
-                    job.id, OUTCOMES[await self._send_picture(requester, job.result)], told=True
-                )
+                outcome = await self._send_picture(requester, job.result)
+                if not await self._record(job.id, OUTCOMES[outcome], told=True):
+                    # The user was forgotten while the picture left: so are the buttons below it.
+                    await self.store.written()
+                    await self.call.insist(self.record.people.forget_requests, requester.user_id)
         else:
             if job.state is JobState.FLAGGED:
                 self.events.refused("flagged")

@@ -66,6 +66,12 @@ class People:
             row = connection.execute(select(BUTTONS).where(BUTTONS.c.token == token)).first()
         return StoredRequest(row.user_id, unpack(row.request, row.photo)) if row else None
 
+    def forget_requests(self, user_id: int) -> None:
+        """Delete the requests behind a user's buttons."""
+        with self._database.begin() as connection:
+            connection.execute(delete(BUTTONS).where(BUTTONS.c.user_id == user_id))
+        self._database.wipe()
+
     def ban(self, user_id: int, by: int) -> None:
         """Shut a user out, until `unban`."""
         with self._database.begin() as connection:
