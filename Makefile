@@ -103,6 +103,6 @@ define set_up
 	@$(if $(HASHED),$(1)/bin/python -m pip install --disable-pip-version-check --require-hashes \
 	  --requirement $(HASHED) && $(1)/bin/python -m pip install --disable-pip-version-check \
 	  --no-deps --editable .,$(1)/bin/python -m pip install \
-	  --disable-pip-version-check --constraint $(2) --editable '.[bot,dev,masks]')
+	  --disable-pip-version-check --constraint $(2) --editable '.[bot,dev,masks,service]')
 	@touch $(1)/set-up-is-done
 endef

@@ -27,6 +27,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("drawing", "editing"),
     ("experiments", "finetuning", "exercises", "widgets"),
     ("bot", "pocket/training", "pocket/evaluation", "doctor"),
+    ("bot_service",),
     ("cli",),
     ("__main__",),
 )

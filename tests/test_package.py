@@ -27,9 +27,9 @@ DECLARED = {
 }
 
 ONLY_IN = {
-    "telegram": {"bot"},
+    "telegram": {"bot", "bot_service"},
     "nest_asyncio": {"bot"},
-    "tornado": {"bot_api"},
+    "tornado": {"bot_api", "bot_service"},
     "matplotlib": {"figures"},
     "ipywidgets": {"widgets"},
     "anywidget": {"widgets"},
@@ -100,8 +100,9 @@ def test_the_installed_metadata_are_those_of_pyproject():
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
 def test_a_module_imports_only_what_is_declared_and_only_where_it_belongs(path):
     module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    extras = {"bot": "bot", "bot_api": "bot", "widgets": "masks"}
-    declared = names(DECLARED[""] + (DECLARED[extras[module]] if module in extras else []))
+    extras = {"bot": ["bot"], "bot_api": ["bot"], "widgets": ["masks"]}
+    extras["bot_service"] = ["bot", "service"]
+    declared = names([line for one in ["", *extras.get(module, [])] for line in DECLARED[one]])
     imported = third_party_imports(path.read_text(encoding="utf-8"))
     for name in imported:
         assert module in ONLY_IN.get(name, {module}), f"{name} belongs in {ONLY_IN[name]}"

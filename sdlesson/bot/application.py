@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from telegram import Update
 from telegram.error import NetworkError
@@ -50,16 +50,32 @@ log = logging.getLogger(__name__)
 App: TypeAlias = Application[Any, Any, Any, Any, Any, Any]
 
 
+class UpdateJournal(Protocol):
+    """Writes updates down before the server hears that they came, for a bot that may be killed."""
+
+    async def received(self, updates: list[dict[str, Any]]) -> set[int]:
+        """Write updates down, and return the numbers of those to handle.
+
+        Raises:
+            NetworkError: That failed, so the server is to keep them.
+        """
+
+    async def handled(self, update: Update) -> None:
+        """Take down that an update needs no more care."""
+
+
 class TimedRequest(HTTPXRequest):
     """What makes the requests to the server, and knows when it last had an answer.
 
     Attributes:
         last_answer_s: When, on the clock of `time.monotonic`.
         is_unauthorized: Whether the server did not know the bot when it last answered.
+        journal: Where updates are written down before the bot has them.
     """
 
     last_answer_s = 0.0
     is_unauthorized = False
+    journal: UpdateJournal | None = None
 
     async def do_request(self, url: str, *args: Any, **named: Any) -> tuple[int, bytes]:
         """Make one request, note when it was answered, and empty updates that cannot be read."""
@@ -68,6 +84,8 @@ class TimedRequest(HTTPXRequest):
         self.is_unauthorized = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND)
         if status == HTTPStatus.OK and url.endswith("/getUpdates"):
             body = without_unreadable_updates(body)
+            if self.journal:
+                body = await _write_down(body, self.journal)
         return status, body
 
 
@@ -85,11 +103,14 @@ class PerUserUpdateProcessor(BaseUpdateProcessor):
 
     Args:
         refuse: Called with the first update of a user that is one too many.
+        journal: Told of each update that is done.
     """
 
-    def __init__(self, refuse: Callable[[Update], Awaitable[None]]) -> None:
+    def __init__(
+        self, refuse: Callable[[Update], Awaitable[None]], journal: UpdateJournal | None = None
+    ) -> None:
         super().__init__(MAX_UPDATES_AT_ONCE)
-        self._refuse = refuse
+        self._refuse, self._journal = refuse, journal
         self._backlogs: dict[int, UserBacklog] = {}
 
     async def initialize(self) -> None:
@@ -100,6 +121,11 @@ class PerUserUpdateProcessor(BaseUpdateProcessor):
 
     async def do_process_update(self, update: object, coroutine: Awaitable[Any]) -> None:
         """Handle one update once those before it are handled; left out where too many wait."""
+        await self._handle(update, coroutine)
+        if self._journal and isinstance(update, Update):
+            await self._journal.handled(update)
+
+    async def _handle(self, update: object, coroutine: Awaitable[Any]) -> None:
         assert isinstance(coroutine, Coroutine)
         sender = update.effective_sender if isinstance(update, Update) else None
         user_id = sender.id if sender else 0
@@ -152,6 +178,8 @@ def build_application(
     timeout_s: float = TIMEOUT_S,
     handlers: Sequence[BaseHandler[Any, Any, Any]] = (),
     seen: SeenUpdates | None = None,
+    journal: UpdateJournal | None = None,
+    make_service: Callable[[Worker, Store, Delivery], RequestService] = RequestService,
 ) -> App:
     """Put the bot together; it belongs to one event loop, and after a stop a new one is built.
 
@@ -164,6 +192,8 @@ def build_application(
         timeout_s: How long to wait for an answer.
         handlers: Others, which are asked before the bot's.
         seen: The updates that this bot has had from this server before.
+        journal: Where updates are written down until they are handled.
+        make_service: Makes what the handlers call.
 
     Returns:
         The application; in its `bot_data`, "service" is what its handlers call, and
@@ -176,16 +206,18 @@ def build_application(
         builder = builder.base_file_url(base_url.removesuffix("/bot") + "/file/bot")
     is_local = base_url is not None
     polling_request = _timed_request(1, timeout_s, is_local=is_local)
+    polling_request.journal = journal
+    processor = PerUserUpdateProcessor(lambda update: _reply_too_fast(service, update), journal)
     application = (
         builder.request(_timed_request(CONNECTIONS, timeout_s, is_local=is_local))
         .get_updates_request(polling_request)
-        .concurrent_updates(PerUserUpdateProcessor(lambda update: _reply_too_fast(service, update)))
+        .concurrent_updates(processor)
         .build()
     )
     delivery = Delivery(
         application.bot, rate_limiter, lambda chat_id: service.cancel_jobs_in_chat(chat_id)
     )
-    service = RequestService(worker, store, delivery)
+    service = make_service(worker, store, delivery)
     application.bot_data.update(service=service, polling_request=polling_request)
     drop = (seen or SeenUpdates()).drop_duplicate
     application.add_handler(TypeHandler(Update, drop), group=-1)  # before all others
@@ -244,6 +276,17 @@ def without_unreadable_updates(body: bytes) -> bytes:
     kept = [
         {"update_id": number} if number in bad else update
         for number, update in zip(numbers, updates, strict=True)
+    ]
+    return json.dumps(answer | {"result": kept}).encode()
+
+
+async def _write_down(body: bytes, journal: UpdateJournal) -> bytes:
+    """Write the updates of an answer down, and empty those that are known already."""
+    answer = json.loads(body)
+    wanted = await journal.received(answer["result"])
+    kept = [
+        one if one["update_id"] in wanted else {"update_id": one["update_id"]}
+        for one in answer["result"]
     ]
     return json.dumps(answer | {"result": kept}).encode()
 

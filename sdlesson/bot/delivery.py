@@ -180,14 +180,14 @@ class Delivery:
             return False
         return True
 
-    async def delete(self, message: Message) -> None:
+    async def delete(self, chat_id: int, message_id: int) -> None:
         """Take a message back, which does no harm when it is done twice."""
         for pause_s in _pauses_s():
             try:
-                await message.delete()
+                await self._bot.delete_message(chat_id, message_id)
                 return
             except TelegramError as error:
-                self._note(message.chat_id, error)
+                self._note(chat_id, error)
                 if isinstance(error, BadRequest) or not isinstance(error, NetworkError):
                     return  # such as: already deleted by the user
             await asyncio.sleep(pause_s)

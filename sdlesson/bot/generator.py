@@ -119,7 +119,8 @@ class PipelineGenerator:
         self.size = pipe.unet.config.sample_size * pipe.vae_scale_factor
         self.defaults = Defaults(guidance_scale=POCKET_GUIDANCE) if is_pocket(pipe) else Defaults()
 
-    def batch_key(self, request: Request) -> Hashable:
+    @staticmethod
+    def batch_key(request: Request) -> Hashable:
         """What requests must have in common, since a pipeline takes one value for a batch."""
         strength = None if request.photo is None else request.strength
         return (request.num_inference_steps, request.guidance_scale, strength)

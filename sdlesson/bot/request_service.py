@@ -249,7 +249,7 @@ class RequestService:
         text = requester.localize(ends[job.state], prompt=prompt, id=job.id)
         await self.reply(requester, text, at_least_once=True)
 
-    async def _send_picture(self, requester: Requester, result: Result) -> None:
+    async def _send_picture(self, requester: Requester, result: Result) -> DeliveryOutcome:
         """Send a picture with its buttons; where nobody knows whether it came, say so."""
         request, localize = result.request, requester.localize
         as_file = self.store.load_user(requester.user_id).as_file
@@ -271,6 +271,7 @@ class RequestService:
             prompt = shorten(request.prompt, MAX_CAPTION_PART)
             text = localize(texts.NO_PICTURES_HERE, prompt=prompt)
             await self.reply(requester, text, at_least_once=True)
+        return sent.outcome
 
     async def _reply_privately(self, requester: Requester) -> None:
         """Tell a user alone that the bot may not write where it was asked."""
@@ -308,6 +309,7 @@ class StatusMessage:
             retry=False,  # without a line to Telegram, it would say much later what is not so
         )
         self._shown, self._message = (text, None), sent.message
+        await self._on_shown(sent.message)
         if sent.outcome is DeliveryOutcome.REFUSED:
             return False
         while not await self._has_ended_within(EDIT_EVERY_S):
@@ -317,7 +319,10 @@ class StatusMessage:
     async def remove(self) -> None:
         """Delete the message, once what it told of has ended."""
         if self._message is not None:
-            await self._delivery.delete(self._message)
+            await self._delivery.delete(self._message.chat_id, self._message.message_id)
+
+    async def _on_shown(self, message: Message | None) -> None:
+        """Called with the message; what keeps a record of it overrides this."""
 
     async def _refresh(self) -> None:
         """Edit the message if there is news, and if it need not wait: later, it would be old."""

@@ -1,0 +1,244 @@
+"""What an operator sets: from the environment and one file, checked before anything starts.
+
+A setting is named here, and in the environment `SDLESSON_BOT_` before it, in capitals. A secret
+may also stand in a file of its own, as Docker and Kubernetes give it: `SDLESSON_BOT_TOKEN_FILE`
+names that. The environment counts before the files, and a secret's file before the one for all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "SDLESSON_BOT_"
+FILE_VARIABLE = f"{PREFIX}CONFIG"
+DEFAULT_FILE = Path("sdlesson-bot.toml")
+TOKEN_VARIABLE = "TELEGRAM_BOT_TOKEN"  # what the bot of lesson 10 reads
+MAX_SECRET_BYTES = 64 * 1024
+
+_TOKEN = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
+# Of the signs that Telegram takes; it takes a single one, too, which anybody guesses.
+_WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
+
+Port: TypeAlias = int
+
+
+class ConfigurationError(ValueError):
+    """A setting that cannot be used: one line for each, with what to do; no secret is shown."""
+
+
+class Configuration(BaseSettings):
+    """All that an operator may set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    token: SecretStr
+    api_url: str = ""  # another server than Telegram's, such as http://127.0.0.1:8081/bot
+    language: Literal["en", "es"] = "en"  # the operator's
+
+    database_url: SecretStr = SecretStr("sqlite:///sdlesson-bot.db")
+    retention_days: float = Field(30, gt=0, le=3650)
+
+    admins: tuple[int, ...] = ()
+    allowed_users: tuple[int, ...] = ()  # nobody in particular stands for everybody
+    daily_quota: int = Field(50, ge=1)
+    burst: int = Field(5, ge=1)
+    per_minute: float = Field(6, gt=0)
+    max_waiting_per_user: int = Field(3, ge=1)
+    max_waiting: int = Field(100, ge=1)
+    max_batch: int = Field(4, ge=1)
+    blocked_words: Path | None = None  # a list of one's own
+
+    webhook_url: str = ""  # "" asks Telegram for updates instead
+    webhook_secret: SecretStr | None = None
+    webhook_listen: str = "127.0.0.1"  # a proxy with the certificate stands before it
+    webhook_port: Port = Field(8443, ge=0, le=65_535)
+
+    models: tuple[str, ...] = ("pocket",)
+    generator: Literal["local", "celery"] = "local"
+    redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
+    job_timeout_s: float = Field(600, gt=0)
+
+    metrics_listen: str = "127.0.0.1"
+    metrics_port: Port = Field(9464, ge=0, le=65_535)  # 0 switches it off
+    log_format: Literal["json", "text"] = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Say where settings come from: what stands first counts."""
+        path = _file()
+        shared = [TomlConfigSettingsSource(settings_cls, path)] if path else []
+        return (init_settings, env_settings, _SecretFiles(settings_cls), *shared)
+
+    @field_validator("token")
+    @classmethod
+    def _looks_like_a_token(cls, token: SecretStr) -> SecretStr:
+        if not _TOKEN.fullmatch(token.get_secret_value()):
+            raise ValueError("is not a bot's token, 123456789:AbC...; copy it from @BotFather")
+        return token
+
+    @field_validator("models")
+    @classmethod
+    def _has_a_model(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if not models or len(set(models)) < len(models):
+            raise ValueError('must name one model or several different ones, such as ["pocket"]')
+        return models
+
+    @model_validator(mode="after")
+    def _webhook_is_whole(self) -> Self:
+        if not self.webhook_url:
+            return self
+        if not self.webhook_url.startswith("https://"):
+            raise ValueError("webhook_url must begin with https://, as Telegram asks for")
+        secret = self.webhook_secret.get_secret_value() if self.webhook_secret else ""
+        if not _WEBHOOK_SECRET.fullmatch(secret):
+            raise ValueError(
+                "webhook_url needs webhook_secret: 16 to 256 letters, digits, _ or -; make one "
+                'with: python -c "import secrets; print(secrets.token_urlsafe())"'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _limits_fit(self) -> Self:
+        if self.max_waiting_per_user > self.max_waiting:
+            raise ValueError("max_waiting_per_user must not be above max_waiting")
+        return self
+
+
+def load_configuration(
+    path: Path | None = None, kind: type[Configuration] = Configuration
+) -> Configuration:
+    """Read and check all settings.
+
+    Args:
+        path: The file for all; by default what `SDLESSON_BOT_CONFIG` names, else
+            sdlesson-bot.toml where there is one.
+        kind: Whose settings: a worker's need no token.
+
+    Raises:
+        ConfigurationError: Some of them cannot be used; one line for each.
+    """
+    global _chosen
+    _chosen = path
+    try:
+        _refuse_unknown_variables()
+        return kind()  # type: ignore[call-arg]
+    except ValidationError as error:
+        lines = [_line(one) for one in error.errors(include_input=False, include_url=False)]
+        raise ConfigurationError("\n".join(dict.fromkeys(lines))) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{_file()} is no TOML: {error}") from None
+    finally:
+        _chosen = None
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Secrets from files that the environment names."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """Read one secret; None where no file is named for it."""
+        if "SecretStr" not in str(field.annotation):
+            return None, field_name, False
+        names = [f"{PREFIX}{field_name.upper()}_FILE"]
+        if field_name == "token":
+            plain = os.environ.get(TOKEN_VARIABLE)
+            if plain:
+                return plain.strip(), field_name, False
+            names.append(f"{TOKEN_VARIABLE}_FILE")
+        named = next((name for name in names if os.environ.get(name)), None)
+        if named is None:
+            return None, field_name, False
+        return _read_secret(named, Path(os.environ[named])), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Read all secrets."""
+        fields = self.settings_cls.model_fields.items()
+        found = {name: self.get_field_value(field, name)[0] for name, field in fields}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+_chosen: Path | None = None
+
+
+def _file() -> Path | None:
+    """Find the file for all settings; None where there is none.
+
+    Raises:
+        ConfigurationError: The one that is named is not there.
+    """
+    named = _chosen or (Path(os.environ[FILE_VARIABLE]) if os.environ.get(FILE_VARIABLE) else None)
+    if named is None:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    if not named.is_file():
+        raise ConfigurationError(
+            f"the file of settings {named} is not there; check {FILE_VARIABLE}"
+        )
+    return named
+
+
+def _read_secret(variable: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            secret = file.read(MAX_SECRET_BYTES).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigurationError(
+            f"{variable} names {path}, which cannot be read: {reason}"
+        ) from None
+    if not secret:
+        raise ConfigurationError(f"{variable} names {path}, which is empty")
+    return secret
+
+
+def _refuse_unknown_variables() -> None:
+    """Find a misspelt variable, which would else change nothing and say nothing.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    fields = Configuration.model_fields
+    known = {f"{PREFIX}{name.upper()}" for name in fields} | {FILE_VARIABLE}
+    secret = [name for name, field in fields.items() if "SecretStr" in str(field.annotation)]
+    known |= {f"{PREFIX}{name.upper()}_FILE" for name in secret}
+    unknown = [name for name in os.environ if name.upper().startswith(PREFIX)]
+    lines = [
+        f"{name} is no setting; take it away or correct it"
+        for name in sorted(unknown)
+        if name.upper() not in known
+    ]
+    if lines:
+        raise ConfigurationError("\n".join(lines))
+
+
+def _line(error: Any) -> str:
+    """Say what is wrong with a setting, without its value, which may be a secret."""
+    name = ".".join(map(str, error["loc"]))
+    what = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        if name == "token":
+            return f"token is missing: set {PREFIX}TOKEN, {PREFIX}TOKEN_FILE or {TOKEN_VARIABLE}"
+        what = "is missing"
+    if error["type"] == "extra_forbidden":
+        what = "is no setting; take it away or correct it"
+    return f"{name} {what[0].lower()}{what[1:]}" if name else what

@@ -1,0 +1,230 @@
+"""What users and admins may ask of the service besides pictures."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from telegram import InlineKeyboardButton as Button
+from telegram import InlineKeyboardMarkup as Keyboard
+from telegram import Message, Update
+from telegram.ext import (
+    Application,
+    ApplicationHandlerStop,
+    CallbackQueryHandler,
+    ContextTypes,
+    MessageHandler,
+    TypeHandler,
+    filters,
+)
+
+from sdlesson.bot.handlers import Command, read_command
+from sdlesson.bot.request_service import Requester
+from sdlesson.bot.texts import MAX_CAPTION_PART, shorten
+from sdlesson.bot_service.access import Access, Standing
+from sdlesson.bot_service.service import texts
+from sdlesson.bot_service.service.journal import Journal
+from sdlesson.bot_service.service.requests import Origin, RecordingService, origin
+from sdlesson.bot_service.store import StoreError
+
+# Before the bot's own, which are in groups -1 and 0.
+PREPARE, COMMANDS = -4, -2
+FORGET_DATA = "forget:"
+OPEN_TO_ALL = ("privacy", "forget")  # also for who was shut out: what is kept is still theirs
+
+log = logging.getLogger(__name__)
+
+Context: TypeAlias = ContextTypes.DEFAULT_TYPE
+Do: TypeAlias = Callable[[Requester, str], Awaitable[object]]
+
+
+class ServiceHandlers:
+    """Lets in who may come in, loads what is known of them, and answers the service's commands.
+
+    Args:
+        service: What the bot's handlers call, too.
+        access: Who may do what.
+        journal: Told of each update that is begun.
+        retention_days: How long requests are kept.
+    """
+
+    def __init__(
+        self, service: RecordingService, access: Access, journal: Journal, *, retention_days: float
+    ) -> None:
+        self._service, self._access, self._days = service, access, retention_days
+        self._journal = journal
+        self._refused: dict[int, float] = {}
+        self._commands: dict[str, Do] = {
+            "history": self.history,
+            "privacy": self.privacy,
+            "forget": self.ask_to_forget,
+        }
+        self._admins_commands: dict[str, Do] = {
+            "stats": self.stats,
+            "ban": self.ban,
+            "unban": self.unban,
+        }
+
+    def register(self, application: Application[Any, Any, Any, Any, Any, Any]) -> None:
+        """Say which update goes where, before the bot's own handlers."""
+        application.add_handler(TypeHandler(Update, self.prepare), group=PREPARE)
+        messages = filters.UpdateType.MESSAGE & filters.COMMAND
+        application.add_handler(MessageHandler(messages, self.command), group=COMMANDS)
+        forget = CallbackQueryHandler(self.forget, pattern=f"^{FORGET_DATA}")
+        application.add_handler(forget, group=COMMANDS)
+
+    async def prepare(self, update: Update, _: Context) -> None:
+        """Load what the bot's handlers will ask the store for, and turn away who may not come."""
+        origin.set(Origin(update.update_id))
+        if update.effective_sender is None:
+            raise ApplicationHandlerStop
+        user_id, query = update.effective_sender.id, update.callback_query
+        token = (query.data or "").partition("@")[0].partition(":")[2] if query else ""
+        try:
+            await self._journal.begun(update)
+            await self._service.store.load(user_id, token)
+        except StoreError as error:
+            log.error("an update could not be prepared: %s", error)
+            self._service.events.error("store")
+            await self._say_once(self._service.requester(update), texts.STORE_AWAY)
+            raise ApplicationHandlerStop from error
+        standing = self._access.standing(user_id)
+        if not standing.may_ask and not _is_open(update):
+            self._service.events.refused(standing)
+            text = texts.BANNED if standing is Standing.BANNED else texts.NOT_ALLOWED
+            await self._say_once(self._service.requester(update), text)
+            raise ApplicationHandlerStop
+
+    async def command(self, update: Update, context: Context) -> None:
+        """Do one of the service's commands; any other is left to the bot."""
+        message = update.effective_message
+        command = read_command(message.text if message else None)
+        if command is None or command.bot not in ("", context.bot.username.lower()):
+            return
+        do, requester = self._commands.get(command.name), self._service.requester(update)
+        if command.name in self._admins_commands:
+            if requester.user_id not in self._access.admins:
+                await self._service.reply(requester, requester.localize(texts.ADMINS_ONLY))
+                raise ApplicationHandlerStop
+            do = self._admins_commands[command.name]
+        if do is not None:
+            await self._try(do, requester, command)
+            raise ApplicationHandlerStop
+
+    # For everybody.
+
+    async def privacy(self, requester: Requester, _words: str) -> None:
+        """Say what is kept, and for how long."""
+        await self._service.reply(
+            requester, requester.localize(texts.PRIVACY, days=round(self._days))
+        )
+
+    async def history(self, requester: Requester, _words: str) -> None:
+        """List a user's latest requests."""
+        found = await self._service.call(self._service.record.jobs.history, requester.user_id)
+        localize = requester.localize
+        if not found:
+            await self._service.reply(requester, localize(texts.NO_HISTORY))
+            return
+        lines = [localize(texts.HISTORY)]
+        for one in found:
+            day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.created_at))
+            prompt = shorten(one.request.prompt, MAX_CAPTION_PART)
+            seed = f" · {one.seed}" if one.seed is not None else ""
+            state = localize(texts.STATES[one.state])
+            lines.append(f"{day} · {localize(PLAIN, prompt=prompt)}{seed} · {state}")
+        await self._service.reply(requester, "\n".join(lines))
+
+    async def ask_to_forget(self, requester: Requester, _words: str) -> None:
+        """Ask whether all that is kept of a user is to go."""
+        localize = requester.localize
+        buttons = Keyboard([[Button(localize(texts.FORGET), callback_data=FORGET_DATA)]])
+        await self._service.reply(requester, localize(texts.SURE_TO_FORGET), buttons)
+
+    async def forget(self, update: Update, _: Context) -> None:
+        """Delete all that is kept of whoever pressed the button."""
+        query, requester = update.callback_query, self._service.requester(update)
+        assert query is not None
+        await self._service.delivery.answer_press(query)
+
+        async def do(requester: Requester, _words: str) -> None:
+            await self._service.forget(requester)
+            await self._service.reply(requester, requester.localize(texts.FORGOTTEN))
+
+        await self._try(do, requester, None)
+        raise ApplicationHandlerStop
+
+    # For admins.
+
+    async def stats(self, requester: Requester, _words: str) -> None:
+        """Say how much there is of everything."""
+        service, localize = self._service, requester.localize
+        counts = await service.call(service.record.jobs.counts)
+        lines = [f"{localize(texts.STATES[state])}: {counts[state]}" for state in sorted(counts)]
+        text = localize(
+            texts.STATS,
+            users=await service.call(service.record.people.count),
+            waiting=len(service.worker.queue),
+            running=len(service.worker.running),
+            counts="\n".join(lines),
+        )
+        await service.reply(requester, text)
+
+    async def ban(self, requester: Requester, written: str) -> None:
+        """Shut somebody out, whose pictures on the way are cancelled."""
+        user_id = await self._number(requester, "ban", written)
+        if user_id is None:
+            return
+        await self._access.ban(user_id, by=requester.user_id)
+        for job in self._service.worker.jobs_of(user_id):
+            self._service.worker.cancel(job)
+        await self._service.reply(requester, requester.localize(texts.IS_BANNED, user=user_id))
+
+    async def unban(self, requester: Requester, written: str) -> None:
+        """Let somebody in again."""
+        user_id = await self._number(requester, "unban", written)
+        if user_id is None:
+            return
+        was_banned = await self._access.unban(user_id)
+        text = texts.IS_UNBANNED if was_banned else texts.WAS_NOT_BANNED
+        await self._service.reply(requester, requester.localize(text, user=user_id))
+
+    async def _number(self, requester: Requester, command: str, written: str) -> int | None:
+        """Read the user's number that is meant, which is no admin's; None where there is none."""
+        word = written.strip()
+        number = int(word) if word.isascii() and word.isdigit() and len(word) < 19 else None
+        if number is None or number in self._access.admins:
+            await self._service.reply(requester, requester.localize(texts.WHOM, command=command))
+            return None
+        return number
+
+    async def _try(self, do: Do, requester: Requester, command: Command | None) -> None:
+        """Do something that asks the store, and say so where that is away."""
+        try:
+            await do(requester, command.argument if command else "")
+        except StoreError as error:
+            log.error("a command failed: %s", error)
+            self._service.events.error("store")
+            await self._service.reply(requester, requester.localize(texts.STORE_AWAY))
+
+    async def _say_once(self, requester: Requester, text: Any) -> None:
+        """Turn somebody away, but not more often than once a minute: that is an answer, too."""
+        now = time.monotonic()
+        if now - self._refused.get(requester.user_id, -60.0) >= 60.0:
+            self._refused = {one: at for one, at in self._refused.items() if now - at < 60.0}
+            self._refused[requester.user_id] = now
+            await self._service.reply(requester, requester.localize(text, user=requester.user_id))
+
+
+PLAIN = texts.Text("{prompt}", "{prompt}")
+
+
+def _is_open(update: Update) -> bool:
+    """Whether an update asks for what is open to all: one's own data."""
+    if update.callback_query:
+        return update.callback_query.data == FORGET_DATA
+    message = update.effective_message
+    command = read_command(message.text) if isinstance(message, Message) else None
+    return command is not None and command.name in OPEN_TO_ALL

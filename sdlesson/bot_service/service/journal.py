@@ -1,0 +1,84 @@
+"""Updates on record before the server hears that they came, until they are handled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from telegram import Update
+from telegram.error import NetworkError
+
+from sdlesson.bot_service.service.memory import StoreView
+from sdlesson.bot_service.store import OffLoop, StoreError
+from sdlesson.bot_service.store.inbox import Inbox
+
+ALBUM_S = 5.0  # the photos of an album are handled some time after they came
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Writes each update into the inbox, as `UpdateJournal` of the bot asks.
+
+    Args:
+        inbox: Where.
+        view: What has to be written, too, before an update is done.
+        call: The thread in which that is done.
+    """
+
+    def __init__(self, inbox: Inbox, view: StoreView, call: OffLoop) -> None:
+        self._inbox, self._view, self._call = inbox, view, call
+        self._again: set[int] = set()
+        self._later: set[asyncio.Task[None]] = set()
+
+    async def received(self, updates: list[dict[str, Any]]) -> set[int]:
+        """Write updates down, and return the numbers of those that come for the first time.
+
+        Raises:
+            NetworkError: The database is away, so the server is to keep them.
+        """
+        if not updates:
+            return set()
+        try:
+            return await self._call(self._inbox.add, updates)
+        except StoreError as error:
+            log.error("updates cannot be written down, so they stay where they are: %s", error)
+            raise NetworkError("the updates could not be written down") from error
+
+    async def left_undone(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """List the updates that an earlier run has left, and those that are given up.
+
+        Raises:
+            StoreError: The database is away.
+        """
+        undone = await self._call(self._inbox.unhandled)
+        self._again = {one["update_id"] for one in undone}
+        return undone, await self._call(self._inbox.given_up)
+
+    async def begun(self, update: Update) -> None:
+        """Take down, of an update that was left undone, that it is begun again.
+
+        Raises:
+            StoreError: The database is away.
+        """
+        if update.update_id in self._again:
+            await self._call(self._inbox.begin_again, update.update_id)
+
+    async def handled(self, update: Update) -> None:
+        """Take down that an update needs no more care."""
+        message = update.effective_message
+        if message is not None and message.media_group_id:
+            task = asyncio.create_task(self._handled_later(update.update_id))
+            self._later.add(task)  # or it could be collected on its way
+            task.add_done_callback(self._later.discard)
+        else:
+            await self._done(update.update_id)
+
+    async def _handled_later(self, update_id: int) -> None:
+        await asyncio.sleep(ALBUM_S)
+        await self._done(update_id)
+
+    async def _done(self, update_id: int) -> None:
+        await self._view.written()
+        await self._call.insist(self._inbox.handled, [update_id])

@@ -1,0 +1,383 @@
+"""Requests taken in, drawn and sent as the bot does, with every step on record before it is taken.
+
+The record is what makes a promise of "it waits": see store/jobs.py for what each state says about
+a bot that was killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+
+from PIL import Image
+from telegram import Message
+
+from sdlesson.bot import keyboards
+from sdlesson.bot import texts as bot_texts
+from sdlesson.bot.delivery import Delivery, DeliveryOutcome
+from sdlesson.bot.queue import ID_BYTES, Job, JobState, QueueFullError, TooManyJobsError
+from sdlesson.bot.request_service import Requester, RequestService, StatusMessage
+from sdlesson.bot.requests import Request, RequestError
+from sdlesson.bot.texts import MAX_CAPTION_PART, Localizer, shorten
+from sdlesson.bot.worker import StoppedError
+from sdlesson.bot_service.events import Events
+from sdlesson.bot_service.limits import LimitError, Limits
+from sdlesson.bot_service.moderation import Moderation, ModerationError
+from sdlesson.bot_service.service import texts
+from sdlesson.bot_service.service.memory import StoreView
+from sdlesson.bot_service.service.worker import RecordingWorker
+from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJob, StoredJobState, StoreError
+
+ENDS = {
+    JobState.CANCELLED: StoredJobState.CANCELLED,
+    JobState.FAILED: StoredJobState.FAILED,
+    JobState.FLAGGED: StoredJobState.FLAGGED,
+}
+OUTCOMES = {
+    DeliveryOutcome.DELIVERED: StoredJobState.SENT,
+    DeliveryOutcome.REFUSED: StoredJobState.REFUSED,
+    DeliveryOutcome.UNCONFIRMED: StoredJobState.UNCONFIRMED,
+}
+TOLD_LATER = {  # what a user hears at the next start of how a job ended
+    StoredJobState.CANCELLED: bot_texts.CANCELLED,
+    StoredJobState.FAILED: bot_texts.WENT_WRONG,
+    StoredJobState.FLAGGED: bot_texts.FLAGGED,
+    StoredJobState.INTERRUPTED: texts.INTERRUPTED,
+    StoredJobState.UNCONFIRMED: bot_texts.UNCONFIRMED,
+    StoredJobState.REFUSED: bot_texts.NO_PICTURES_HERE,
+}
+DRAW_AGAIN = (StoredJobState.INTERRUPTED, StoredJobState.UNCONFIRMED, StoredJobState.FAILED)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Origin:
+    """The update that is being handled, and how many requests have come of it."""
+
+    update_id: int
+    requests: int = 0
+
+
+origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
+
+
+class RecordingService(RequestService):
+    """Gives requests to the worker, and what it draws to those who asked, all of it on record.
+
+    Args:
+        worker: What draws.
+        view: The users, as the bot asks for them.
+        delivery: What sends.
+        store, call: The record, and the thread in which it is written.
+        limits: What one user may ask for.
+        moderation: What looks at a request before it is taken.
+        events: Who counts.
+    """
+
+    worker: RecordingWorker
+    store: StoreView
+
+    def __init__(
+        self,
+        worker: RecordingWorker,
+        view: StoreView,
+        delivery: Delivery,
+        *,
+        store: Store,
+        call: OffLoop,
+        limits: Limits,
+        moderation: Moderation,
+        events: Events,
+    ) -> None:
+        super().__init__(worker, view, delivery)
+        self.record, self.call, self.limits = store, call, limits
+        self._moderation, self.events = moderation, events
+        self._accepted_at: dict[str, float] = {}
+        worker.begin = self._begin
+
+    async def handle_request(
+        self,
+        requester: Requester,
+        make_request: Callable[[], Request],
+        download_photo: Callable[[], Awaitable[Image.Image]] | None = None,
+    ) -> bool:
+        """Take a request on its way, as the bot does, once it is on record."""
+        if not await self.has_agreed(requester):
+            return False
+        try:
+            request = make_request()
+            await self._moderation.check(request)
+            self._check_room(requester)
+            if download_photo is not None:
+                request = replace(request, photo=await download_photo())
+            job = await self._accept(requester, request)
+        except RequestError as error:
+            await self.reply(requester, requester.localize.refusal(error))
+        except (ModerationError, LimitError, QueueFullError, StoredOrNot) as error:
+            await self._refuse(requester, error)
+        else:
+            if job is not None:
+                self._begin_to_serve(requester, job)
+            return True
+        return False
+
+    async def look_back(self) -> tuple[list[StoredJob], list[StoredJob]]:
+        """End on record what an earlier run left under way; before any user of this one is heard.
+
+        Returns:
+            The jobs that wait, and those of whose end the user does not know.
+
+        Raises:
+            StoreError: The database is away.
+        """
+        jobs = self.record.jobs
+        await self.call(jobs.recover)
+        return await self.call(jobs.waiting), await self.call(jobs.untold)
+
+    async def take_up(self, waiting: list[StoredJob], untold: list[StoredJob]) -> None:
+        """Let what waits wait again, and tell how the rest has ended.
+
+        Raises:
+            StoreError: The database is away.
+        """
+        for stored in [*waiting, *untold]:
+            await self.store.load(stored.user_id)
+        for stored in untold:
+            self._in_background(stored, self._tell_late(stored))
+        for stored in waiting:
+            await self._take_up(stored)
+        # One word to each user in each chat, however many pictures wait.
+        counts = Counter((one.user_id, one.chat_id) for one in waiting)
+        for stored in {(one.user_id, one.chat_id): one for one in waiting}.values():
+            count = counts[stored.user_id, stored.chat_id]
+            requester = _requester(stored)
+            text = requester.localize(texts.BACK, count=count)
+            self._in_background(stored, self.reply(requester, text, at_least_once=True))
+
+    async def apologize(self, requester: Requester, number: int) -> None:
+        """Tell a user that something is not done, and never will be."""
+        await self.reply(requester, requester.localize(bot_texts.WENT_WRONG, id=number))
+
+    async def forget(self, requester: Requester) -> None:
+        """Delete all that is kept of a user, and what is on its way to that user.
+
+        Raises:
+            StoreError: The database is away.
+        """
+        await self.store.forget(requester.user_id)
+        for job in self.worker.jobs_of(requester.user_id):
+            self.worker.cancel(job)
+
+    # On the way in.
+
+    def _check_room(self, requester: Requester) -> None:
+        """See whether there is room, before anything slow; a bot that stops still takes notes.
+
+        Raises:
+            QueueFullError: No more can wait.
+        """
+        with suppress(StoppedError):
+            self.worker.check_room(requester.user_id)
+
+    async def _accept(self, requester: Requester, request: Request) -> Job | None:
+        """Put a request on record and into the queue; None where it is there already.
+
+        Raises:
+            LimitError: The user may have no more for now.
+            QueueFullError: No more can wait.
+            StoredOrNot: It could not be written down, or the bot is being stopped.
+        """
+        source = origin.get()
+        new = NewJob(
+            secrets.token_hex(ID_BYTES),
+            requester.user_id,
+            requester.chat_id,
+            request,
+            requester.localize.language,
+            requester.thread_id,
+            source.update_id if source else None,
+            source.requests if source else 0,
+        )
+        if source:
+            source.requests += 1
+        try:
+            if not await self.call(self.record.jobs.accept, new, self.limits):
+                return None
+        except StoreError as error:
+            log.error("a request could not be written down: %s", error)
+            self.events.error("store")
+            raise StoredOrNot from error
+        self.events.accepted(new.id)
+        job = Job(requester.user_id, request, id=new.id, chat_id=requester.chat_id)
+        self._accepted_at[job.id] = time.time()
+        try:
+            return self.worker.enqueue(job)
+        except StoppedError:  # it is on record, and waits for the next start
+            await self._say_kept(requester, request)
+            return None
+        except QueueFullError:  # which others have filled meanwhile
+            await self._record(job.id, StoredJobState.CANCELLED, told=True)
+            raise
+
+    async def _refuse(self, requester: Requester, error: Exception) -> None:
+        """Say why a request is not taken, and count it."""
+        localize = requester.localize
+        if isinstance(error, ModerationError):
+            reason, text = "moderation", _moderated(localize, error)
+        elif isinstance(error, LimitError):
+            reason, text = error.reason, _limited(localize, error)
+        elif isinstance(error, TooManyJobsError):
+            reason, text = "queue", localize(bot_texts.TOO_MANY_JOBS, limit=error.limit)
+        elif isinstance(error, QueueFullError):
+            reason, text = "queue", localize(bot_texts.QUEUE_FULL, limit=error.limit)
+        else:
+            reason, text = "store", localize(texts.STORE_AWAY)
+        self.events.refused(reason)
+        await self.reply(requester, text)
+
+    def _in_background(self, stored: StoredJob, work: Coroutine[None, None, None]) -> None:
+        job = Job(stored.user_id, stored.request, id=stored.id)
+        self._run_in_background(_requester(stored), job, work)
+
+    # On the way out.
+
+    async def _begin(self, job_ids: Sequence[str]) -> Sequence[str]:
+        """Put jobs on record as running, and return those that are still to be drawn."""
+        granted = await self.call.insist(self.record.jobs.move, job_ids, StoredJobState.RUNNING)
+        self.events.started(granted)
+        return granted
+
+    def _begin_to_serve(self, requester: Requester, job: Job) -> None:
+        self._run_in_background(requester, job, self._follow_and_deliver(requester, job))
+
+    async def _follow_and_deliver(self, requester: Requester, job: Job) -> None:
+        """Tell how a job stands until it ends, and then how it ended."""
+        status = RecordedStatusMessage(self, requester, job)
+        if await status.follow():
+            await self._tell_end(requester, job)
+        else:
+            self.worker.cancel(job)
+            await job.wait_until_ended()
+            await self._record(job.id, StoredJobState.CANCELLED, told=True)
+            await self._reply_privately(requester)
+        await status.remove()
+        self._accepted_at.pop(job.id, None)
+
+    async def _tell_end(self, requester: Requester, job: Job) -> None:
+        """Send what was drawn, or tell why nothing was, once that is on record."""
+        if isinstance(job.error, StoppedError):
+            await self._keep_for_later(requester, job)
+        elif job.state is JobState.DONE and job.result:
+            seed = job.result.request.seed
+            if await self._record(job.id, StoredJobState.SENDING, seed=seed):
+                outcome = await self._send_picture(requester, job.result)
+                if not await self._record(job.id, OUTCOMES[outcome], told=True):
+                    # The user was forgotten while the picture left: so are the buttons below it.
+                    await self.store.written()
+                    await self.call.insist(self.record.people.forget_requests, requester.user_id)
+        else:
+            if job.state is JobState.FLAGGED:
+                self.events.refused("flagged")
+            if await self._record(job.id, ENDS[job.state]):
+                await super()._tell_end(requester, job)
+                await self.call.insist(self.record.jobs.told, job.id)
+
+    async def _keep_for_later(self, requester: Requester, job: Job) -> None:
+        """Put a job that the bot's stop has ended back among those that wait."""
+        await self._record(job.id, StoredJobState.ACCEPTED)
+        await self._say_kept(requester, job.request)
+
+    async def _say_kept(self, requester: Requester, request: Request) -> None:
+        prompt = shorten(request.prompt, MAX_CAPTION_PART)
+        text = requester.localize(texts.KEPT_FOR_LATER, prompt=prompt)
+        await self.delivery.send_text(requester.destination, text, retry=False)
+
+    async def _record(
+        self, job_id: str, state: StoredJobState, *, seed: int | None = None, told: bool = False
+    ) -> bool:
+        """Put a job's next state on record; False where it does not follow, so nothing may."""
+        moved = await self.call.insist(self.record.jobs.move, job_id, state, seed=seed, told=told)
+        if moved and state.is_end:
+            now = time.time()
+            self.events.ended(job_id, state, now - self._accepted_at.get(job_id, now))
+        return bool(moved)
+
+    # After a restart.
+
+    async def _take_up(self, stored: StoredJob) -> None:
+        """Let a job wait again that an earlier run has accepted."""
+        requester = _requester(stored)
+        job = Job(stored.user_id, stored.request, id=stored.id, chat_id=stored.chat_id)
+        self._accepted_at[job.id] = stored.created_at
+        try:
+            self.worker.enqueue(job)
+        except QueueFullError as error:  # there is less room than there was
+            await self._record(job.id, StoredJobState.FAILED, told=True)
+            await self._refuse(requester, error)
+        else:
+            await self._remove_status(stored)
+            self._begin_to_serve(requester, job)
+
+    async def _tell_late(self, stored: StoredJob) -> None:
+        """Tell a user how a job has ended, of which only the record knows."""
+        requester, buttons = _requester(stored), None
+        if stored.state in DRAW_AGAIN:
+            again = replace(stored.request, seed=stored.seed or stored.request.seed)
+            buttons = keyboards.ask_again(
+                requester.localize, self.store.save_request(stored.user_id, again)
+            )
+        await self._remove_status(stored)
+        if stored.state in TOLD_LATER:
+            prompt = shorten(stored.request.prompt, MAX_CAPTION_PART)
+            text = requester.localize(TOLD_LATER[stored.state], prompt=prompt, id=stored.id)
+            await self.reply(requester, text, buttons, at_least_once=True)
+        await self.call.insist(self.record.jobs.told, stored.id)
+
+    async def _remove_status(self, stored: StoredJob) -> None:
+        """Take back the message that an earlier run has left, and that would stand still."""
+        if stored.status_id is not None:
+            await self.delivery.delete(stored.chat_id, stored.status_id)
+
+
+class StoredOrNot(RuntimeError):
+    """Whether a request is on record is not known, so it is not taken."""
+
+
+class RecordedStatusMessage(StatusMessage):
+    """The status message of one job, which the next run can take back."""
+
+    def __init__(self, service: RecordingService, requester: Requester, job: Job) -> None:
+        super().__init__(service.delivery, service.worker, requester, job)
+        self._service = service
+
+    async def _on_shown(self, message: Message | None) -> None:
+        if message is not None:
+            jobs = self._service.record.jobs
+            await self._service.call.insist(jobs.show_in, self._job.id, message.message_id)
+
+
+def _requester(stored: StoredJob) -> Requester:
+    return Requester(stored.user_id, stored.chat_id, Localizer(stored.language), stored.thread_id)
+
+
+def _moderated(localize: Localizer, error: ModerationError) -> str:
+    if error.is_away:
+        return localize(texts.MODERATION_AWAY)
+    if error.word:
+        return localize(texts.BLOCKED_WORD, word=error.word)
+    return localize(texts.BLOCKED_BY_MODEL)
+
+
+def _limited(localize: Localizer, error: LimitError) -> str:
+    if error.reason == "quota":
+        hours = math.ceil(error.wait_s / 3600)
+        return localize(texts.QUOTA_USED, limit=error.limit, hours=hours)
+    return localize(texts.TOO_OFTEN, seconds=math.ceil(error.wait_s))

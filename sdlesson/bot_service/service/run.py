@@ -1,0 +1,237 @@
+"""One run of the service: what was left undone is taken up, then users are heard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from telegram import Update
+
+from sdlesson.bot.application import ALLOWED_UPDATES, App, build_application
+from sdlesson.bot.bot_run import WATCHDOG_EVERY_S, BotRun
+from sdlesson.bot.delivery import Delivery
+from sdlesson.bot.generator import ImageGenerator
+from sdlesson.bot.logs import RingBuffer
+from sdlesson.bot.queue import FairQueue
+from sdlesson.bot.rate_limiter import RateLimits
+from sdlesson.bot.worker import MAX_BATCH, Worker
+from sdlesson.bot_service.access import Access
+from sdlesson.bot_service.events import Events, NoEvents
+from sdlesson.bot_service.limits import Limits
+from sdlesson.bot_service.moderation import Moderation
+from sdlesson.bot_service.service.handlers import ServiceHandlers
+from sdlesson.bot_service.service.journal import Journal
+from sdlesson.bot_service.service.memory import StoreView
+from sdlesson.bot_service.service.requests import RecordingService
+from sdlesson.bot_service.service.worker import RecordingWorker
+from sdlesson.bot_service.store import OffLoop, Store, StoredJob, StoreError
+from sdlesson.bot_service.webhook import WebhookServer, WebhookSettings
+
+PURGE_EVERY_S = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def nothing_beside(_run: ServiceRun) -> AsyncIterator[None]:
+    """Run nothing beside the bot."""
+    yield
+
+
+@dataclass
+class Parts:
+    """What a service is made of, so that a test or an operator may change each.
+
+    Attributes:
+        token: The bot's.
+        generator: What draws.
+        store: What remembers.
+        base_url: Another server than Telegram's.
+        rate_limits: How fast the bot may speak.
+        queue: Makes the queue in which jobs wait.
+        admins, allowed: As `Access` takes them.
+        retention_days: How long requests are kept.
+        events: Who counts.
+        webhook: Where Telegram brings updates; None asks for them.
+        beside: What runs in the same loop while users are heard, such as a page of metrics.
+    """
+
+    token: str
+    generator: ImageGenerator
+    store: Store
+    base_url: str | None = None
+    rate_limits: RateLimits | None = None
+    limits: Limits = field(default_factory=Limits)
+    queue: Callable[[], FairQueue] = FairQueue
+    max_batch: int = MAX_BATCH
+    moderation: Moderation = field(default_factory=Moderation)
+    admins: tuple[int, ...] = ()
+    allowed: tuple[int, ...] = ()
+    retention_days: float = 30.0
+    events: Events = field(default_factory=NoEvents)
+    webhook: WebhookSettings | None = None
+    beside: Callable[[ServiceRun], AbstractAsyncContextManager[None]] = nothing_beside
+
+
+class Left(NamedTuple):
+    """What an earlier run has left: jobs, and updates as Telegram sent them."""
+
+    waiting: list[StoredJob]
+    untold: list[StoredJob]
+    undone: list[dict[str, Any]]
+    given_up: list[dict[str, Any]]
+
+
+class ServiceRun(BotRun):
+    """A run of the bot with a memory that lasts; `run` is for a thread, as that of `BotRun`.
+
+    Args:
+        parts: What it is made of; the store stays open, whoever opened it closes it.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts, self._call = parts, OffLoop()
+        self.webhook: WebhookServer | None = None
+        self._left: Left | None = None
+        self._view = StoreView(parts.store.people, self._call)
+        self._journal = Journal(parts.store.inbox, self._view, self._call)
+        self._access = Access(
+            parts.store.people, self._call, admins=parts.admins, allowed=parts.allowed
+        )
+        worker = RecordingWorker(parts.generator, parts.queue(), max_batch=parts.max_batch)
+        server_name = "localhost" if parts.base_url else "Telegram"
+        super().__init__(worker, lambda _: self._application(worker), RingBuffer(), server_name)
+
+    def run(self) -> None:
+        """Run until it is time to stop."""
+        try:
+            super().run()
+        finally:
+            self._call.close()
+
+    def _application(self, worker: RecordingWorker) -> App:
+        """Put the bot together, with the service's parts in the places of its own."""
+        parts = self.parts
+
+        def make_service(_worker: Worker, _store: object, delivery: Delivery) -> RecordingService:
+            return RecordingService(
+                worker,
+                self._view,
+                delivery,
+                store=parts.store,
+                call=self._call,
+                limits=parts.limits,
+                moderation=parts.moderation,
+                events=parts.events,
+            )
+
+        application = build_application(
+            parts.token,
+            worker,
+            self._view,
+            base_url=parts.base_url,
+            rate_limits=parts.rate_limits,
+            journal=self._journal,
+            make_service=make_service,
+        )
+        service = application.bot_data["service"]
+        handlers = ServiceHandlers(
+            service, self._access, self._journal, retention_days=parts.retention_days
+        )
+        handlers.register(application)
+        return application
+
+    async def ready(self) -> str:
+        """Say what is in the way of new requests; "" for nothing."""
+        try:
+            await self._call(self.parts.store.ping)
+        except StoreError as error:
+            return f"the store does not answer: {error}"
+        look = getattr(self.parts.generator, "ready", None)
+        return await asyncio.to_thread(look) if look else ""
+
+    async def _start_polling(self, application: App) -> None:
+        """Ask Telegram for updates, or tell it where to bring them."""
+        settings = self.parts.webhook
+        if settings is None:
+            await super()._start_polling(application)
+            return
+        if self.webhook is None:
+            self.webhook = WebhookServer(settings, lambda one: self._receive(application, one))
+        await application.bot.set_webhook(
+            settings.url, secret_token=settings.secret, allowed_updates=ALLOWED_UPDATES
+        )
+
+    async def _receive(self, application: App, update: dict[str, Any]) -> None:
+        """Write down an update that Telegram has brought, and let it be handled.
+
+        Raises:
+            NetworkError: It could not be written down.
+        """
+        if not await self._journal.received([update]):
+            return
+        try:
+            await application.update_queue.put(Update.de_json(update, application.bot))
+        except Exception as error:  # whatever does not fit, somewhere deep in a message
+            kind = type(error).__name__
+            log.error("update %s cannot be read (%s), so it is left out", update["update_id"], kind)
+
+    async def _watch(self, application: App) -> None:
+        """Take up what an earlier run has left, and then hear users until it is time to stop."""
+        purging = asyncio.create_task(self._purge_now_and_then())
+        try:
+            if await self._retry(lambda: self._take_up(application)):
+                async with self.parts.beside(self):
+                    await self._hear(application)
+        finally:
+            purging.cancel()
+            if self.webhook is not None:
+                await self.webhook.close()
+
+    async def _hear(self, application: App) -> None:
+        if self.webhook is None:
+            await super()._watch(application)
+            return
+        while not self.must_stop.is_set():
+            await self._pause(WATCHDOG_EVERY_S)
+            self.worker.raise_if_broken()
+
+    async def _connect(self, application: App) -> None:
+        """Look at what an earlier run has left, and only then hear users, who add to it."""
+        if self._left is None:
+            await self._access.load()
+            waiting, untold = await application.bot_data["service"].look_back()
+            self._left = Left(waiting, untold, *await self._journal.left_undone())
+        await super()._connect(application)
+
+    async def _take_up(self, application: App) -> None:
+        """Take up jobs that wait, and updates that were never handled.
+
+        Raises:
+            StoreError: The database is away.
+        """
+        service, left = application.bot_data["service"], self._left
+        assert left is not None
+        await service.take_up(left.waiting, left.untold)
+        for one in left.undone:
+            await application.update_queue.put(Update.de_json(one, application.bot))
+        for one in left.given_up:
+            update = Update.de_json(one, application.bot)
+            log.error("update %s is given up: the bot died of it", update.update_id)
+            if update.effective_sender:
+                await service.apologize(service.requester(update), update.update_id)
+            await self._journal.handled(update)
+
+    async def _purge_now_and_then(self) -> None:
+        """Delete what is older than it may be."""
+        while True:
+            try:
+                gone = await self._call(self.parts.store.purge, self.parts.retention_days)
+                log.info("%s old rows are deleted", gone)
+            except StoreError as error:
+                log.error("old rows could not be deleted: %s", error)
+            await asyncio.sleep(PURGE_EVERY_S)

@@ -1,0 +1,139 @@
+"""What the service says besides what the bot says, in both languages, as HTML."""
+
+from __future__ import annotations
+
+from sdlesson.language import Text
+
+COMMANDS = {
+    "history": Text("your latest requests", "tus últimas peticiones"),
+    "privacy": Text("what I keep, and for how long", "qué guardo y durante cuánto tiempo"),
+    "forget": Text("delete all I keep of you", "borrar todo lo que guardo de ti"),
+}
+
+# After a restart.
+
+BACK = Text(
+    "I was restarted. What you had waiting is in the queue again: {count}.",
+    "Me han reiniciado. Lo que tenías en espera vuelve a estar en la cola: {count}.",
+)
+KEPT_FOR_LATER = Text(
+    "I am being restarted. This keeps its place, and I draw it when I am back: {prompt}",
+    "Me están reiniciando. Esto conserva su sitio y lo dibujo cuando vuelva: {prompt}",
+)
+INTERRUPTED = Text(
+    "I broke off while I was drawing this, and have not sent it: {prompt}\n"
+    "It does not count against your pictures of today.",
+    "Me interrumpí mientras dibujaba esto y no te lo he mandado: {prompt}\n"
+    "No cuenta entre tus imágenes de hoy.",
+)
+
+# What is not taken.
+
+TOO_OFTEN = Text(
+    "That is faster than I can draw for everybody. Ask again in {seconds} s.",
+    "Vas más deprisa de lo que puedo dibujar para todo el mundo. Vuelve a pedir en {seconds} s.",
+)
+QUOTA_USED = Text(
+    "You have had your {limit} pictures of today. There are new ones from midnight on (UTC), in "
+    "{hours} h.",
+    "Ya has pedido tus {limit} imágenes de hoy. Hay más a partir de medianoche (UTC), dentro de "
+    "{hours} h.",
+)
+STORE_AWAY = Text(
+    "I cannot take requests just now, since I could not write yours down. Try again in a few "
+    "minutes.",
+    "Ahora mismo no puedo aceptar peticiones, porque no he podido anotar la tuya. Prueba dentro de "
+    "unos minutos.",
+)
+BLOCKED_WORD = Text(
+    "I do not draw that: “{word}” is on the list of words that this bot does not take. This "
+    "request does not count.",
+    "Eso no lo dibujo: «{word}» está en la lista de palabras que este bot no admite. Esta petición "
+    "no cuenta.",
+)
+BLOCKED_BY_MODEL = Text(
+    "I do not draw that: this bot's moderation has refused it. If it erred, use other words. This "
+    "request does not count.",
+    "Eso no lo dibujo: la moderación de este bot lo ha rechazado. Si se equivoca, usa otras "
+    "palabras. Esta petición no cuenta.",
+)
+MODERATION_AWAY = Text(
+    "I cannot check requests just now, so I take none. Try again in a few minutes.",
+    "Ahora mismo no puedo revisar peticiones, así que no acepto ninguna. Prueba dentro de unos "
+    "minutos.",
+)
+
+# Access.
+
+BANNED = Text(
+    "Whoever runs this bot has shut you out of it.",
+    "Quien maneja este bot no te deja usarlo.",
+)
+NOT_ALLOWED = Text(
+    "This bot is not for everybody. Ask whoever runs it to let you in, and name your number: "
+    "<code>{user}</code>.",
+    "Este bot no es para todo el mundo. Pide a quien lo maneja que te deje entrar e indica tu "
+    "número: <code>{user}</code>.",
+)
+ADMINS_ONLY = Text("That is for admins only.", "Eso es solo para administradores.")
+WHOM = Text(
+    "Name a user's number, such as <code>/{command} 123456789</code>.",
+    "Indica el número de un usuario, por ejemplo <code>/{command} 123456789</code>.",
+)
+IS_BANNED = Text("{user} is shut out.", "{user} ya no puede usar el bot.")
+IS_UNBANNED = Text("{user} may come in again.", "{user} puede volver a usar el bot.")
+WAS_NOT_BANNED = Text("{user} was not shut out.", "{user} no tenía el paso cerrado.")
+STATS = Text(
+    "Users: {users}\nWaiting: {waiting}, being drawn: {running}\n\nSince the beginning:\n{counts}",
+    "Usuarios: {users}\nEn espera: {waiting}, dibujándose: {running}\n\nDesde el principio:\n"
+    "{counts}",
+)
+
+# What is kept.
+
+PRIVACY = Text(
+    "<b>What I keep of you</b>\n"
+    "Your number on Telegram, your language and settings, until /forget.\n"
+    "Your requests, with the photos behind your buttons, for {days} days. I do not keep the "
+    "pictures that I draw; Telegram does.\n"
+    "Each message until I have answered it.\n\n"
+    "/history shows your requests. /forget deletes everything at once, but for how many pictures "
+    "you had today, until midnight, and whether you are shut out.\n"
+    "Whoever runs this bot can read all of this.",
+    "<b>Qué guardo de ti</b>\n"
+    "Tu número de Telegram, tu idioma y tus ajustes, hasta que uses /forget.\n"
+    "Tus peticiones, con las fotos de tus botones, durante {days} días. No guardo las imágenes que "
+    "dibujo; Telegram sí.\n"
+    "Cada mensaje, hasta que lo contesto.\n\n"
+    "/history muestra tus peticiones. /forget lo borra todo de inmediato, salvo cuántas imágenes "
+    "llevas hoy, hasta medianoche, y si tienes el paso cerrado.\n"
+    "Quien maneja este bot puede leer todo esto.",
+)
+HISTORY = Text("Your latest requests:", "Tus últimas peticiones:")
+NO_HISTORY = Text(
+    "I have no requests of yours on record.", "No tengo anotada ninguna petición tuya."
+)
+SURE_TO_FORGET = Text(
+    "Shall I delete all that I keep of you? Your buttons will stop working, and pictures on the "
+    "way will not come.",
+    "¿Borro todo lo que guardo de ti? Tus botones dejarán de funcionar y las imágenes en camino no "
+    "llegarán.",
+)
+FORGET = Text("Delete it all", "Bórralo todo")
+FORGOTTEN = Text(
+    "Done: I keep nothing of you any more. What stands in this chat is yours to delete.",
+    "Hecho: ya no guardo nada de ti. Lo que hay en este chat lo puedes borrar tú.",
+)
+
+STATES = {
+    "accepted": Text("waits", "en espera"),
+    "running": Text("being drawn", "dibujándose"),
+    "sending": Text("on its way", "en camino"),
+    "sent": Text("sent", "enviada"),
+    "refused": Text("not taken by the chat", "no admitida en el chat"),
+    "flagged": Text("withheld", "retenida"),
+    "cancelled": Text("cancelled", "cancelada"),
+    "failed": Text("failed", "fallida"),
+    "interrupted": Text("interrupted", "interrumpida"),
+    "unconfirmed": Text("perhaps arrived", "quizá entregada"),
+}

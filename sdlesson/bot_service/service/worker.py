@@ -1,0 +1,67 @@
+"""The worker, which takes a job only once it is on record that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+from sdlesson.bot.generator import ImageGenerator
+from sdlesson.bot.queue import FairQueue, Job, JobState
+from sdlesson.bot.worker import MAX_BATCH
+from sdlesson.bot_service.workers.parallel import ParallelWorker
+
+# Puts jobs on record as running, and returns those that may be drawn.
+Begin: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
+
+
+async def begin_all(job_ids: Sequence[str]) -> Sequence[str]:
+    """Let every job be drawn."""
+    return job_ids
+
+
+class RecordingWorker(ParallelWorker):
+    """Draws what waits in a queue, and first says so to the record.
+
+    Attributes:
+        begin: Called with the jobs of a batch before it is drawn; the others are dropped.
+    """
+
+    def __init__(
+        self,
+        generator: ImageGenerator,
+        queue: FairQueue | None = None,
+        *,
+        max_batch: int = MAX_BATCH,
+    ) -> None:
+        at_once = getattr(generator, "batches_at_once", lambda: 1)
+        super().__init__(generator, queue, max_batch=max_batch, batches_at_once=at_once)
+        self.begin: Begin = begin_all
+        self._begun: set[str] = set()
+
+    def enqueue(self, job: Job) -> Job:
+        """Let a job wait that has been made elsewhere, under the name that it has there.
+
+        Raises:
+            TooManyJobsError: The user has as many waiting as one may.
+            QueueFullError: The queue is full.
+            StoppedError: The worker has been stopped.
+        """
+        self.check_room(job.user_id)
+        job.batch_key = self.generator.batch_key(job.request)
+        self.queue.put(job)
+        job.estimated_s = self.seconds_left(job)
+        self._something_waits.set()
+        return job
+
+    async def _draw_batch(self, batch: list[Job], executor: ThreadPoolExecutor) -> None:
+        if new := [job.id for job in batch if job.id not in self._begun]:
+            self._begun |= set(new)  # those of a batch that failed are drawn again, one by one
+            granted = await self.begin(new)
+            for job in batch:
+                if job.id in new and job.id not in granted and not job.state.is_end:
+                    self._end(job, JobState.CANCELLED)
+        going_on = [job for job in batch if not job.state.is_end]
+        if going_on:
+            await super()._draw_batch(going_on, executor)
+        self._begun -= {job.id for job in batch if job.state.is_end}

@@ -1,0 +1,80 @@
+"""The tables as they are now; migrations.py leads there from whatever an older bot has left.
+
+Times are seconds since 1970. A user's number is the only thing that names a person.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, MetaData, Table, Text
+
+METADATA = MetaData()
+
+USERS = Table(
+    "users",
+    METADATA,
+    Column("user_id", BigInteger, primary_key=True),
+    Column("language", Text),
+    Column("defaults", Text),  # JSON
+    Column("consented", Integer, nullable=False),
+    Column("as_file", Integer, nullable=False),
+    Column("bucket_tokens", Double),
+    Column("bucket_at", Double),
+)
+
+BANS = Table(  # beside the users, since a ban outlives /forget
+    "bans",
+    METADATA,
+    Column("user_id", BigInteger, primary_key=True),
+    Column("banned_by", BigInteger, nullable=False),
+    Column("banned_at", Double, nullable=False),
+)
+
+SPENT = Table(  # what a user had drawn on a day before /forget: it counts until midnight
+    "spent",
+    METADATA,
+    Column("user_id", BigInteger, primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("pictures", Integer, nullable=False),
+)
+
+JOBS = Table(
+    "jobs",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("update_id", BigInteger),  # with `part`, unique: read twice, it is one job
+    Column("part", Integer),
+    Column("user_id", BigInteger, nullable=False),
+    Column("chat_id", BigInteger, nullable=False),
+    Column("thread_id", BigInteger),
+    Column("language", Text, nullable=False),
+    Column("request", Text, nullable=False),  # JSON
+    Column("photo", LargeBinary),
+    Column("seed", BigInteger),  # the one that was drawn with
+    Column("state", Text, nullable=False),
+    Column("told", Integer, nullable=False),  # whether the user knows of the end
+    Column("status_id", BigInteger),  # the message that tells how the job stands
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+)
+
+BUTTONS = Table(
+    "buttons",
+    METADATA,
+    Column("token", Text, primary_key=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("photo", LargeBinary),
+    Column("created_at", Double, nullable=False),
+)
+
+INBOX = Table(
+    "inbox",
+    METADATA,
+    Column("update_id", BigInteger, primary_key=True),
+    Column("body", Text),  # as Telegram sent it, until it is handled
+    Column("received_at", Double, nullable=False),
+    Column(
+        "tries", Integer, nullable=False
+    ),  # how often it was begun after it had been left undone
+)

@@ -1,0 +1,53 @@
+"""Start a worker: `python -m sdlesson.bot_service.workers`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more on busy cores are slower
+
+from pydantic import SecretStr
+
+from sdlesson.bot.generator import PipelineGenerator
+from sdlesson.bot_service.configuration import (
+    Configuration,
+    ConfigurationError,
+    load_configuration,
+)
+from sdlesson.bot_service.log import set_up
+from sdlesson.bot_service.workers.process import run_worker
+from sdlesson.downloads import ModelError
+from sdlesson.pipelines import load_pipeline
+
+BAD_INPUT = 2
+
+
+class WorkerConfiguration(Configuration):
+    """The bot's, but for the token: who draws has no use for it."""
+
+    token: SecretStr = SecretStr("")
+
+
+def main() -> int:
+    """Load the model, listen to its queue and draw until told to end."""
+    try:
+        configuration = load_configuration(kind=WorkerConfiguration)
+        set_up(configuration)
+        queue = configuration.models[0]
+        generator = PipelineGenerator(load_pipeline(queue))
+    except (ConfigurationError, ModelError) as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    port = configuration.metrics_port
+    run_worker(
+        generator,
+        configuration.redis_url.get_secret_value(),
+        queue=queue,
+        address=(configuration.metrics_listen, port) if port else None,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

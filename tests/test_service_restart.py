@@ -1,0 +1,263 @@
+"""A bot that is stopped, killed and started again: what was promised is kept, or said."""
+
+import random
+import re
+import sqlite3
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fixtures_bot import Painter
+from fixtures_service import Nursery, agrees, serving
+from fixtures_talk import album, answer, is_picture, picture, wait_until
+from sdlesson.bot_api import BotApiServer
+from sdlesson.bot_service.store import Store, StoredJobState
+from sdlesson.bot_service.store.inbox import MAX_TRIES, Inbox
+
+State = StoredJobState
+
+
+def texts_of(person) -> list[str]:
+    return [one.get("text") or one.get("caption") or "" for one in person.messages]
+
+
+def states(store: Store) -> dict[str, State]:
+    with store.database.begin() as connection:
+        rows = connection.exec_driver_sql("SELECT request, state FROM jobs").all()
+    return {re.search(r'"prompt": "([^"]*)"', packed)[1]: State(state) for packed, state in rows}
+
+
+def test_a_picture_is_on_record_from_the_request_to_its_arrival(tmp_path: Path) -> None:
+    with serving(tmp_path, Painter(step_s=0.1)) as served:
+        ana = served.person()
+        ana.says("a cat --seed 7")
+        wait_until(lambda: states(served.parts.store) == {"a cat": State.RUNNING})
+        assert ana.waits_for(is_picture)["caption"].startswith("a cat\nseed 7")
+        wait_until(lambda: states(served.parts.store) == {"a cat": State.SENT})
+        assert served.parts.store.jobs.history(ana.id)[0].seed == 7
+        assert served.parts.store.inbox.unhandled() == []
+
+
+@pytest.mark.parametrize(
+    ("wish", "end", "told"),
+    [
+        ("a volcano", State.FLAGGED, "flagged this picture"),
+        ("explode", State.FAILED, "Something went wrong"),
+    ],
+)
+def test_other_ends_are_on_record_too(tmp_path: Path, wish: str, end: State, told: str) -> None:
+    with serving(tmp_path) as served:
+        served.person().says(wish)
+        wait_until(lambda: states(served.parts.store) == {wish: end})
+        wait_until(lambda: served.parts.store.jobs.untold() == [])
+
+
+def test_a_cancelled_job_is_on_record_as_that_and_stays_cancelled(tmp_path: Path) -> None:
+    with serving(tmp_path, Painter(step_s=0.2)) as served:
+        ana = served.person()
+        for name in ("a cat", "a dog --steps 7"):
+            ana.says(name)
+        wait_until(lambda: len(states(served.parts.store)) == 2)
+        ana.says("/cancel")
+        ana.waits_for("Cancelled: a dog")
+        wait_until(lambda: set(states(served.parts.store).values()) == {State.CANCELLED})
+        served.stop()
+        served.start()
+        assert picture(ana, "a fox")["caption"].startswith("a fox")
+
+
+def test_what_waits_when_the_bot_is_stopped_is_drawn_by_the_next_run(tmp_path: Path) -> None:
+    with serving(tmp_path, Painter(step_s=0.3)) as served:
+        ana, eva = served.person(), served.person("Eva", "es")
+        ana.says("a cat --steps 20")
+        ana.waits_for("Drawing")
+        ana.says("a dog --steps 7")
+        eva.says("un zorro --pasos 9")
+        wait_until(lambda: len(states(served.parts.store)) == 3)
+        served.stop()
+        assert set(states(served.parts.store).values()) == {State.ACCEPTED}
+        assert "This keeps its place" in "".join(texts_of(ana))
+        assert "Esto conserva su sitio" in "".join(texts_of(eva))
+        served.painter.step_s = 0.0
+        served.start()
+        assert ana.waits_for("in the queue again: 2")
+        assert eva.waits_for("vuelve a estar en la cola: 1")
+        for one, begins in ((ana, "a cat"), (ana, "a dog"), (eva, "un zorro")):
+            one.waits_for(lambda m, b=begins: is_picture(m) and m["caption"].startswith(b))
+        wait_until(lambda: set(states(served.parts.store).values()) == {State.SENT})
+        wait_until(lambda: "Drawing" not in "".join(texts_of(ana)))
+
+
+def test_a_photo_and_its_album_survive_a_stop(tmp_path: Path) -> None:
+    with serving(tmp_path, Painter(step_s=0.3)) as served:
+        ana = served.person()
+        album(ana, [Image.new("RGB", (90, 90), one) for one in ("red", "blue")], ["a bear", ""])
+        wait_until(lambda: len(served.parts.store.jobs.history(ana.id)) == 2)
+        served.stop()
+        served.painter.step_s = 0.0
+        served.start()
+        wait_until(lambda: sum(map(is_picture, ana.messages)) == 2, 10)
+        time.sleep(0.5)
+        assert sum(map(is_picture, ana.messages)) == 2
+
+
+def test_settings_and_buttons_survive(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        ana = served.person()
+        ana.presses(answer(ana, "/settings"), data="set:file")
+        ana.presses(answer(ana, "/language"), "español")
+        ana.waits_for("A partir de ahora")
+        first = picture(ana, "un gato --semilla 3")
+        served.stop()
+        served.start()
+        assert "No conozco esa orden" in answer(ana, "/nada")["text"]
+        ana.presses(first, "➕ Más pasos")
+        second = ana.waits_for(is_picture, after=first)
+        assert "semilla 3 · 20 pasos" in second["caption"]
+        assert "document" in second
+
+
+def test_an_update_delivered_twice_is_done_once_also_after_a_restart(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        ana = served.person()
+        picture(ana, "a cat")
+        update = served.server.updates[-1]
+        served.server.replay(update)
+        time.sleep(0.5)
+        served.stop()
+        served.start()
+        served.server.replay(update)
+        picture(ana, "a dog")
+        assert sum(map(is_picture, ana.messages)) == 2
+
+
+def test_an_update_that_was_never_handled_is_handled_at_the_next_start(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        ana = served.person()
+        picture(ana, "a cat")
+        update = served.server.updates[-1]
+        served.stop()
+        late = update | {"update_id": update["update_id"] + 1000}
+        late["message"] = update["message"] | {"text": "a late dog", "message_id": 9999}
+        Inbox(served.parts.store.database).add([late])
+        served.start()
+        assert ana.waits_for(lambda m: is_picture(m) and m["caption"].startswith("a late dog"))
+
+
+def test_an_update_that_the_bot_keeps_dying_of_is_given_up_and_said(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        ana = served.person()
+        picture(ana, "a cat")
+        update, inbox = served.server.updates[-1], served.parts.store.inbox
+        served.stop()
+        inbox.add([update | {"update_id": 7}])
+        for _ in range(MAX_TRIES):
+            inbox.begin_again(7)
+        served.start()
+        assert ana.waits_for("Something went wrong")
+        assert sum(map(is_picture, ana.messages)) == 1
+        assert inbox.given_up() == []
+
+
+def test_while_the_database_is_locked_nothing_is_lost(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        ana = served.person()
+        other = sqlite3.connect(tmp_path / "bot.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        ana.says("a cat")
+        time.sleep(2.0)
+        assert not any(map(is_picture, ana.messages))
+        other.execute("ROLLBACK")
+        other.close()
+        assert ana.waits_for(is_picture, timeout_s=20)
+        assert sum(map(is_picture, ana.messages)) == 1
+
+
+# kill -9.
+
+
+def endure(folder: Path, kills: int, seed: int, people: int = 4) -> None:
+    """Kill a bot under load at random moments; count what became of every request."""
+    dice, wishes = random.Random(seed), 0
+    with BotApiServer() as server:
+        url = f"sqlite:///{folder}/bot.db"
+        child = Nursery(server, url)
+        child.start()
+        users = [server.user(f"user {number}") for number in range(people)]
+        for user in users:
+            agrees(user)
+        asked: list[tuple[object, str]] = []
+        for _ in range(kills):
+            for _ in range(dice.randint(2, 5)):
+                wish = f"wish {wishes} end"
+                wishes += 1
+                user = dice.choice(users)
+                user.says(f"{wish} --steps {dice.randint(1, 9)}")
+                asked.append((user, wish))
+                time.sleep(dice.uniform(0, 0.05))
+            time.sleep(dice.uniform(0, 0.4))
+            child.kill()
+            child.start()
+
+        store = Store(url)
+
+        def is_over() -> bool:
+            counts = store.counts()
+            busy = sum(counts.get(one, 0) for one in (State.ACCEPTED, State.RUNNING, State.SENDING))
+            return not busy and not store.jobs.untold() and bool(counts)
+
+        wait_until(lambda: is_over() and not server.run(lambda t: t.updates.pending), 60)
+        time.sleep(1.0)
+        wait_until(is_over, 30)
+        child.kill()
+        child.close()
+        check_every_wish(server, store, asked)
+        store.close()
+
+
+def check_every_wish(server: BotApiServer, store: Store, asked: list) -> None:
+    """Each request has one end, on record and on the user's screen."""
+    pictures = Counter(
+        re.search(r"wish \d+ end", str(call.parameters))[0]
+        for call in server.calls
+        if call.method == "sendPhoto"
+    )
+    recorded = states(store)
+    ends = Counter()
+    for user, wish in asked:
+        seen = [
+            text
+            for text in texts_of(user)
+            if f"{wish}" in text and not text.startswith(wish + " --")
+        ]
+        refused = [text for text in texts_of(user) if "pictures waiting already" in text]
+        assert pictures[wish] <= 1, f"{wish} was sent {pictures[wish]} times"
+        if wish not in recorded:
+            assert refused, f"{wish} is lost: {texts_of(user)}"
+            ends["refused"] += 1
+            continue
+        state = recorded[wish]
+        ends[state] += 1
+        if state is State.SENT:
+            assert pictures[wish] == 1, f"{wish} is on record as sent"
+        elif state is State.INTERRUPTED:
+            assert not pictures[wish], f"{wish} was sent and called interrupted"
+            assert any("broke off" in text for text in seen), f"{wish}: its user was not told"
+        elif state is State.UNCONFIRMED:
+            assert any("did not confirm" in text for text in texts_of(user)), wish
+        else:
+            raise AssertionError(f"{wish} is {state}")
+    assert ends[State.SENT]
+    print(dict(ends))
+
+
+def test_kill_9_at_random_moments_loses_nothing_and_sends_nothing_twice(tmp_path: Path) -> None:
+    endure(tmp_path, kills=5, seed=1)
+
+
+@pytest.mark.slow
+def test_kill_9_at_fifty_random_moments(tmp_path: Path) -> None:
+    endure(tmp_path, kills=50, seed=2, people=10)
