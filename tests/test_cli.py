@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageChops
-from sdlesson.finetuning.training_settings import TrainingSettings
 
 import sdlesson
 from fixtures_finetuning import make_photos
 from sdlesson import cli, doctor, drawing
+from sdlesson.finetuning.training_settings import TrainingSettings
 from sdlesson.images import read_settings
 from sdlesson.language import set_language
 from sdlesson.terminal import quiet_libraries
