@@ -437,6 +437,11 @@ def test_prepared_pictures_are_of_todays_weights():
     assert demos.is_prepared(), "run `make slides` and commit slides/prepared/"
 
 
+@pytest.mark.parametrize("name", demos.DEMOS)
+def test_no_prepared_picture_was_blackened_by_the_safety_checker(name):
+    assert all(image.convert("L").getextrema()[1] > 0 for image in demos.prepared(name).images)
+
+
 def test_every_demo_of_the_talk_is_one_and_every_demo_is_in_the_talk():
     assert {page.setting("demo") for page in TALK} - {""} == set(demos.DEMOS)
 

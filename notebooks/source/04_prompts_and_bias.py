@@ -659,7 +659,7 @@ def draw_flowers(prompts):
     return images, [reading.colours["flower"] for reading in pocket_probe().read(images)]
 
 
-flower = say("a flower in the forest", "una flor en el bosque")
+flower = say("a flower in a field", "una flor en el campo")
 flowers, colours = draw_flowers([flower] * 16)
 yellow = share(colour == "yellow" for colour in colours)
 print(say("yellow when drawn:", "amarillas al dibujar:"), yellow)
@@ -716,7 +716,7 @@ checks.balanced_bunch(my_prompts, draw_flowers, pocket_probe())
 
 # %% part="solution"
 my_prompts = [
-    say(f"a {colour} flower in the forest", f"una flor {colour} en el bosque")
+    say(f"a {colour} flower in a field", f"una flor {colour} en el campo")
     for colour in say(
         ["red", "yellow", "green", "blue", "purple"],
         ["roja", "amarilla", "verde", "azul", "morada"],
@@ -725,13 +725,13 @@ my_prompts = [
 ]
 
 # %% part="wrong"
-my_prompts = [say("a flower in the forest", "una flor en el bosque")] * 10
+my_prompts = [say("a flower in a field", "una flor en el campo")] * 10
 
 # %% part="wrong"
 my_prompts = [say("a flower that is not yellow", "una flor que no sea amarilla")] * 10
 
 # %% part="wrong"
-my_prompts = [say("a purple flower in the forest", "una flor morada en el bosque")] * 10
+my_prompts = [say("a purple flower in a field", "una flor morada en el campo")] * 10
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** Asking for *variety* in one prompt does not give variety: each
