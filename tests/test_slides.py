@@ -178,7 +178,7 @@ def test_a_figure_on_a_slide_is_the_tables():
 
 
 def test_a_figure_of_the_evaluation_comes_with_its_interval_and_its_n():
-    pair = json.loads(measurements.EVALUATION.read_text(encoding="utf-8"))["pair"]
+    pair = json.loads(measurements.EVALUATION_FILE.read_text(encoding="utf-8"))["pair"]
     text = measurements.filled_in("{interval evaluation.pair} {n of evaluation.pair}", "en")
     low, high, n = re.findall(r"[\d.,]+", text)
     assert float(low) == pytest.approx(100 * pair["low"], abs=0.5)
@@ -460,7 +460,7 @@ def test_with_a_damaged_model_the_server_says_why(in_class, damaged_model):
     assert "diffusion_pytorch_model.safetensors" in found["why"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its loop runs in this thread: asyncio.run cannot beside it
 def chromium(tools: None) -> Iterator:
     from playwright.sync_api import sync_playwright
 

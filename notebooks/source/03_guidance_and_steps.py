@@ -186,22 +186,24 @@ for scale in [1, 3, 7.5, 15]:
 # %% [markdown] lang="en"
 # ## What the probe does not see
 #
-# The probe knows a horse by its colours and its parts. Does it mind how many heads there are? Here
-# is a real horse, and the same picture laid over its mirror image. Beside the probe stand two
-# numbers that no network computes: *likeness*, how well the artwork of a horse correlates with the
-# picture where it fits best, and *commitment*, how much worse its mirror image fits.
-#
-# **Predict:** which of the three notices the second head?
+# The probe knows a horse by its colours and parts. Does it mind how many heads there are? Here is a
+# real horse, and the same picture laid over its mirror image.
 
 # %% [markdown] lang="es"
 # ## Lo que la sonda no ve
 #
 # La sonda reconoce un caballo por sus colores y sus partes. ¿Le importa cuántas cabezas tiene? Aquí
-# hay un caballo real y la misma imagen superpuesta a su reflejo. Junto a la sonda van dos números
-# que no calcula ninguna red: la *semejanza*, cuánto se correlaciona el dibujo de un caballo con la
-# imagen allí donde mejor encaja, y la *decisión*, cuánto peor encaja su reflejo.
-#
-# **Haz tu predicción:** ¿cuál de los tres nota la segunda cabeza?
+# hay un caballo real y la misma imagen superpuesta a su reflejo.
+
+# %% [markdown] lang="en"
+# Two numbers come with it that no network computes. *Likeness*: how well the artwork of a horse
+# correlates with the picture where it fits best. *Commitment*: how much worse its mirror image
+# fits. **Predict:** which of the three notices the second head?
+
+# %% [markdown] lang="es"
+# La acompañan dos números que no calcula ninguna red. La *semejanza*: cuánto se correlaciona el
+# dibujo de un caballo con la imagen donde mejor encaja. La *decisión*: cuánto peor encaja su
+# reflejo. **Haz tu predicción:** ¿cuál de los tres nota la segunda cabeza?
 
 # %%
 horse = Scene("single", ("horse",), "white", "plain", hats=(False,), seed=seed)
@@ -223,16 +225,14 @@ assert all(likeness.clear for likeness in found), "to the likeness too"
 assert found[0].commitment > 0.3 > 0.05 > found[1].commitment, "only commitment tells them apart"
 
 # %% [markdown] lang="en"
-# The last one alone. One of the two heads fits the artwork, and what stands beside it does not
-# count. This is no invented case: an earlier pocket model drew such horses, the probe called 98.6%
-# of its pictures right, and nobody had looked. **A number that nobody looked at is no evidence.**
-# Look at two dozen pictures that nobody chose, then believe the table.
+# The last one alone: one of the two heads fits the artwork, and what stands beside it does not
+# count. An earlier pocket model drew such horses, and the probe called 98.6% of its pictures right.
+# **A number that nobody looked at is no evidence.** Look at two dozen pictures that nobody chose.
 
 # %% [markdown] lang="es"
-# Solo el último. Una de las dos cabezas encaja con el dibujo, y lo que haya al lado no cuenta. No
-# es un caso inventado: un modelo de bolsillo anterior dibujaba caballos así, la sonda daba por
-# bueno el 98.6 % de sus imágenes y nadie las había mirado. **Un número que nadie ha contrastado
-# mirando no prueba nada.** Mira dos docenas de imágenes sin elegirlas y después créete la tabla.
+# Solo el último: una de las dos cabezas encaja con el dibujo, y lo que haya al lado no cuenta. Un
+# modelo anterior dibujaba caballos así, y la sonda daba por bueno el 98.6 % de sus imágenes. **Un
+# número que nadie ha contrastado mirando no prueba nada.** Mira dos docenas sin elegirlas.
 
 # %% [markdown] lang="en" short=true
 # ## The same noise twice
@@ -735,16 +735,16 @@ for number in [1, 2, 3, 5]:
     print(number, scheduler.timesteps.tolist())
 
 # %% [markdown] lang="en"
-# These loops count from the bottom, as Stable Diffusion 1.5's do. So a single step looks only at
-# level 1, where almost no noise is expected, and takes almost none away. Two steps even give more
-# clear figures than three: it counts where a loop looks, not only how often. And what does the
-# probe make of confetti? The fourth lie: it always answers.
+# These loops count from the bottom, as SD 1.5's do. So a single step looks only at level 1, where
+# almost no noise is expected. Two steps even beat three in clear figures: it counts where a loop
+# looks, not only how often. And what does the probe make of confetti? The fourth lie: it always
+# answers.
 
 # %% [markdown] lang="es"
 # Estos bucles cuentan desde abajo, como los de Stable Diffusion 1.5. Un solo paso mira únicamente
-# el nivel 1, donde apenas se espera ruido, y apenas quita nada. Dos pasos dan incluso más figuras
-# claras que tres: cuenta dónde mira el bucle, no solo cuántas veces. ¿Y qué dice la sonda del
-# confeti? La cuarta mentira: siempre contesta.
+# el nivel 1, donde apenas se espera ruido. Dos pasos dan incluso más figuras claras que tres: cuenta
+# dónde mira el bucle, no solo cuántas veces. ¿Y qué dice la sonda del confeti? La cuarta mentira:
+# siempre contesta.
 
 # %%
 confetti = stepped.where(num_inference_steps=1).images

@@ -416,16 +416,14 @@ for language, control in zip(plain, ["an umbrella", "un paraguas"], strict=True)
     assert abs(by["…", control]["hat"].value - language) < 0.2, "an umbrella hardly changes hats"
 
 # %% [markdown] lang="en"
-# *wearing a hat* puts one on nearly always; *without a hat* leaves fewer, and still about half. As
-# negative prompts, the captions' own words (*with a hat*, *con sombrero*) take most hats off, and
-# denials take off none. Each language ends with a control that has nothing to do with hats: an
-# umbrella.
+# *wearing a hat* puts one on nearly always; *without a hat* leaves fewer, about half. As negative
+# prompts, the captions' own words (*with a hat*, *con sombrero*) take most hats off, and denials
+# take off none. Each language ends with a control that has nothing to do with hats: an umbrella.
 
 # %% [markdown] lang="es"
-# *con sombrero* lo pone casi siempre; *sin sombrero* deja menos, y aun así cerca de la mitad. Como
-# prompts negativos, las palabras de los textos (*with a hat*, *con sombrero*) quitan casi todos los
-# sombreros y las negaciones no quitan ninguno. Cada idioma acaba con un control que no tiene nada
-# que ver con sombreros: un paraguas.
+# *con sombrero* lo pone casi siempre; *sin sombrero* deja menos, cerca de la mitad. Como prompts
+# negativos, las palabras de los textos (*with a hat*, *con sombrero*) quitan casi todos y las
+# negaciones, ninguno. Cada idioma acaba con un control ajeno a los sombreros: un paraguas.
 
 # %% [markdown] lang="en"
 # Why? A negative prompt is not a command. It is a second text, and guidance walks *away* from what
@@ -579,16 +577,14 @@ lost = shown_ones["clear"].value - never["clear"].value
 assert 0 < lost < 0.2, "to an eye they are a little less often clear"
 
 # %% [markdown] lang="en"
-# To the probe, scenes that it was never shown are right as often as those that it was; to an eye
-# they are a little less often clear. So it has not learnt pictures by heart, it combines words. The
-# unicorn is another matter: the word means nothing to the model, so it draws something else and
-# does not complain.
+# To the probe, scenes never shown are right as often as those that were; to an eye, a little less
+# often clear. So the model has not learnt pictures by heart, it combines words. The unicorn is
+# another matter: that word means nothing to it, so it draws something else without complaint.
 
 # %% [markdown] lang="es"
-# Para la sonda, lo nunca visto sale bien tan a menudo como lo visto; a la vista, es claro un poco
-# menos a menudo. El modelo, pues, no se ha aprendido las imágenes de memoria, sabe combinar
-# palabras. El unicornio es otra cosa: la palabra no le dice nada, así que dibuja lo que le parece y
-# no protesta.
+# Para la sonda, lo nunca visto sale bien tan a menudo como lo visto; a la vista, algo menos. El
+# modelo no se ha aprendido las imágenes de memoria, sabe combinar palabras. El unicornio es otra
+# cosa: la palabra no le dice nada, así que dibuja lo que le parece y no protesta.
 
 # %% [markdown] lang="en"
 # ## English or Spanish?

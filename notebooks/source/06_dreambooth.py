@@ -51,13 +51,7 @@ from sdlesson.images import to_pixels
 from sdlesson.language import say
 from sdlesson.metrics import diversity, image_similarity, mean, measured, pocket_probe, share
 from sdlesson.pocket.evaluation.macs import SD15_UNET
-from sdlesson.pocket.world import PLACE_WORDS, PLACES
-from sdlesson.pocket.world.subject import (
-    SUBJECT_WORD,
-    subject_photo,
-    subject_photos,
-    subject_prompts,
-)
+from sdlesson.pocket.world import PLACE_WORDS, PLACES, subject
 from sdlesson.prompts import unknown_words
 from sdlesson.widgets import PhotoUpload, TrainingPanel
 
@@ -81,7 +75,7 @@ seed = 0
 pocket = sdlesson.load_pipeline("pocket")
 pocket.set_progress_bar_config(disable=True)
 
-photos = subject_photos(4)
+photos = subject.subject_photos(4)
 strip(photos)
 
 # %% [markdown] lang="en"
@@ -108,7 +102,7 @@ strip(photos)
 # 1.5. Todavía no se ha entrenado nada. ¿Qué mostrará cada fila?
 
 # %%
-names = ["sushi", "starfish", SUBJECT_WORD]
+names = ["sushi", "starfish", subject.SUBJECT_WORD]
 named = sweep(pocket, [f"a {name} robot" for name in names], seed=range(2), guidance_scale=5)
 named.grid(rows="prompt", columns="seed")
 
@@ -148,7 +142,7 @@ def rare_words(candidates):
 
 
 # %% part="check"
-checks.rare_words(rare_words, pocket.tokenizer.tokenize, SUBJECT_WORD)
+checks.rare_words(rare_words, pocket.tokenizer.tokenize, subject.SUBJECT_WORD)
 
 
 # %% part="solution"
@@ -206,7 +200,7 @@ def rare_words(candidates):
 # las fotos y los embeddings de sus textos. ¿Por qué se puede?
 
 # %%
-texts = subject_prompts(4)
+texts = subject.subject_prompts(4)
 with torch.no_grad():
     latents = pocket.vae.encode(to_pixels(photos)).latent_dist.mean
     latents = latents * pocket.vae.config.scaling_factor
@@ -313,9 +307,9 @@ assert bool(after < loss), "one step lowers the loss on its own batch"
 # lo que las capas calcularon por el camino. ¿Cuánto es eso en el modelo de bolsillo?
 
 # %%
-thing = f"a {SUBJECT_WORD} robot"
+thing = f"a {subject.SUBJECT_WORD} robot"
 settings = TrainingSettings(
-    word=SUBJECT_WORD,
+    word=subject.SUBJECT_WORD,
     class_noun="robot",
     rank=None,  # train all of the U-Net; a number would make a LoRA, lesson 07
     # es: entrena toda la U-Net; con un número sería una LoRA, lección 07
@@ -374,7 +368,7 @@ for name, tried in {
 
 # %%
 where = [PLACE_WORDS["en"][place][0] for place in PLACES]
-references = [subject_photo(place, seed=100) for place in PLACES]
+references = [subject.subject_photo(place, seed=100) for place in PLACES]
 
 
 def eight_and_eight(pipe):
@@ -955,7 +949,7 @@ if pipe.device.type == "cuda":
         sample_prompts=(f"{thing} on Mars", "a robot on Mars"),
         sample_every=100,
     )
-    mine = upload.photos(size=512) or subject_photos(4, size=512)
+    mine = upload.photos(size=512) or subject.subject_photos(4, size=512)
     train(pipe, mine, own, f"{folder}/sd15", callback=TrainingPanel())
 
 # %% tags=["gpu"]

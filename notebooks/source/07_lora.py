@@ -52,12 +52,13 @@ from sdlesson.finetuning.adapters import ATTENTION_TARGETS, CONVOLUTION_TARGETS,
 from sdlesson.images import picture_difference
 from sdlesson.language import say
 from sdlesson.metrics import image_similarity, mean
-from sdlesson.pocket import world
-from sdlesson.pocket.evaluation import macs
-from sdlesson.pocket.world import subject
+from sdlesson.pocket.evaluation.macs import SD15_UNET
+from sdlesson.pocket.world import Scene, caption, render, subject
 from sdlesson.widgets import TrainingPanel
 
 seed = 0
+
+# %%
 check_peft()  # stock Colab has a torchao that peft refuses; this lets LoRA work beside it
 
 # %% [markdown] lang="en" short=true
@@ -83,8 +84,8 @@ def split(matrix, rank):
     return left[:, :rank] * sizes[:rank], right[:rank]
 
 
-scene = world.Scene("single", ("robot",), "beach", "plain", seed=1)
-picture = world.render(scene).convert("L")
+scene = Scene("single", ("robot",), "beach", "plain", seed=1)
+picture = render(scene).convert("L")
 matrix = torch.tensor(np.array(picture), dtype=torch.float32)  # (128, 128)
 copies, labels = [], []
 for rank in (1, 2, 4, 8, 16, 32):
@@ -249,7 +250,7 @@ def lora_size(unet, rank, targets):
 
 
 with torch.device("meta"):  # shapes without numbers, so that it fits anywhere
-    sd15_unet = UNet2DConditionModel.from_config(macs.SD15_UNET)
+    sd15_unet = UNet2DConditionModel.from_config(SD15_UNET)
 for name, unet, targets in [
     ("pocket", pocket.unet, ATTENTION_TARGETS + CONVOLUTION_TARGETS),
     ("SD 1.5", sd15_unet, ATTENTION_TARGETS),
@@ -756,7 +757,7 @@ style = replace(
     sample_prompts=(),
 )
 in_style = f", {subject.STYLE_WORD} {subject.STYLE_CLASS}"
-titles = [f"{world.caption(scene)}{in_style}" for scene in subject.STYLE_SCENES]
+titles = [f"{caption(scene)}{in_style}" for scene in subject.STYLE_SCENES]
 train(pocket, posters, style, folder / "style", prompts=titles, callback=TrainingPanel())
 print(titles[0])
 figures.strip(posters)
