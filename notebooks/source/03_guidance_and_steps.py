@@ -737,8 +737,7 @@ for number in [1, 2, 3, 5]:
 # %% [markdown] lang="en"
 # These loops count from the bottom, as SD 1.5's do. So a single step looks only at level 1, where
 # almost no noise is expected. Two steps even beat three in clear figures: it counts where a loop
-# looks, not only how often. And what does the probe make of confetti? The fourth lie: it always
-# answers.
+# looks, not only how often. What does the probe say of confetti? The fourth lie: it answers.
 
 # %% [markdown] lang="es"
 # Estos bucles cuentan desde abajo, como los de Stable Diffusion 1.5. Un solo paso mira únicamente
