@@ -58,7 +58,7 @@ LONG_FILES = (
     "test_finetuning_memory",
     "test_finetuning_training",
     "test_foreign_folders",
-    "test_halves",
+    "test_half_checkpoints",
     "test_kohya",
     "test_lora_files",
     "test_subject",

@@ -111,7 +111,8 @@ def test_a_missing_controlnet_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hub, "CONTROL_FOLDER", tmp_path / "none")
-    with pytest.raises(ModelError, match=r"train it: python -m sdlesson\.pocket\.control"):
+    command = r"python -m sdlesson\.pocket\.training\.controlnet"
+    with pytest.raises(ModelError, match=f"train it: {command}"):
         load_controlnet(pocket)
     with pytest.raises(ModelError, match="holds no ControlNet that loads"):
         load_controlnet(tiny, tmp_path)

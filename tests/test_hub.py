@@ -358,10 +358,18 @@ def test_another_kind_of_pipeline_is_refused_by_name(folder: Path) -> None:
         hub.find_model(folder, half=False)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
-def test_a_damaged_index_is_named(folder: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "is damaged"),
+        ("{", "is damaged"),
+        ("[]", "holds a list where a JSON object belongs"),
+        ("{}", "is damaged"),
+    ],
+)
+def test_a_damaged_index_is_named(folder: Path, text: str, fault: str) -> None:
     (folder / "model_index.json").write_text(text)
-    with pytest.raises(ModelError, match=r"model_index.json is damaged"):
+    with pytest.raises(ModelError, match=rf"model_index\.json {fault}; save or download"):
         hub.find_model(folder, half=False)
 
 

@@ -187,14 +187,16 @@ def _as_texts(prompts: object, count: int) -> list[str]:
 def _make_folder(folder: str | os.PathLike[str]) -> Path:
     if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
         raise ValueError(f"folder={folder!r} must name a folder for the checkpoint")
-    place = Path(folder)
     try:
-        if place.exists() and not place.is_dir():
-            raise ValueError(f"{place} is a file; name a folder for the checkpoint")
-        place.mkdir(parents=True, exist_ok=True)
-    except (OSError, TypeError, UnicodeError) as error:  # a name of bytes, too long, forbidden
+        place = Path(folder)
+        is_file = place.exists() and not place.is_dir()
+        if not is_file:
+            place.mkdir(parents=True, exist_ok=True)
+    except (OSError, TypeError, ValueError) as error:  # too long, of bytes, with a null byte
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"folder={folder!r} cannot be made ({reason}); name another") from error
+    if is_file:
+        raise ValueError(f"{place} is a file; name a folder for the checkpoint")
     return place
 
 

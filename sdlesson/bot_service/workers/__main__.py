@@ -7,7 +7,7 @@ import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more on busy cores are slower
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from sdlesson.bot.generator import PipelineGenerator
 from sdlesson.bot_service.configuration import (
@@ -26,7 +26,7 @@ BAD_INPUT = 2
 class WorkerConfiguration(Configuration):
     """The bot's, but for the token: who draws has no use for it."""
 
-    token: SecretStr = SecretStr("")
+    token: SecretStr = Field(SecretStr(""), validate_default=False)
 
 
 def main() -> int:
