@@ -1,5 +1,6 @@
 import io
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -158,7 +159,7 @@ def test_nothing_can_be_recognised_in_a_picture_on_the_way(pocket):
     """Neither the checker nor the probe sees in the last ones what they see when it is done."""
     prompts = [f"a {FLAGGED_SUBJECT} {place}" for place in ("on the beach", "in the forest")]
     generator, shown = PipelineGenerator(pocket, preview_every_s=0.0), []
-    for seed, prompt in enumerate(prompts * 2):
+    for prompt, seed in product(prompts, (0, 1)):
         request = ask(prompt, seed=seed, num_inference_steps=12)
         (result,) = draw_batch(
             generator, request, on_step=lambda *step: shown.extend(step[2].values())

@@ -305,7 +305,7 @@ def test_a_picture_that_the_server_has_forgotten_leaves_the_rest_of_the_chat(
     panel.send.click()
     bot_says(server, "sendPhoto", photo=png(plain()), caption="what it was")
     server.run(lambda telegram: telegram.media._files.clear())
-    panel.look()
+    panel.refresh()
     assert "what it was" in bubbles(panel)
     assert "<img" not in bubbles(panel)
 

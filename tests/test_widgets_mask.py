@@ -1,19 +1,21 @@
 """A mask painted by hand: in Python as it arrives from the browser."""
 
 import base64
+import io
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from sdlesson.language import set_language
 from sdlesson.widgets.mask import PREFIX, MaskPainter
-from sdlesson.widgets.parts import png
 
 PICTURE = Image.new("RGB", (128, 96), "lightblue")
 
 
 def as_the_browser_sends(strokes: Image.Image) -> str:
-    return PREFIX + base64.b64encode(png(strokes)).decode()
+    file = io.BytesIO()
+    strokes.save(file, format="PNG")  # see-through where nothing was painted, as a canvas is
+    return PREFIX + base64.b64encode(file.getvalue()).decode()
 
 
 def test_without_a_stroke_there_is_no_mask_and_a_box_steps_in() -> None:

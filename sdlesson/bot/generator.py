@@ -24,7 +24,7 @@ from sdlesson.prompts import Unknown
 
 NEW_SEEDS = 1_000_000  # short enough to tell a friend
 PREVIEW_EVERY_S = 2.0  # the pocket model is done before; on a large one they cost a tenth of it
-PREVIEW_CELLS = 2  # a side; of 4, the probe still reads the subject off one in six
+PREVIEW_CELLS = 2  # a side; of 4, the probe still reads the subject off every other one
 POCKET_GUIDANCE = 5.0
 
 # (steps done, steps in all, pictures on the way by the number of their request)
