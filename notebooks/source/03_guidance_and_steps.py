@@ -741,9 +741,9 @@ for number in [1, 2, 3, 5]:
 
 # %% [markdown] lang="es"
 # Estos bucles cuentan desde abajo, como los de Stable Diffusion 1.5. Un solo paso mira únicamente
-# el nivel 1, donde apenas se espera ruido. Dos pasos dan incluso más figuras claras que tres: cuenta
-# dónde mira el bucle, no solo cuántas veces. ¿Y qué dice la sonda del confeti? La cuarta mentira:
-# siempre contesta.
+# el nivel 1, donde apenas se espera ruido. Dos pasos dan incluso más figuras claras que tres:
+# cuenta dónde mira el bucle, no solo cuántas veces. ¿Y qué dice la sonda del confeti? La cuarta
+# mentira: siempre contesta.
 
 # %%
 confetti = stepped.where(num_inference_steps=1).images
