@@ -143,9 +143,9 @@ def guidance_chart() -> Chart:
     table = measured("guidance")
     return curves(
         table.column("guidance_scale"),
-        {table.heading(name): table.column(name) for name in ("subject", "pair", "place")},
+        {table.heading(name): table.column(name) for name in ("clear", "subject", "pair")},
         x_label=table.heading("guidance_scale"),
-        y_label=say("right, says the probe", "correctas, según la sonda"),
+        y_label=say("of all pictures", "del total de imágenes"),
         log_x=True,
         percent=True,
     )
@@ -173,9 +173,9 @@ def steps_chart() -> Chart:
     table = measured("steps")
     return curves(
         table.column("num_inference_steps"),
-        {table.heading(name): table.column(name) for name in ("subject", "pair", "place")},
+        {table.heading(name): table.column(name) for name in ("clear", "subject", "pair")},
         x_label=table.heading("num_inference_steps"),
-        y_label=say("right, says the probe", "correctas, según la sonda"),
+        y_label=say("of all pictures", "del total de imágenes"),
         log_x=True,
         percent=True,
     )
