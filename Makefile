@@ -43,7 +43,7 @@ test: $(STAMP) ## everything that must pass: ruff, mypy, the package, the notebo
 	$(RUN) -m mypy
 	$(RUN) -m coverage erase
 	$(RUN) -m coverage run -m pytest $(AT_ONCE) -m "$(DEFAULT) and not alone"
-	$(RUN) -m coverage run -m pytest -m "$(DEFAULT) and alone"
+	$(RUN) -m pytest -m "$(DEFAULT) and alone"
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage report
 	$(RUN) notebooks/build.py test

@@ -246,6 +246,7 @@ def test_what_an_interrupted_training_showed_stays_in_its_own_cell(lesson: Noteb
     assert re.match(r"Step \d+ of 40 · loss 0.1000", status["data"]["text/plain"])
 
 
+@pytest.mark.alone
 def test_the_panel_costs_less_than_two_per_cent_of_steps_of_100_ms(lesson: NotebookNode) -> None:
     *shown, printed = lesson.cells[3].outputs
     assert 0 < float(printed["text"]) < 0.02
