@@ -90,7 +90,8 @@ def described(name: str) -> str:
     """How a table was made: its size and its date."""
     if name == "evaluation":
         evaluation = json.loads(EVALUATION_FILE.read_text(encoding="utf-8"))
-        return f"n = {evaluation['subject']['n']}, {evaluation['settings']['date']}"
+        counts = [row["n"] for row in evaluation.values() if "n" in row]
+        return f"n = {min(counts)}–{max(counts)}, {evaluation['settings']['date']}"
     table = measured(name)
     return f"n = {table.n}, {table.date}"
 
