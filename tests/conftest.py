@@ -47,6 +47,7 @@ for name in PRIVATE_VARIABLES:
 # opens a browser, which a test asks for by the name of a fixture.
 LONG_FILES = (
     "test_attention",
+    "test_bot_ends",
     "test_cli",
     "test_copies",
     "test_editing",
@@ -60,7 +61,10 @@ LONG_FILES = (
     "test_foreign_folders",
     "test_half_checkpoints",
     "test_kohya",
+    "test_likeness",
     "test_lora_files",
+    "test_service_restart",
+    "test_service_workers",
     "test_subject",
     "test_training",
     "test_versions",
