@@ -20,7 +20,6 @@ from sdlesson.images import to_images, to_pixels
 from sdlesson.metrics.pixels import psnr
 from sdlesson.pocket.evaluation.judging import (
     Judged,
-    Verdict,
     both_right,
     composition_right,
     draw_and_read,
@@ -107,16 +106,16 @@ def evaluate_likeness(probe: Probe, sample: LikenessSample) -> dict[str, Figure]
     """
     hatless = sample.singles.where(lambda s: s.subjects[0] not in CASUALLY_HATTED)
     return {
-        "single_clear": _clear(sample.singles),
-        "ride_clear": _clear(sample.rides),
-        "held_out_ride_clear": _clear(sample.held_out_rides),
+        "single_clear": _with_ceilings(sample.singles.clear()),
+        "ride_clear": _with_ceilings(sample.rides.clear()),
+        "held_out_ride_clear": _with_ceilings(sample.held_out_rides.clear()),
         "commitment": _relative_to_real(
             {
                 name: [found.commitment for found in row]
                 for name, row in sample.singles.likenesses.items()
             }
         ),
-        "hats_unasked": _hats(probe, hatless),
+        "hats_unasked": _with_ceilings(_hats(probe, hatless)),
         "fine_detail": _relative_to_real(
             {
                 name: [metrics.fine_detail(image) for image in row]
@@ -149,11 +148,11 @@ def evaluate_by_probe(pipe: StableDiffusionPipeline, sample: ProbeSample) -> dic
     singles, pairs = sample.singles, sample.pairs
     plain = [replace(scene, style="plain") for scene in singles.scenes]
     return {
-        "subject": _share(subject_right, singles),
-        "place": _share(place_right, singles + pairs),
-        "style": _share(style_right, singles + pairs),
-        "pair": _share(both_right, pairs),
-        "held_out": _share(composition_right, sample.held_out),
+        "subject": _with_ceilings(singles.shares(subject_right)),
+        "place": _with_ceilings((singles + pairs).shares(place_right)),
+        "style": _with_ceilings((singles + pairs).shares(style_right)),
+        "pair": _with_ceilings(pairs.shares(both_right)),
+        "held_out": _with_ceilings(sample.held_out.shares(composition_right)),
         "spanish_gap": _gap(singles, sample.spanish),
         "vae_psnr": _vae_psnr(pipe, [render(scene) for scene in plain]),
         "pipeline_mb": Figure(round(_megabytes(POCKET_FOLDER), 2)),
@@ -162,17 +161,8 @@ def evaluate_by_probe(pipe: StableDiffusionPipeline, sample: ProbeSample) -> dic
     }
 
 
-def _share(verdict: Verdict, judged: Judged) -> Figure:
-    shares = judged.shares(verdict)
-    return _figure(
-        shares["drawn"],
-        restored=round(shares["restored"].value, 4),
-        ceiling=round(shares["real"].value, 4),
-    )
-
-
-def _clear(recognised: Recognised) -> Figure:
-    shares = recognised.clear()
+def _with_ceilings(shares: dict[str, metrics.Share]) -> Figure:
+    """The share of what was drawn, beside those of its two ceilings."""
     return _figure(
         shares["drawn"],
         restored=round(shares["restored"].value, 4),
@@ -189,16 +179,11 @@ def _relative_to_real(values: dict[str, list[float]]) -> Figure:
     return _figure(scaled, restored=round(means["restored"].value / real, 4))
 
 
-def _hats(probe: Probe, hatless: Recognised) -> Figure:
-    shares = {
+def _hats(probe: Probe, hatless: Recognised) -> dict[str, metrics.Share]:
+    return {
         name: metrics.share(reading.hat > 0.5 for reading in probe.read(row))
         for name, row in hatless.pictures.items()
     }
-    return _figure(
-        shares["drawn"],
-        restored=round(shares["restored"].value, 4),
-        ceiling=round(shares["real"].value, 4),
-    )
 
 
 def _gap(english: Judged, spanish: Sequence[Reading]) -> Figure:
