@@ -68,7 +68,7 @@ def test_each_alert_says_how_urgent_it_is_and_what_to_do():
     alerts = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())
     for rule in (rule for group in alerts["groups"] for rule in group["rules"]):
         assert rule["labels"]["severity"] in ("page", "ticket"), rule["alert"]
-        assert rule["annotations"].keys() == {"summary", "todo"}, rule["alert"]
+        assert rule["annotations"].keys() == {"summary", "action"}, rule["alert"]
 
 
 def test_prometheus_takes_its_files_and_alerts_fire_when_they_should():
