@@ -521,9 +521,10 @@ def test_with_a_damaged_model_the_prepared_picture_shows_and_says_so(
 
 @pytest.mark.timeout(900)
 def test_when_the_server_dies_the_page_goes_on_with_prepared_pictures(in_class, screen):
-    _, address = in_class(load=no_model)
+    server, address = in_class(load=no_model)
     screen.goto(address)
-    screen.route("**/draw/*", lambda route: route.abort())
+    server.shutdown()
+    server.server_close()
     for demo in demos.DEMOS.values():
         screen.keyboard.press("Space")
         assert bar_of(screen) == "PREPARED picture, not drawn now. Why: the server does not answer"
@@ -534,18 +535,18 @@ def test_when_the_server_dies_the_page_goes_on_with_prepared_pictures(in_class, 
 @pytest.mark.timeout(900)
 def test_a_picture_that_takes_too_long_is_replaced(in_class, screen, monkeypatch):
     monkeypatch.setattr(live, "PATIENCE_S", 1)
-    _, address = in_class(load=no_model)
+    loaded = threading.Event()
+    _, address = in_class(load=loaded.wait)
     screen.goto(address)
-    screen.route("**/draw/*", lambda route: None)  # never answered
     screen.keyboard.press("Space")
     assert bar_of(screen).startswith("PREPARED picture, not drawn now. Why: it took longer")
+    loaded.set()
 
 
 @pytest.mark.timeout(900)
 def test_without_prepared_pictures_the_page_says_that_too(in_class, screen, tmp_path):
     _, address = in_class(load=no_model, folder=tmp_path)
     screen.goto(address)
-    screen.route("**/draw/*", lambda route: route.abort())
     screen.keyboard.press("Space")
     assert bar_of(screen).endswith("no prepared picture either")
 
@@ -554,7 +555,6 @@ def test_without_prepared_pictures_the_page_says_that_too(in_class, screen, tmp_
 def test_every_demo_fits_on_the_screen(in_class, screen):
     _, address = in_class("es", load=no_model)
     screen.goto(address)
-    screen.route("**/draw/*", lambda route: route.abort())
     for _ in demos.DEMOS:
         screen.keyboard.press("Space")
         bar_of(screen)
