@@ -121,11 +121,6 @@ def workers(
             process.join()
 
 
-def free_port() -> int:
-    """A port of this machine on which nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def _work(url: str, queue: str, port: int, log: Path) -> None:
