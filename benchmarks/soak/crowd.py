@@ -26,6 +26,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 import numpy as np
+from PIL import Image
+
 from fixtures_soak import (
     Watched,
     crowd,
@@ -39,8 +41,6 @@ from fixtures_soak import (
     write_result,
 )
 from fixtures_talk import is_picture
-from PIL import Image
-
 from sdlesson.bot_api import Person
 
 USERS, REQUESTS, BURSTS = 200, 2000, 10

@@ -23,6 +23,8 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+from PIL import Image
+
 from fixtures_soak import (
     Watched,
     crowd,
@@ -34,8 +36,6 @@ from fixtures_soak import (
     write_result,
 )
 from fixtures_talk import is_picture
-from PIL import Image
-
 from sdlesson.bot_api import Person
 
 DAY_MIN = 1440
