@@ -25,9 +25,9 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("hub", "account", "diffusion", "prompts", "probe", "bot_api"),
     ("pipelines", "prompting", "safety", "attention", "metrics", "figures", "pocket/world"),
     ("drawing", "editing"),
-    ("experiments", "finetuning", "exercises", "widgets"),
+    ("experiments", "finetuning", "exercises"),
     ("bot", "pocket/training", "pocket/evaluation", "doctor"),
-    ("bot_service",),
+    ("widgets", "bot_service"),
     ("cli",),
     ("__main__",),
 )
