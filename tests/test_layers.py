@@ -11,7 +11,7 @@ PACKAGE = ROOT / "sdlesson"
 
 # From top to bottom; a name is a module, a package, or a folder in one, such as "pocket/world".
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("language", "files", "pocket"),
+    ("language", "lazy", "files", "pocket"),
     (
         "runtime",
         "images",
