@@ -6,6 +6,7 @@ and all take the same step along the average of their gradients.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import csv
 import math
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from sdlesson.files import atomic_write, check_zip
+from sdlesson.runtime import best_device
 
 CHECKPOINT_EVERY = 500
 CURVE_EVERY = 25
@@ -111,6 +113,17 @@ def fit(name: str, model: Model, step_loss: StepLoss, recipe: Recipe, folder: Pa
         if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == recipe.steps:
             _save(path, step + 1, model, average, optimizer)
     return average
+
+
+def add_training_options(parser: argparse.ArgumentParser, *, output: Path, scenes: int) -> None:
+    """Add what every command that trains may be told; its own defaults are the arguments."""
+    parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
+    parser.add_argument("--output", type=Path, default=output)
+    parser.add_argument("--device", default=best_device())
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scenes", type=int, default=scenes)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the steps of every stage")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop training after this")
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
