@@ -225,12 +225,12 @@ def write_result(name: str, result: dict[str, Any], is_whole: bool) -> None:
         (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
 
 
-def until(is_so: Callable[[], object], timeout_s: float) -> None:
+def until(is_so: Callable[[], object], timeout_s: float, every_s: float = 1.0) -> None:
     """Wait without looking so often that it would be a load of its own."""
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(1.0)
+        time.sleep(every_s)
 
 
 def _is_ready(port: int) -> bool:

@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from sdlesson.downloads import strangers, write_checksums
+from sdlesson.downloads import unlisted_files, write_checksums
 from sdlesson.files import atomic_folder
 from sdlesson.pipelines import amend_json, forget_origin, save_pipeline
 from sdlesson.pocket.paths import POCKET_FOLDER, SCORER_FOLDER, VOCABULARY_FILE
@@ -128,7 +128,7 @@ def _in_place_of(folder: Path, mark: str) -> AbstractContextManager[Path]:
     Raises:
         ValueError: The folder holds anything else, which would be lost.
     """
-    if folder.is_dir() and (others := strangers(folder, mark=mark)):
+    if folder.is_dir() and (others := unlisted_files(folder, mark=mark)):
         raise ValueError(
             f"{folder} holds {others[0]}, which was not packaged there; move it, or choose another "
             "output"
