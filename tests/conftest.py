@@ -63,6 +63,8 @@ LONG_FILES = (
     "test_kohya",
     "test_likeness",
     "test_lora_files",
+    "test_service_directory",
+    "test_service_login",
     "test_service_restart",
     "test_service_workers",
     "test_subject",
