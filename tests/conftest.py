@@ -64,6 +64,7 @@ LONG_FILES = (
     "test_likeness",
     "test_lora_files",
     "test_service_directory",
+    "test_service_enrol",
     "test_service_login",
     "test_service_restart",
     "test_service_workers",
