@@ -220,6 +220,7 @@ def test_forget_takes_the_key_of_the_codes_too_and_says_so(served: Served, tmp_p
     kept = lambda: b"".join(path.read_bytes() for path in tmp_path.glob("bot.db*"))  # noqa: E731
     assert salt in kept()
     question = answer(ana, "/forget")
+    assert "have to be enrolled anew" in question["text"]
     ana.presses(question, "Delete it all")
     ana.waits_for("I keep nothing of you", after=question)
     assert salt not in kept()

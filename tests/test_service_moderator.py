@@ -252,7 +252,7 @@ def test_neither_key_nor_request_is_logged(service: Service, tmp_path: Path) -> 
             stop_writing()
             logging.getLogger().setLevel(logging.WARNING)
     written = path.read_text()
-    assert "the moderation service could not say" in written
+    assert "moderation: the service answers with 401" in written
     assert "hunter2" not in written
     assert "purple" not in written
 
