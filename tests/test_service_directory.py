@@ -1,7 +1,10 @@
 """The company's directory: a real OpenLDAP, with odd names in it, that goes and hangs."""
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -105,6 +108,30 @@ def test_a_server_that_hangs_is_an_error_in_time(server, how: str) -> None:
         assert "fails with" in failing(replace(settings, timeout_s=1))
         assert time.monotonic() - began < WITHIN_S
     assert LdapDirectory(server.settings).find("ana")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x30\x84\x00\x00\x00\x05hello", b"0\x03\x02\x01\x07"],
+)
+@pytest.mark.parametrize("how", ["plain", "start_tls", "ldaps"])
+def test_a_server_that_speaks_something_else_is_an_error(server, said: bytes, how: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = other.accept()
+                    connection.recv(1024)
+                    connection.sendall(said)
+                    connection.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        scheme = "ldaps" if how == "ldaps" else "ldap"
+        url = f"{scheme}://127.0.0.1:{other.getsockname()[1]}"
+        settings = replace(server.settings, url=url, timeout_s=1, start_tls=how == "start_tls")
+        assert "fails with" in failing(settings)
+        other.shutdown(socket.SHUT_RDWR)
 
 
 def test_tls_from_the_first_byte_or_after_a_word(server) -> None:

@@ -15,11 +15,12 @@ from fixtures_bot import Painter
 from fixtures_ldap import LdapServer, ldap_server
 from fixtures_service import Served, agrees, serving
 from fixtures_talk import Group, answer, is_picture, picture, wait_until
+from sdlesson.bot.store import UserRecord
 from sdlesson.bot.texts import Localizer
 from sdlesson.bot_api import Person
 from sdlesson.bot_api.state import BOT_USERNAME
 from sdlesson.bot_service import login as logins
-from sdlesson.bot_service.directory import LdapDirectory
+from sdlesson.bot_service.directory import DirectoryError, LdapDirectory
 from sdlesson.bot_service.log import stop_writing, write_log
 from sdlesson.bot_service.login import LoginSettings
 from sdlesson.bot_service.one_time_codes import (
@@ -270,6 +271,45 @@ def test_a_directory_that_hangs_keeps_nobody_else_waiting(
             assert time.monotonic() - began < 1
             assert "cannot reach the company's directory" in ana.waits_for("directory")["text"]
         assert "cannot reach" in answer(ana, "/login")["text"], "it is not asked again at once"
+
+
+def test_a_directory_that_breaks_down_in_a_way_nobody_thought_of_lets_nobody_in(
+    tmp_path: Path,
+) -> None:
+    class Broken:
+        def find(self, name: str) -> None:
+            raise KeyError(name)
+
+    with serving(tmp_path, login=LoginSettings(Broken(), KEY)) as served:
+        served.parts.store.people.save_user(ANA, UserRecord(consented=True))
+        served.parts.store.logins.enrol(ANA, "ana", new_salt())
+        ana = served.server.user("Ana", id=ANA)
+        answer(ana, code_of(served, ANA))
+        assert "went wrong" in answer(ana, "a cat")["text"]
+        time.sleep(0.5)
+        assert served.painter.batches == []
+
+
+def test_those_who_wait_for_a_silent_directory_do_not_wait_one_by_one(tmp_path: Path) -> None:
+    class Silent:
+        asked = 0
+
+        def find(self, name: str) -> None:
+            self.asked += 1
+            time.sleep(0.5)
+            raise DirectoryError("silent")
+
+    silent, numbers = Silent(), range(1, 25)
+    with serving(tmp_path, login=LoginSettings(silent, KEY)) as served:
+        for number in numbers:
+            served.parts.store.logins.enrol(number, "ana", new_salt())
+            served.parts.store.logins.try_code(number, lambda _: 7, 1, time.time())
+        people = [served.server.user(f"P{number}", id=number) for number in numbers]
+        for person in people:
+            person.says("a cat")
+        for person in people:
+            person.waits_for("cannot reach the company's directory")
+        assert silent.asked <= 4
 
 
 def test_who_leaves_the_group_is_out_soon_and_without_a_restart(served: Served) -> None:

@@ -132,7 +132,9 @@ class LdapDirectory:
             raise DirectoryError(
                 "the directory refuses ldap_bind_dn with ldap_bind_password"
             ) from None
-        except (ldap.LDAPException, OSError) as error:
+        except DirectoryError:
+            raise
+        except Exception as error:  # ldap3 has no word for an answer that is garbled
             kind = type(error).__name__
             raise DirectoryError(f"the directory at {settings.url} fails with {kind}") from None
         finally:
@@ -175,5 +177,5 @@ def _entries(connection: Connection, base: str, wanted: str, scope: Any) -> list
 
 
 def _hang_up(connection: Connection) -> None:
-    with suppress(ldap.LDAPException, OSError):  # it may be gone already
+    with suppress(Exception):  # it may be gone already, or never have spoken LDAP
         connection.unbind()

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from sdlesson.bot_service.access import Standing
-from sdlesson.bot_service.directory import Directory, DirectoryError
+from sdlesson.bot_service.directory import Directory, DirectoryError, Member
 from sdlesson.bot_service.one_time_codes import secret_of, step_of
 from sdlesson.bot_service.store import OffLoop
 from sdlesson.bot_service.store.logins import Attempt, Enrolment, Logins
@@ -123,15 +123,28 @@ class Login:
         # A "no" is asked again each time: it may have been mended a moment ago.
         if is_member and now - asked_at < self._settings.check_every_s:
             return True
-        if now < self._away_until:
-            raise DirectoryError("the directory did not answer a moment ago")
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(self._threads, self._settings.directory.find, name)
+            found = await loop.run_in_executor(self._threads, self._find, name)
         except DirectoryError as error:
             log.error("nobody can be looked up: %s", str(error))
-            self._away_until = time.monotonic() + AWAY_S
             raise
         is_member = found is not None and found.may_use_bot
         self._known[name] = (now, is_member)
         return is_member
+
+    def _find(self, name: str) -> Member | None:
+        """Ask the directory, unless it did not answer only just now; in a thread.
+
+        Else those who wait for a thread while it hangs would wait for its silence one by one.
+
+        Raises:
+            DirectoryError: It does not answer.
+        """
+        if time.monotonic() < self._away_until:
+            raise DirectoryError("the directory did not answer a moment ago")
+        try:
+            return self._settings.directory.find(name)
+        except DirectoryError:
+            self._away_until = time.monotonic() + AWAY_S
+            raise

@@ -85,6 +85,18 @@ class ServiceHandlers:
         application.add_handler(forget, group=COMMANDS)
 
     async def prepare(self, update: Update, context: Context) -> None:
+        """Let in who may come in; where that fails, nobody."""
+        try:
+            await self._let_in(update, context)
+        except ApplicationHandlerStop:
+            raise
+        except Exception as error:
+            # Else python-telegram-bot would tell of it and go on to the handlers behind this one.
+            self._service.events.error("handler")
+            await context.application.process_error(update, error)
+            raise ApplicationHandlerStop from error
+
+    async def _let_in(self, update: Update, context: Context) -> None:
         """Load what the bot's handlers will ask the store for, and turn away who may not come."""
         origin.set(Origin(update.update_id))
         if update.effective_sender is None:
