@@ -24,6 +24,7 @@ telegram = pytest.importorskip("telegram", reason="needs the extra bot: pip inst
 
 from telegram import (  # noqa: E402
     Bot,
+    BotCommandScopeChat,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
     InputMediaPhoto,
@@ -496,6 +497,23 @@ def test_the_menu_is_in_the_users_language(server: BotApiServer, client: Client)
     assert [menu[0]["description"] for menu in words] == ["una imagen", "a picture"]
     with pytest.raises(BadRequest, match="Bot_command_invalid"):
         client.set_my_commands([("Dra w", "x")])
+
+
+def test_a_chats_own_menu_counts_before_everybodys_and_needs_a_chat(
+    server: BotApiServer, client: Client
+) -> None:
+    client.set_my_commands([("draw", "una imagen")], language_code="es")
+    ana, eva = server.user("Ana", "es"), server.user("Eva", "es")
+    own = BotCommandScopeChat(ana.id)
+    with pytest.raises(BadRequest, match="Chat not found"):
+        client.set_my_commands([("ban", "shut out")], scope=own)
+    ana.says("hello")
+    client.set_my_commands([("ban", "shut out")], scope=own)
+    assert client.get_my_commands(scope=own)[0].command == "ban"
+    assert [one["command"] for one in chat(server, ana)["commands"]] == ["ban"]
+    assert [one["command"] for one in chat(server, eva)["commands"]] == ["draw"]
+    with pytest.raises(BadRequest, match="Chat not found"):
+        client.set_my_commands([("ban", "x")], scope=BotCommandScopeChat(987_654_321))
 
 
 # Whatever comes as JSON, and errors nobody foresaw.

@@ -11,7 +11,7 @@ import math
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -34,6 +34,7 @@ from sdlesson.bot_service.service import texts
 from sdlesson.bot_service.service.memory import StoreView
 from sdlesson.bot_service.service.worker import RecordingWorker
 from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJob, StoredJobState, StoreError
+from sdlesson.language import Text
 
 ENDS = {
     JobState.CANCELLED: StoredJobState.CANCELLED,
@@ -80,6 +81,9 @@ class RecordingService(RequestService):
         limits: What one user may ask for.
         moderation: What looks at a request before it is taken.
         events: Who counts.
+        retention_days: How long requests are kept.
+        also_kept: What else there is to say about what is kept of people.
+        help_commands: What /help names besides what the bot itself can do.
     """
 
     worker: RecordingWorker
@@ -96,10 +100,14 @@ class RecordingService(RequestService):
         limits: Limits,
         moderation: Moderation,
         events: Events,
+        retention_days: float = 30.0,
+        also_kept: Sequence[Text] = (),
+        help_commands: Mapping[str, Text] = texts.COMMANDS,
     ) -> None:
         super().__init__(worker, view, delivery)
         self.record, self.call, self.limits = store, call, limits
         self._moderation, self.events = moderation, events
+        self._days, self.also_kept, self._help = retention_days, also_kept, help_commands
         self._accepted_at: dict[str, float] = {}
         worker.begin = self._begin
 
@@ -128,6 +136,22 @@ class RecordingService(RequestService):
                 self._begin_to_serve(requester, job)
             return True
         return False
+
+    async def ask_consent(self, requester: Requester) -> None:
+        """Say what the bot does and how long it keeps what, and ask for agreement."""
+        model, days = self.worker.generator.model, self.days(requester)
+        text = requester.localize(texts.WELCOME, model=model, days=days)
+        await self.reply(requester, text, keyboards.consent(requester.localize))
+
+    def days(self, requester: Requester) -> str:
+        """Say how long requests are kept, such as "30 days"."""
+        count = math.ceil(self._days)
+        return requester.localize(texts.ONE_DAY if count == 1 else texts.DAYS, count=count)
+
+    def more_help(self, requester: Requester) -> str:
+        """Name the service's commands."""
+        lines = (f"\n/{name} {requester.localize(text)}" for name, text in self._help.items())
+        return "".join(lines)
 
     async def look_back(self) -> tuple[list[StoredJob], list[StoredJob]]:
         """End on record what an earlier run left under way; before any user of this one is heard.
@@ -231,7 +255,8 @@ class RecordingService(RequestService):
         """Say why a request is not taken, and count it."""
         localize = requester.localize
         if isinstance(error, ModerationError):
-            reason, text = "moderation", _moderated(localize, error)
+            reason = "moderation_away" if error.is_away else "moderation"
+            text = _moderated(localize, error)
         elif isinstance(error, LimitError):
             reason, text = error.reason, _limited(localize, error)
         elif isinstance(error, TooManyJobsError):

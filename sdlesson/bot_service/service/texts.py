@@ -9,6 +9,30 @@ COMMANDS = {
     "privacy": Text("what I keep, and for how long", "qué guardo y durante cuánto tiempo"),
     "forget": Text("delete all I keep of you", "borrar todo lo que guardo de ti"),
 }
+ADMINS_COMMANDS = {
+    "stats": Text("how much there is of everything", "cuánto hay de cada cosa"),
+    "ban": Text("shut somebody out", "cerrarle el paso a alguien"),
+    "unban": Text("let somebody in again", "volver a dejar pasar a alguien"),
+}
+
+# What the bot is; the bot's own words hold for one that forgets when it is stopped.
+
+WELCOME = Text(
+    "<b>I draw pictures from your words</b>, with the model {model}. Write me what you want to "
+    "see, or send a photo and say in its caption what it should become.\n\n"
+    "<b>What I keep</b>: your language and your settings until /forget; your requests, and the "
+    "photos in them, for {days}. Whoever runs this bot can see them, so leave out what is "
+    "private. A safety checker looks at every picture, and I withhold what it flags. /privacy "
+    "says more, and /forget deletes everything.\n\nIs that all right with you?",
+    "<b>Dibujo imágenes a partir de tus palabras</b> con el modelo {model}. Escríbeme qué quieres "
+    "ver, o mándame una foto y di al pie en qué debe convertirse.\n\n"
+    "<b>Qué guardo</b>: tu idioma y tus ajustes hasta que uses /forget; tus peticiones y sus fotos "
+    "durante {days}. Quien maneja este bot puede verlas, así que no pongas nada privado. Un filtro "
+    "de seguridad revisa cada imagen, y no te mando las que marca. /privacy lo explica mejor y "
+    "/forget lo borra todo.\n\n¿Te parece bien?",
+)
+ONE_DAY = Text("one day", "un día")
+DAYS = Text("{count} days", "{count} días")
 
 # After a restart.
 
@@ -94,7 +118,7 @@ STATS = Text(
 PRIVACY = Text(
     "<b>What I keep of you</b>\n"
     "Your number on Telegram, your language and settings, until /forget.\n"
-    "Your requests, with the photos behind your buttons, for {days} days. I do not keep the "
+    "Your requests, with the photos behind your buttons, for {days}. I do not keep the "
     "pictures that I draw; Telegram does.\n"
     "Each message until I have answered it.\n\n"
     "/history shows your requests. /forget deletes everything at once, but for how many pictures "
@@ -102,12 +126,17 @@ PRIVACY = Text(
     "Whoever runs this bot can read all of this.",
     "<b>Qué guardo de ti</b>\n"
     "Tu número de Telegram, tu idioma y tus ajustes, hasta que uses /forget.\n"
-    "Tus peticiones, con las fotos de tus botones, durante {days} días. No guardo las imágenes que "
+    "Tus peticiones, con las fotos de tus botones, durante {days}. No guardo las imágenes que "
     "dibujo; Telegram sí.\n"
     "Cada mensaje, hasta que lo contesto.\n\n"
     "/history muestra tus peticiones. /forget lo borra todo de inmediato, salvo cuántas imágenes "
     "llevas hoy, hasta medianoche, y si tienes el paso cerrado.\n"
     "Quien maneja este bot puede leer todo esto.",
+)
+MODERATED = Text(
+    "\nWhat you ask for is also read by the moderation service at {host}, which is not told whose "
+    "it is.",
+    "\nLo que pides también lo lee el servicio de moderación de {host}, que no sabe de quién es.",
 )
 HISTORY = Text("Your latest requests:", "Tus últimas peticiones:")
 NO_HISTORY = Text(

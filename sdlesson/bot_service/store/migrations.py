@@ -36,6 +36,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE inbox (update_id BIGINT PRIMARY KEY, body TEXT,"
         " received_at DOUBLE PRECISION NOT NULL, tries INTEGER NOT NULL)",
     ),
+    (  # logins
+        "CREATE TABLE enrolments (user_id BIGINT PRIMARY KEY, name TEXT NOT NULL,"
+        " salt TEXT NOT NULL, last_step BIGINT NOT NULL,"
+        " allowed_until DOUBLE PRECISION NOT NULL, wrong INTEGER NOT NULL,"
+        " wrong_at DOUBLE PRECISION NOT NULL, enrolled_at DOUBLE PRECISION NOT NULL)",
+    ),
 )
 
 LOCK = 7_305_161  # any number: two bots that start at once on PostgreSQL take turns by it

@@ -16,7 +16,7 @@ from sdlesson.bot_service.limits import day_of, start_of_day
 from sdlesson.bot_service.store.database import Database
 from sdlesson.bot_service.store.jobs import count_drawn
 from sdlesson.bot_service.store.packing import pack, unpack
-from sdlesson.bot_service.store.tables import BANS, BUTTONS, JOBS, SPENT, USERS
+from sdlesson.bot_service.store.tables import BANS, BUTTONS, ENROLMENTS, JOBS, SPENT, USERS
 
 MAX_BUTTONS = 50  # of one user; each may hold a photo
 TOKEN_BYTES = 8
@@ -107,7 +107,7 @@ class People:
             if drawn:
                 _keep_spent(connection, user_id, drawn, now)
             gone = connection.execute(delete(JOBS).where(JOBS.c.user_id == user_id)).rowcount
-            for table in (BUTTONS, USERS):
+            for table in (BUTTONS, USERS, ENROLMENTS):
                 connection.execute(delete(table).where(table.c.user_id == user_id))
         self._database.wipe()
         return gone
