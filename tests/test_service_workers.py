@@ -18,13 +18,13 @@ from fixtures_redis import QUICK, START_S, RedisServer, free_port, redis_server,
 from fixtures_talk import is_picture, talking, wait_until
 from sdlesson.bot.generator import PipelineGenerator
 from sdlesson.bot.queue import JobState
+from sdlesson.bot_service.models.cards import ModelCard, pack_cards
 from sdlesson.bot_service.workers import CeleryGenerator, ParallelWorker, SmallerBatches
 from sdlesson.bot_service.workers.drawing import draw_batch
 from sdlesson.bot_service.workers.protocol import (
-    ModelCard,
     Orders,
     batch_key,
-    model_key,
+    models_key,
     pack_requests,
 )
 from sdlesson.bot_service.workers.remote import DrawingError, NoWorkersError
@@ -220,7 +220,7 @@ def test_redis_goes_with_all_it_held_and_comes_back(tmp_path):
 def alone(redis) -> CeleryGenerator:
     """A generator to whose queue nobody listens."""
     card = ModelCard("painter", 32, Painter().defaults)
-    redis.client.set(model_key("alone"), card.pack())
+    redis.client.set(models_key("alone"), pack_cards([card]))
     redis.client.delete("sdlesson-alone")
     return CeleryGenerator(redis.url, queue="alone", timing=QUICK, wait_s=0.1)
 

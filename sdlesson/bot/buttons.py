@@ -54,10 +54,8 @@ class ButtonHandlers:
         """Find the verb of a pressed button and do it."""
         query = update.callback_query
         assert query is not None
-        data, _at, owner = (query.data or "").partition("@")
-        requester = self._service.requester(update)
-        if owner and _stands_below(query):  # so the owner is one that the bot wrote there
-            requester = requester._replace(user_id=int(owner))
+        data = (query.data or "").partition("@")[0]
+        requester = on_behalf(query, self._service.requester(update))
         verb, _colon, argument = data.partition(":")
         await self._verbs.get(verb, self.refuse)(query, requester, argument)
 
@@ -166,6 +164,14 @@ class ButtonHandlers:
             await self._answer(query)
             return stored.request
         return None
+
+
+def on_behalf(query: CallbackQuery, requester: Requester) -> Requester:
+    """Name whose a pressed button is: a group's or channel's that wrote, else who pressed it."""
+    owner = (query.data or "").partition("@")[2]
+    if owner and _stands_below(query):  # so the owner is one that the bot wrote there
+        return requester._replace(user_id=int(owner))
+    return requester
 
 
 def _stands_below(query: CallbackQuery) -> bool:

@@ -42,7 +42,8 @@ class Result:
         request: What was asked, with the seed that was used.
         unknown: Words of the prompt that the model does not know.
         cut: The end of the prompt, which the model did not read.
-        seconds: How long it took, its share of the batch.
+        seconds: How long it took, its share of the batch; 0 where nothing was drawn.
+        weights: Names the numbers that drew it, where whoever drew it has taken that down.
     """
 
     drawing: Drawing
@@ -50,6 +51,7 @@ class Result:
     unknown: tuple[Unknown, ...] = ()
     cut: str = ""
     seconds: float = 0.0
+    weights: str = ""
 
     @property
     def image(self) -> Image.Image:

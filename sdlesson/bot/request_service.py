@@ -237,7 +237,7 @@ class RequestService:
     async def _tell_end(self, requester: Requester, job: Job) -> None:
         """Send the picture, or say why there is none."""
         if job.state is JobState.DONE and job.result:
-            await self._send_picture(requester, job.result)
+            await self._send_picture(requester, job, job.result)
             return
         is_stopped = isinstance(job.error, StoppedError)
         ends = {
@@ -249,12 +249,14 @@ class RequestService:
         text = requester.localize(ends[job.state], prompt=prompt, id=job.id)
         await self.reply(requester, text, at_least_once=True)
 
-    async def _send_picture(self, requester: Requester, result: Result) -> DeliveryOutcome:
+    async def _send_picture(
+        self, requester: Requester, job: Job, result: Result
+    ) -> DeliveryOutcome:
         """Send a picture with its buttons; where nobody knows whether it came, say so."""
         request, localize = result.request, requester.localize
         as_file = self.store.load_user(requester.user_id).as_file
         token = self.store.save_request(requester.user_id, request)
-        buttons = keyboards.below_picture(localize, token, request)
+        buttons = self._below_picture(requester, token, job, request)
         sent = await self.delivery.send_picture(
             requester.destination,
             await asyncio.to_thread(result.png),
@@ -272,6 +274,12 @@ class RequestService:
             text = localize(texts.NO_PICTURES_HERE, prompt=prompt)
             await self.reply(requester, text, at_least_once=True)
         return sent.outcome
+
+    def _below_picture(
+        self, requester: Requester, token: str, _job: Job, request: Request
+    ) -> InlineKeyboardMarkup:
+        """Make the buttons of a picture; who knows of more adds them."""
+        return keyboards.below_picture(requester.localize, token, request)
 
     async def _reply_privately(self, requester: Requester) -> None:
         """Tell a user alone that the bot may not write where it was asked."""

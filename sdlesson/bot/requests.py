@@ -111,12 +111,14 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Request:
-    """All that decides a picture, but for the model; one with a value off its range is not made.
+    """All that decides a picture; one with a value off its range is not made.
 
     Attributes:
         seed: None lets the generator choose one.
         photo: A picture to start from instead of noise.
         strength: How much of the photo to redo, from 0.1 up to 1.0, all of it.
+        model: What draws it, where a bot has several; "" leaves that to the bot.
+        lora: What is put on the model; "" for nothing.
 
     Raises:
         RequestError: A setting is outside its range, or the prompt is empty or too long.
@@ -129,6 +131,8 @@ class Request:
     seed: int | None = None
     photo: Image.Image | None = None
     strength: float = 0.6
+    model: str = ""
+    lora: str = ""
 
     def __post_init__(self) -> None:
         for text in (self.prompt, self.negative_prompt):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_CAPTION_PROMPT = 480  # a caption's 1,024 characters hold this and three shorter parts
 MAX_CAPTION_PART = 120
+MAX_NAME = 40  # of a model or a LoRA
 BAR_CELLS = 10
 SPANISH_OPTIONS = {
     "--steps": "--pasos",
@@ -220,6 +221,8 @@ SEED = Text("seed <code>{seed}</code>", "semilla <code>{seed}</code>")
 STEPS = Text("{steps} steps", "{steps} pasos")
 GUIDANCE = Text("guidance {guidance}", "guía {guidance}")
 STRENGTH = Text("strength {strength}", "fuerza {strength}")
+MODEL = Text("model {model}", "modelo {model}")
+LORA = Text("LoRA {lora}", "LoRA {lora}")
 UNKNOWN_WORDS = Text(
     "I guessed, because I do not know: {words}", "He improvisado, porque no conozco: {words}"
 )
@@ -321,6 +324,10 @@ class Localizer:
         ]
         if request.photo is not None:
             parts.append(self(STRENGTH, strength=float(request.strength)))
+        if request.model:
+            parts.append(self(MODEL, model=shorten(request.model, MAX_NAME)))
+        if request.lora:
+            parts.append(self(LORA, lora=shorten(request.lora, MAX_NAME)))
         return " · ".join(parts)
 
     def _unknown(self, unknown: Unknown) -> str:

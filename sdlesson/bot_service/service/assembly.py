@@ -6,26 +6,29 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from sdlesson.bot.generator import ImageGenerator, PipelineGenerator
+from sdlesson.bot.generator import ImageGenerator
 from sdlesson.bot.queue import FairQueue
 from sdlesson.bot_service import health
 from sdlesson.bot_service.configuration import Configuration
 from sdlesson.bot_service.limits import Limits
 from sdlesson.bot_service.metrics import Metrics
+from sdlesson.bot_service.models.catalogue import read_catalogue
+from sdlesson.bot_service.models.loading import ModelGenerator
+from sdlesson.bot_service.models.metrics import ModelMetrics
 from sdlesson.bot_service.moderation import RULES, Moderation, read_words
 from sdlesson.bot_service.service.run import Parts, ServiceRun
 from sdlesson.bot_service.store import Store
 from sdlesson.bot_service.webhook import WebhookSettings
 from sdlesson.bot_service.workers import memory, remote
-from sdlesson.pipelines import load_pipeline
 
 
 def assemble(configuration: Configuration, store: Store) -> ServiceRun:
     """Make a service; the store stays its opener's.
 
     Raises:
-        ModelError: The model cannot be loaded.
-        ValueError: The list of words cannot be read.
+        ModelError: A model cannot be loaded.
+        LoraError: A LoRA cannot be loaded.
+        ValueError: The list of words cannot be read, or two models have one name.
         OSError: The list of words is not there.
     """
     metrics = Metrics()
@@ -57,6 +60,9 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
             events=metrics,
             webhook=_webhook(configuration),
             beside=beside,
+            catalogue=read_catalogue(configuration),
+            cache_mb=configuration.cache_mb,
+            model_metrics=ModelMetrics(metrics.registry),
         )
     )
 
@@ -65,11 +71,13 @@ def make_generator(configuration: Configuration) -> ImageGenerator:
     """Make what draws: here, or on the machines that wait at Redis.
 
     Raises:
-        ModelError: The model cannot be loaded.
+        ModelError: A model cannot be loaded.
+        LoraError: A LoRA cannot be loaded.
     """
     if configuration.generator == "celery":
         return remote.make_generator(configuration)
-    return memory.SmallerBatches(PipelineGenerator(load_pipeline(configuration.models[0])))
+    most = configuration.models_in_memory
+    return memory.SmallerBatches(ModelGenerator(read_catalogue(configuration), most=most))
 
 
 def _webhook(configuration: Configuration) -> WebhookSettings | None:

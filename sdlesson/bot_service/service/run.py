@@ -22,10 +22,15 @@ from sdlesson.bot.worker import MAX_BATCH, Worker
 from sdlesson.bot_service.access import Access
 from sdlesson.bot_service.events import Events, NoEvents
 from sdlesson.bot_service.limits import Limits
+from sdlesson.bot_service.models.cache import PictureCache
+from sdlesson.bot_service.models.catalogue import Catalogue
+from sdlesson.bot_service.models.metrics import ModelMetrics
 from sdlesson.bot_service.moderation import Moderation
+from sdlesson.bot_service.service.choices import ModelChoice
 from sdlesson.bot_service.service.handlers import ServiceHandlers
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.memory import StoreView
+from sdlesson.bot_service.service.model_handlers import ModelHandlers
 from sdlesson.bot_service.service.requests import RecordingService
 from sdlesson.bot_service.service.worker import RecordingWorker
 from sdlesson.bot_service.store import OffLoop, Store, StoredJob, StoreError
@@ -58,6 +63,9 @@ class Parts:
         events: Who counts.
         webhook: Where Telegram brings updates; None asks for them.
         beside: What runs in the same loop while users are heard, such as a page of metrics.
+        catalogue: The models that users choose from; None is the generator's only one.
+        cache_mb: How much memory pictures may take that are asked for again.
+        model_metrics: Who counts by model.
     """
 
     token: str
@@ -75,6 +83,9 @@ class Parts:
     events: Events = field(default_factory=NoEvents)
     webhook: WebhookSettings | None = None
     beside: Callable[[ServiceRun], AbstractAsyncContextManager[None]] = nothing_beside
+    catalogue: Catalogue | None = None
+    cache_mb: float = 0.0
+    model_metrics: ModelMetrics = field(default_factory=ModelMetrics)
 
 
 class Left(NamedTuple):
@@ -102,7 +113,10 @@ class ServiceRun(BotRun):
         self._access = Access(
             parts.store.people, self._call, admins=parts.admins, allowed=parts.allowed
         )
-        worker = RecordingWorker(parts.generator, parts.queue(), max_batch=parts.max_batch)
+        self._cache = PictureCache(parts.cache_mb, on_look=parts.model_metrics.looked)
+        worker = RecordingWorker(
+            parts.generator, parts.queue(), max_batch=parts.max_batch, cache=self._cache
+        )
         server_name = "localhost" if parts.base_url else "Telegram"
         super().__init__(worker, lambda _: self._application(worker), RingBuffer(), server_name)
 
@@ -127,6 +141,8 @@ class ServiceRun(BotRun):
                 limits=parts.limits,
                 moderation=parts.moderation,
                 events=parts.events,
+                models=ModelChoice(parts.catalogue or Catalogue.only(parts.generator.model)),
+                model_metrics=parts.model_metrics,
             )
 
         application = build_application(
@@ -142,6 +158,7 @@ class ServiceRun(BotRun):
         handlers = ServiceHandlers(
             service, self._access, self._journal, retention_days=parts.retention_days
         )
+        handlers.add(ModelHandlers(service, retention_days=parts.retention_days))
         handlers.register(application)
         return application
 

@@ -5,10 +5,27 @@ from __future__ import annotations
 from sdlesson.language import Text
 
 COMMANDS = {
+    "model": Text("which model draws for you", "qué modelo dibuja para ti"),
+    "lora": Text("a style put on the model", "un estilo añadido al modelo"),
     "history": Text("your latest requests", "tus últimas peticiones"),
     "privacy": Text("what I keep, and for how long", "qué guardo y durante cuánto tiempo"),
     "forget": Text("delete all I keep of you", "borrar todo lo que guardo de ti"),
 }
+
+WELCOME = Text(
+    "<b>I draw pictures from your words</b>, with the model {model}. Write me what you want to "
+    "see, or send a photo and say in its caption what it should become.\n\n"
+    "<b>What I keep</b>: your language, your settings, your requests with their photos, and your "
+    "thumbs for pictures; /privacy says for how long, and /forget deletes it. Whoever runs this "
+    "bot can see your pictures and your words, so leave out what is private. A safety checker "
+    "looks at every picture, and I withhold what it flags.\n\nIs that all right with you?",
+    "<b>Dibujo imágenes a partir de tus palabras</b> con el modelo {model}. Escríbeme qué quieres "
+    "ver, o mándame una foto y di al pie en qué debe convertirse.\n\n"
+    "<b>Qué guardo</b>: tu idioma, tus ajustes, tus peticiones con sus fotos y tus pulgares sobre "
+    "las imágenes; en /privacy está durante cuánto tiempo, y /forget lo borra. Quien maneja este "
+    "bot puede ver tus imágenes y lo que escribes, así que no pongas nada privado. Un filtro de "
+    "seguridad revisa cada imagen, y no te mando las que marca.\n\n¿Te parece bien?",
+)
 
 # After a restart.
 
@@ -93,17 +110,25 @@ STATS = Text(
 
 PRIVACY = Text(
     "<b>What I keep of you</b>\n"
-    "Your number on Telegram, your language and settings, until /forget.\n"
-    "Your requests, with the photos behind your buttons, for {days} days. I do not keep the "
-    "pictures that I draw; Telegram does.\n"
+    "Your number on Telegram, your language and settings, and the model you chose, until "
+    "/forget.\n"
+    "Your requests, with the photos behind your buttons, which model drew them, and your thumbs "
+    "for pictures, for {days} days.\n"
+    "The latest pictures that were asked for with a seed, in memory only, so that whoever asks for "
+    "exactly the same need not wait. /forget drops those drawn for you, a restart all of them. I "
+    "keep no other pictures; Telegram does.\n"
     "Each message until I have answered it.\n\n"
     "/history shows your requests. /forget deletes everything at once, but for how many pictures "
     "you had today, until midnight, and whether you are shut out.\n"
     "Whoever runs this bot can read all of this.",
     "<b>Qué guardo de ti</b>\n"
-    "Tu número de Telegram, tu idioma y tus ajustes, hasta que uses /forget.\n"
-    "Tus peticiones, con las fotos de tus botones, durante {days} días. No guardo las imágenes que "
-    "dibujo; Telegram sí.\n"
+    "Tu número de Telegram, tu idioma, tus ajustes y el modelo que elegiste, hasta que uses "
+    "/forget.\n"
+    "Tus peticiones, con las fotos de tus botones, qué modelo las dibujó y tus pulgares sobre las "
+    "imágenes, durante {days} días.\n"
+    "Las últimas imágenes pedidas con semilla, solo en memoria, para que quien pida exactamente lo "
+    "mismo no tenga que esperar. /forget borra las que dibujé para ti, y un reinicio, todas. No "
+    "guardo más imágenes; Telegram sí.\n"
     "Cada mensaje, hasta que lo contesto.\n\n"
     "/history muestra tus peticiones. /forget lo borra todo de inmediato, salvo cuántas imágenes "
     "llevas hoy, hasta medianoche, y si tienes el paso cerrado.\n"
