@@ -178,6 +178,10 @@ def test_while_the_database_is_locked_nothing_is_lost(tmp_path: Path) -> None:
 
 # kill -9.
 
+# What a user reads of a request that is not on record; the latter where it was begun, on a machine
+# that is busy, in three lives of the bot and in none to its end.
+NOT_TAKEN = ("pictures waiting already", "Something went wrong")
+
 
 def endure(folder: Path, kills: int, seed: int, people: int = 4) -> None:
     """Kill a bot under load at random moments; count what became of every request."""
@@ -233,7 +237,7 @@ def check_every_wish(server: BotApiServer, store: Store, asked: list) -> None:
             for text in texts_of(user)
             if f"{wish}" in text and not text.startswith(wish + " --")
         ]
-        refused = [text for text in texts_of(user) if "pictures waiting already" in text]
+        refused = [text for text in texts_of(user) if any(one in text for one in NOT_TAKEN)]
         assert pictures[wish] <= 1, f"{wish} was sent {pictures[wish]} times"
         if wish not in recorded:
             assert refused, f"{wish} is lost: {texts_of(user)}"

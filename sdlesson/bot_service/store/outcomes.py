@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select, text
+from sqlalchemy import ColumnElement, Connection, case, func, select, text
 
 from sdlesson.bot_service.store.database import Database
 from sdlesson.bot_service.store.jobs import StoredJobState
@@ -90,24 +90,24 @@ class Outcomes:
         Args:
             only_by_lot: Leave out those whose model the user chose: who likes a model chooses it.
         """
-        condition = and_(JOBS.c.model.is_not(None), JOBS.c.by_lot >= int(only_by_lot))
+        which = [JOBS.c.model.is_not(None), *([JOBS.c.by_lot == 1] if only_by_lot else [])]
         counts = [
             func.sum(case((JOBS.c.state == state, 1), else_=0))
             for state in (StoredJobState.SENT, StoredJobState.FLAGGED, StoredJobState.FAILED)
         ]
         again = func.sum(case((JOBS.c.button.is_not(None), 1), else_=0))
-        query = select(JOBS.c.model, *counts, again, func.avg(JOBS.c.seconds)).where(condition)
+        query = select(JOBS.c.model, *counts, again, func.avg(JOBS.c.seconds)).where(*which)
         with self._database.begin() as connection:
             rows = connection.execute(query.group_by(JOBS.c.model).order_by(JOBS.c.model)).all()
-            thumbs = _thumbs(connection, condition)
-        return [ModelOutcome(*row, *thumbs.get(row[0], (0, 0))) for row in rows]
+            thumbs = _thumbs(connection, *which)
+        return [ModelOutcome(*row[:6], *thumbs.get(row[0], (0, 0))) for row in rows]
 
 
 def _thumbs(
-    connection: Connection, condition: ColumnElement[bool]
+    connection: Connection, *which: ColumnElement[bool]
 ) -> dict[str | None, tuple[int, int]]:
     """Count thumbs up and thumbs in all, by model."""
     query = select(JOBS.c.model, func.sum(VOTES.c.is_up), func.count())
-    joined = query.join(VOTES, VOTES.c.job_id == JOBS.c.id).where(condition)
+    joined = query.join(VOTES, VOTES.c.job_id == JOBS.c.id).where(*which)
     rows = connection.execute(joined.group_by(JOBS.c.model)).all()
     return {model: (int(ups), int(votes)) for model, ups, votes in rows}
