@@ -92,7 +92,7 @@ class Judge:
 
 @pytest.mark.parametrize(("text", "is_away"), [("a rude cat", False), ("a broken cat", True)])
 def test_a_service_is_asked_too_and_without_it_nothing_is_drawn(text: str, is_away: bool) -> None:
-    moderation = Moderation(judge=Judge())
+    moderation = Moderation(moderator=Judge())
     asyncio.run(moderation.check(Request("a cat")))
     with pytest.raises(ModerationError) as refused:
         asyncio.run(moderation.check(Request(text)))

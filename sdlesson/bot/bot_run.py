@@ -108,8 +108,11 @@ class BotRun:
         """Ask who the bot is, name its commands, and begin to ask for updates."""
         await application.initialize()
         self.name = f"@{application.bot.username}"
-        await set_command_menu(application)
+        await self._set_menu(application)
         await self._start_polling(application)
+
+    async def _set_menu(self, application: App) -> None:
+        await set_command_menu(application)
 
     async def _start_polling(self, application: App) -> None:
         polling_request, updater = application.bot_data["polling_request"], application.updater

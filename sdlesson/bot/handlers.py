@@ -160,7 +160,7 @@ class Handlers:
             guidance=float(defaults.guidance_scale),
             strength=float(defaults.strength),
         )
-        await self._service.reply(requester, text)
+        await self._service.reply(requester, text + self._service.more_help(requester))
 
     async def queue(self, update: Update, _: Context) -> None:
         """List a user's pictures on the way in this chat, each with a button that cancels it."""

@@ -156,6 +156,10 @@ class RequestService:
         text = requester.localize(texts.WELCOME, model=self.worker.generator.model)
         await self.reply(requester, text, keyboards.consent(requester.localize))
 
+    def more_help(self, requester: Requester) -> str:
+        """What /help says besides what every bot can do."""
+        return ""
+
     async def has_agreed(self, requester: Requester) -> bool:
         """Whether the user has agreed; who has not is asked to."""
         if self.store.load_user(requester.user_id).consented:

@@ -9,8 +9,8 @@ from typing import Any
 from sdlesson.bot_api import updates
 from sdlesson.bot_api.errors import ApiError, Json, bad_request
 from sdlesson.bot_api.media import MAX_DOWNLOAD_BYTES
-from sdlesson.bot_api.parameters import Parameters
-from sdlesson.bot_api.state import QUERY_TIMEOUT_S, TelegramState
+from sdlesson.bot_api.parameters import Parameters, whole_number
+from sdlesson.bot_api.state import QUERY_TIMEOUT_S, TelegramState, scope_key
 
 MAX_COMMANDS = 100
 MAX_LANGUAGE_CHARACTERS = 8
@@ -74,18 +74,20 @@ def set_my_commands(telegram: TelegramState, call: Parameters) -> bool:
         if len(name) > 32 or not 1 <= len(words) <= 256:
             raise bad_request("BOT_COMMAND_DESCRIPTION_INVALID" if name else "BOT_COMMAND_INVALID")
     kept = ("command", "description")
-    telegram.commands[_scope(call)] = [{name: one[name] for name in kept} for one in commands]
+    telegram.commands[_scope(telegram, call)] = [
+        {name: one[name] for name in kept} for one in commands
+    ]
     return True
 
 
 def get_my_commands(telegram: TelegramState, call: Parameters) -> list[Json]:
     """List what the menu of the chat offers."""
-    return telegram.commands.get(_scope(call), [])
+    return telegram.commands.get(_scope(telegram, call), [])
 
 
 def delete_my_commands(telegram: TelegramState, call: Parameters) -> bool:
     """Empty the menu of the chat."""
-    telegram.commands.pop(_scope(call), None)
+    telegram.commands.pop(_scope(telegram, call), None)
     return True
 
 
@@ -129,9 +131,12 @@ METHODS: dict[str, Callable[[TelegramState, Parameters], Any]] = {
 }
 
 
-def _scope(call: Parameters) -> tuple[str, str]:
+def _scope(telegram: TelegramState, call: Parameters) -> tuple[str, str]:
     scope = call.json("scope", "BotCommandScope", dict) or {"type": "default"}
     if len(call.text("language_code")) > MAX_LANGUAGE_CHARACTERS:
         raise bad_request("invalid language code specified")
-    place = {name: scope[name] for name in ("type", "chat_id", "user_id") if name in scope}
-    return str(sorted(place.items())), call.text("language_code")
+    if scope.get("type") == "chat":
+        chat = telegram.chats.get(whole_number(str(scope.get("chat_id"))) or 0)
+        if chat is None or not chat.is_started:
+            raise bad_request("chat not found")
+    return scope_key(scope), call.text("language_code")

@@ -253,6 +253,12 @@ class ApiCall:
         return whole_number(self.parameters.get("chat_id", ""))
 
 
+def scope_key(scope: Json) -> str:
+    """Name the chats that a menu of commands is for, as Telegram describes them."""
+    place = {name: scope[name] for name in ("type", "chat_id", "user_id") if name in scope}
+    return str(sorted(place.items()))
+
+
 class ServerState:
     """All that one server keeps from start to start; while it runs, its loop alone touches it.
 

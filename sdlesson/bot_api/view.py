@@ -7,7 +7,7 @@ from itertools import islice
 
 from sdlesson.bot_api.errors import Json
 from sdlesson.bot_api.formatting import shown_text, to_html
-from sdlesson.bot_api.state import Chat, TelegramState
+from sdlesson.bot_api.state import Chat, TelegramState, scope_key
 
 MAX_SHOWN = 100  # messages, the newest; as many long ones as a page can show at once
 
@@ -30,7 +30,7 @@ def chat_view(telegram: TelegramState, chat: Chat, known_revision: int) -> Json:
     }
     if chat.revision != known_revision:
         view["notice"] = chat.notice
-        view["commands"] = _commands(telegram, chat.user["language_code"])
+        view["commands"] = _commands(telegram, chat.user)
         newest = list(islice(reversed(chat.messages.values()), MAX_SHOWN))
         view["messages"] = [_message_view(message) for message in reversed(newest)]
     return view
@@ -68,11 +68,9 @@ def _file(described: Json) -> Json | None:
     return kept | {name: described[name] for name in shown if name in described}
 
 
-def _commands(telegram: TelegramState, language_code: str) -> list[Json]:
-    """The menu in the user's language, or in the one without a name."""
-    by_language = {
-        language: commands
-        for (scope, language), commands in telegram.commands.items()
-        if "default" in scope or "all_private_chats" in scope
-    }
-    return by_language.get(language_code) or by_language.get("", [])
+def _commands(telegram: TelegramState, user: Json) -> list[Json]:
+    """The menu that was set for this chat, else for all, in the user's language, else in any."""
+    scopes: list[Json] = [{"type": "chat", "chat_id": user["id"]}]
+    scopes += [{"type": "all_private_chats"}, {"type": "default"}]
+    places = [(scope_key(scope), code) for scope in scopes for code in (user["language_code"], "")]
+    return next((telegram.commands[one] for one in places if telegram.commands.get(one)), [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from enum import StrEnum
 
 from sdlesson.bot_service.store import OffLoop
@@ -16,6 +16,11 @@ class Standing(StrEnum):
     USER = "user"
     BANNED = "banned"
     NOT_ALLOWED = "not_allowed"
+    # Where a company's directory says who may come in; see `login`.
+    NOT_ENROLLED = "not_enrolled"
+    LOGGED_OUT = "logged_out"
+    NOT_A_MEMBER = "not_a_member"
+    DIRECTORY_AWAY = "directory_away"
 
     @property
     def may_ask(self) -> bool:
@@ -31,6 +36,8 @@ class Access:
         call: The thread in which it is asked.
         admins: Who may do everything, and cannot be shut out.
         allowed: Who may use the bot; nobody in particular stands for everybody.
+        ask_login: What everybody else is to the bot, where people log in; those on the lists need
+            no login. Without it, the lists alone decide.
     """
 
     def __init__(
@@ -40,8 +47,9 @@ class Access:
         *,
         admins: Collection[int] = (),
         allowed: Collection[int] = (),
+        ask_login: Callable[[int], Awaitable[Standing]] | None = None,
     ) -> None:
-        self._people, self._call = people, call
+        self._people, self._call, self._ask_login = people, call, ask_login
         self.admins, self._allowed = frozenset(admins), frozenset(allowed)
         self._banned: set[int] = set()
 
@@ -53,14 +61,21 @@ class Access:
         """
         self._banned = await self._call(self._people.banned)
 
-    def standing(self, user_id: int) -> Standing:
-        """Say what a user is to the bot."""
+    async def standing(self, user_id: int) -> Standing:
+        """Say what a user is to the bot.
+
+        Raises:
+            StoreError: The database is away.
+        """
         if user_id in self.admins:
             return Standing.ADMIN
         if user_id in self._banned:
             return Standing.BANNED
-        is_open = not self._allowed
-        return Standing.USER if is_open or user_id in self._allowed else Standing.NOT_ALLOWED
+        if user_id in self._allowed:
+            return Standing.USER
+        if self._ask_login is not None:
+            return await self._ask_login(user_id)
+        return Standing.NOT_ALLOWED if self._allowed else Standing.USER
 
     async def ban(self, user_id: int, by: int) -> None:
         """Shut somebody out.

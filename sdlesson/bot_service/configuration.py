@@ -11,7 +11,8 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -30,13 +31,17 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from sdlesson.bot_service.directory import DEFAULT_FILTER, NAME, TIMEOUT_S
+
 PREFIX = "SDLESSON_BOT_"
 FILE_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT_FILE = Path("sdlesson-bot.toml")
 TOKEN_VARIABLE = "TELEGRAM_BOT_TOKEN"  # what the bot of lesson 10 reads
 MAX_SECRET_BYTES = 64 * 1024
+MIN_KEY_CHARS = 32
 
 _TOKEN = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
+_LDAP_URL = re.compile(r"ldaps?://(\[[0-9A-Fa-f:]+\]|[\w.-]+)(:[0-9]{1,5})?/?")
 # Of the signs that Telegram takes; it takes a single one, too, which anybody guesses.
 _WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
 
@@ -62,7 +67,13 @@ class LoraSetting(BaseModel):
 
 
 class Configuration(BaseSettings):
-    """All that an operator may set."""
+    """All that an operator may set.
+
+    Attributes:
+        HAS_SECRETS: Whether it is for the bot itself; a worker shares the file, not the secrets.
+    """
+
+    HAS_SECRETS: ClassVar[bool] = True
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
@@ -84,6 +95,30 @@ class Configuration(BaseSettings):
     max_waiting: int = Field(100, ge=1)
     max_batch: int = Field(4, ge=1)
     blocked_words: Path | None = None  # a list of one's own
+
+    # A service that looks at each request, in OpenAI's manner; "" asks none.
+    moderation_url: str = ""  # such as https://api.openai.com/v1/moderations
+    moderation_key: SecretStr | None = None
+    moderation_model: str = "omni-moderation-latest"
+    moderation_threshold: float = Field(0.5, gt=0, le=1)
+    moderation_categories: tuple[str, ...] = ()  # whose scores count; none stands for all
+    moderation_away: Literal["refuse", "let_through"] = "refuse"
+    moderation_timeout_s: float = Field(5, gt=0, le=60)
+
+    # A company's directory; "" lets people in by the lists above alone. With one, whoever is on
+    # neither list logs in with a code: python -m sdlesson.bot_service enrol NUMBER NAME
+    ldap_url: str = ""  # such as ldaps://ldap.example.org
+    ldap_base: str = ""
+    ldap_user_filter: str = DEFAULT_FILTER
+    ldap_group: str = ""  # the entry of a group; "" for everybody below the base
+    ldap_bind_dn: str = ""
+    ldap_bind_password: SecretStr | None = None
+    ldap_start_tls: bool = False
+    ldap_ca_file: Path | None = None
+    ldap_timeout_s: int = Field(TIMEOUT_S, ge=1, le=60)
+    ldap_check_minutes: float = Field(10, gt=0)  # who leaves the company is out after so long
+    login_key: SecretStr | None = None
+    login_hours: float = Field(12, gt=0, le=24 * 366)
 
     webhook_url: str = ""  # "" asks Telegram for updates instead
     webhook_secret: SecretStr | None = None
@@ -170,15 +205,53 @@ class Configuration(BaseSettings):
 
     @model_validator(mode="after")
     def _webhook_is_whole(self) -> Self:
-        if not self.webhook_url:
+        if not self.webhook_url or not self.HAS_SECRETS:
             return self
         if not self.webhook_url.startswith("https://"):
             raise ValueError("webhook_url must begin with https://, as Telegram asks for")
-        secret = self.webhook_secret.get_secret_value() if self.webhook_secret else ""
-        if not _WEBHOOK_SECRET.fullmatch(secret):
+        if not _WEBHOOK_SECRET.fullmatch(reveal(self.webhook_secret)):
             raise ValueError(
                 "webhook_url needs webhook_secret: 16 to 256 letters, digits, _ or -; make one "
                 'with: python -c "import secrets; print(secrets.token_urlsafe())"'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> Self:
+        if not self.ldap_url or not self.HAS_SECRETS:
+            return self
+        if not _LDAP_URL.fullmatch(self.ldap_url):
+            raise ValueError("ldap_url must look like ldaps://ldap.example.org or ldap://...:389")
+        is_plain = self.ldap_url.startswith("ldap://") and not self.ldap_start_tls
+        if is_plain and not is_local(self.ldap_url):
+            raise ValueError(
+                "ldap_url would send the password in the clear; begin it with ldaps://, or set "
+                "ldap_start_tls"
+            )
+        if self.ldap_ca_file and not self.ldap_ca_file.is_file():
+            raise ValueError(f"ldap_ca_file names {self.ldap_ca_file}, which is not there")
+        if not self.ldap_base or NAME not in self.ldap_user_filter:
+            raise ValueError(
+                f"ldap_url needs ldap_base, and an ldap_user_filter with {NAME} in it, such as "
+                f"{DEFAULT_FILTER}"
+            )
+        if bool(self.ldap_bind_dn) != bool(reveal(self.ldap_bind_password)):
+            raise ValueError("ldap_bind_dn and ldap_bind_password go together; set both or none")
+        if len(reveal(self.login_key)) < MIN_KEY_CHARS:
+            raise ValueError(
+                f"ldap_url needs login_key, of at least {MIN_KEY_CHARS} characters; make one with: "
+                'python -c "import secrets; print(secrets.token_urlsafe())"'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _moderation_is_whole(self) -> Self:
+        if self.moderation_url and not self.moderation_url.startswith(("https://", "http://")):
+            raise ValueError("moderation_url must begin with https://")
+        is_plain = self.moderation_url.startswith("http://") and not is_local(self.moderation_url)
+        if is_plain:
+            raise ValueError(
+                "moderation_url would send requests and key in the clear; begin it with https://"
             )
         return self
 
@@ -214,6 +287,16 @@ def load_configuration(
         raise ConfigurationError(f"{_file()} is no TOML: {error}") from None
     finally:
         _chosen = None
+
+
+def is_local(url: str) -> bool:
+    """Whether an address leads to this very machine."""
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+
+
+def reveal(secret: SecretStr | None) -> str:
+    """Return a secret to whoever needs it; "" where none is set."""
+    return secret.get_secret_value() if secret else ""
 
 
 class _SecretFiles(PydanticBaseSettingsSource):

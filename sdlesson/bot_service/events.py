@@ -17,7 +17,9 @@ class Events(Protocol):
     def refused(self, reason: str) -> None:
         """A request is refused: "rate", "quota", "moderation", "queue", "store", "flagged"...
 
-        Other reasons are "banned" and "not_allowed", for whoever may not ask for anything.
+        "moderation_away" is for one that nobody could look at, "code" for a code that does not
+        count. Other reasons are those of `access.Standing`, such as "banned" or "logged_out", for
+        whoever may not ask for anything.
         """
 
     def started(self, job_ids: Sequence[str]) -> None:
@@ -27,7 +29,7 @@ class Events(Protocol):
         """A job has ended, so long after it was accepted."""
 
     def error(self, where: str) -> None:
-        """Something went wrong that is in the log: in a "handler", the "store", the "worker"."""
+        """Something went wrong that is in the log: in the "store", the "worker", "moderation"."""
 
 
 class NoEvents:

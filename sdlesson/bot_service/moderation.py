@@ -7,9 +7,10 @@ for its end. What looks alike is listed below; what merely sounds alike is not.
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +33,8 @@ _SPELT_OUT = re.compile(r"(?<![^\W_])(?:[^\W_][\W_]+){2,}[^\W_](?![^\W_])")
 MAX_WORD_CHARS = 60
 RULES = Path(__file__).parent / "blocked_words.txt"
 
+log = logging.getLogger(__name__)
+
 
 class ModerationError(RuntimeError):
     """A request that is not drawn.
@@ -46,14 +49,14 @@ class ModerationError(RuntimeError):
         self.word, self.is_away = word, is_away
 
 
-class TextJudge(Protocol):
-    """A moderation model or service, such as Perspective."""
+class Moderator(Protocol):
+    """A moderation model or service, such as `moderation_service.HttpModerator`."""
 
     async def refuses(self, text: str) -> bool:
         """Whether a text is not to be drawn.
 
         Raises:
-            Exception: It could not say; then nothing is drawn.
+            Exception: It could not say.
         """
 
 
@@ -62,12 +65,22 @@ class Moderation:
 
     Args:
         words: What is not drawn; each word or phrase matches in both languages.
-        judge: Asked about what the words let through.
+        moderator: Asked about what the words let through.
+        is_needed: Whether nothing is taken while the moderator cannot say; else the words alone
+            decide then.
+        on_away: Called when the moderator could not say.
     """
 
-    def __init__(self, words: Iterable[str] = (), judge: TextJudge | None = None) -> None:
+    def __init__(
+        self,
+        words: Iterable[str] = (),
+        moderator: Moderator | None = None,
+        *,
+        is_needed: bool = True,
+        on_away: Callable[[], object] = bool,
+    ) -> None:
         self._rules = [(word, _pattern(word)) for word in words]
-        self._judge = judge
+        self._moderator, self._is_needed, self._on_away = moderator, is_needed, on_away
 
     async def check(self, request: Request) -> None:
         """Let a request pass; what is to be kept out of a picture may be anything.
@@ -77,11 +90,15 @@ class Moderation:
         """
         if word := self.blocked_word(request.prompt):
             raise ModerationError(word)
-        if self._judge is None:
+        if self._moderator is None:
             return
         try:
-            is_refused = await self._judge.refuses(request.prompt)
+            is_refused = await self._moderator.refuses(request.prompt)
         except Exception as error:  # whatever a service may fail with
+            log.error("the moderation service could not say", exc_info=error)
+            self._on_away()
+            if not self._is_needed:
+                return
             raise ModerationError(is_away=True) from error
         if is_refused:
             raise ModerationError()

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from urllib.parse import urlsplit
 
 from sdlesson.bot.generator import ImageGenerator
 from sdlesson.bot.queue import FairQueue
 from sdlesson.bot_service import health
-from sdlesson.bot_service.configuration import Configuration
+from sdlesson.bot_service.configuration import Configuration, reveal
+from sdlesson.bot_service.enrol import make_directory
 from sdlesson.bot_service.limits import Limits
+from sdlesson.bot_service.login import LoginSettings
 from sdlesson.bot_service.metrics import Metrics
 from sdlesson.bot_service.models.catalogue import read_catalogue
 from sdlesson.bot_service.models.loading import ModelGenerator
 from sdlesson.bot_service.models.metrics import ModelMetrics
 from sdlesson.bot_service.moderation import RULES, Moderation, read_words
+from sdlesson.bot_service.moderation_service import HttpModerator, ModerationSettings
+from sdlesson.bot_service.service import texts
 from sdlesson.bot_service.service.run import Parts, ServiceRun
 from sdlesson.bot_service.store import Store
 from sdlesson.bot_service.webhook import WebhookSettings
 from sdlesson.bot_service.workers import memory, remote
+from sdlesson.language import Text
 
 
 def assemble(configuration: Configuration, store: Store) -> ServiceRun:
@@ -31,7 +37,7 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
         ValueError: The list of words cannot be read, or two models have one name.
         OSError: The list of words is not there.
     """
-    metrics = Metrics()
+    metrics, moderator = Metrics(), make_moderator(configuration)
     generator = make_generator(configuration)
     if isinstance(generator, remote.CeleryGenerator):
         metrics.watch_workers(generator)
@@ -41,8 +47,12 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
         gauges = health.Gauges(
             lambda: len(run.worker.queue), lambda: len(run.worker.running), run.ready
         )
-        async with health.serve(configuration, gauges, metrics):
-            yield
+        try:
+            async with health.serve(configuration, gauges, metrics):
+                yield
+        finally:
+            if moderator is not None:
+                await moderator.close()
 
     return ServiceRun(
         Parts(
@@ -53,10 +63,17 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
             limits=Limits(configuration.burst, configuration.per_minute, configuration.daily_quota),
             queue=partial(FairQueue, configuration.max_waiting_per_user, configuration.max_waiting),
             max_batch=configuration.max_batch,
-            moderation=Moderation(read_words(configuration.blocked_words or RULES)),
+            moderation=Moderation(
+                read_words(configuration.blocked_words or RULES),
+                moderator,
+                is_needed=configuration.moderation_away == "refuse",
+                on_away=lambda: metrics.error("moderation"),
+            ),
             admins=configuration.admins,
             allowed=configuration.allowed_users,
+            login=make_login(configuration),
             retention_days=configuration.retention_days,
+            also_kept=_also_kept(configuration),
             events=metrics,
             webhook=_webhook(configuration),
             beside=beside,
@@ -78,6 +95,43 @@ def make_generator(configuration: Configuration) -> ImageGenerator:
         return remote.make_generator(configuration)
     most = configuration.models_in_memory
     return memory.SmallerBatches(ModelGenerator(read_catalogue(configuration), most=most))
+
+
+def make_login(configuration: Configuration) -> LoginSettings | None:
+    """Say how people log in; None where nobody has to."""
+    directory = make_directory(configuration)
+    if directory is None:
+        return None
+    return LoginSettings(
+        directory,
+        reveal(configuration.login_key),
+        configuration.login_hours,
+        configuration.ldap_check_minutes * 60,
+    )
+
+
+def make_moderator(configuration: Configuration) -> HttpModerator | None:
+    """Make what asks the moderation service; None where there is none."""
+    if not configuration.moderation_url:
+        return None
+    return HttpModerator(
+        ModerationSettings(
+            configuration.moderation_url,
+            reveal(configuration.moderation_key),
+            configuration.moderation_model,
+            configuration.moderation_threshold,
+            configuration.moderation_categories,
+            configuration.moderation_timeout_s,
+        )
+    )
+
+
+def _also_kept(configuration: Configuration) -> tuple[Text, ...]:
+    """What /privacy says of a moderation service."""
+    if not configuration.moderation_url:
+        return ()
+    host = urlsplit(configuration.moderation_url).hostname
+    return (Text(*(one.format(host=host) for one in texts.MODERATED)),)
 
 
 def _webhook(configuration: Configuration) -> WebhookSettings | None:

@@ -28,8 +28,13 @@ from sdlesson.bot_service.models.catalogue import full_name
 from sdlesson.bot_service.service import texts
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.model_handlers import ModelHandlers
+from sdlesson.bot_service.service import login_texts, texts
+from sdlesson.bot_service.service.journal import Journal
+from sdlesson.bot_service.service.login_handlers import LoginHandlers
+from sdlesson.bot_service.service.menu import Menu
 from sdlesson.bot_service.service.requests import Origin, RecordingService, origin
 from sdlesson.bot_service.store import StoreError
+from sdlesson.language import Text
 
 # Before the bot's own, which are in groups -1 and 0.
 PREPARE, COMMANDS = -4, -2
@@ -49,15 +54,21 @@ class ServiceHandlers:
         service: What the bot's handlers call, too.
         access: Who may do what.
         journal: Told of each update that is begun.
-        retention_days: How long requests are kept.
+        menu: Where an admin is shown more than others.
+        login: How people log in, where they have to.
     """
 
     def __init__(
-        self, service: RecordingService, access: Access, journal: Journal, *, retention_days: float
+        self,
+        service: RecordingService,
+        access: Access,
+        journal: Journal,
+        menu: Menu,
+        login: LoginHandlers | None = None,
     ) -> None:
-        self._service, self._access, self._days = service, access, retention_days
-        self._journal = journal
-        self._refused: dict[int, float] = {}
+        self._service, self._access, self._journal = service, access, journal
+        self._menu, self._login = menu, login
+        self._refused: dict[tuple[int, Text], float] = {}
         self._models: ModelHandlers | None = None
         self._commands: dict[str, Do] = {
             "history": self.history,
@@ -85,7 +96,7 @@ class ServiceHandlers:
         if self._models is not None:
             self._models.register(application, group=COMMANDS)
 
-    async def prepare(self, update: Update, _: Context) -> None:
+    async def prepare(self, update: Update, context: Context) -> None:
         """Load what the bot's handlers will ask the store for, and turn away who may not come."""
         data = update.callback_query.data if update.callback_query else None
         origin.set(Origin(update.update_id, (data or "").partition(":")[0] or None))
@@ -96,16 +107,19 @@ class ServiceHandlers:
         try:
             await self._journal.begun(update)
             await self._service.store.load(user_id, token)
+            standing = await self._access.standing(user_id)
         except StoreError as error:
             log.error("an update could not be prepared: %s", error)
             self._service.events.error("store")
-            await self._say_once(self._service.requester(update), texts.STORE_AWAY)
+            await self._turn_away(update, texts.STORE_AWAY)
             raise ApplicationHandlerStop from error
-        standing = self._access.standing(user_id)
+        if standing is Standing.ADMIN:
+            await self._menu.fill_for(context.bot, user_id)
+        if self._login and await self._login.handle(update, standing, context.bot.username):
+            raise ApplicationHandlerStop
         if not standing.may_ask and not _is_open(update):
             self._service.events.refused(standing)
-            text = texts.BANNED if standing is Standing.BANNED else texts.NOT_ALLOWED
-            await self._say_once(self._service.requester(update), text)
+            await self._turn_away(update, TURNED_AWAY[standing])
             raise ApplicationHandlerStop
 
     async def command(self, update: Update, context: Context) -> None:
@@ -129,7 +143,9 @@ class ServiceHandlers:
     async def privacy(self, requester: Requester, _words: str) -> None:
         """Say what is kept, and for how long."""
         await self._service.reply(
-            requester, requester.localize(texts.PRIVACY, days=round(self._days))
+            requester,
+            requester.localize(texts.PRIVACY, days=self._service.days(requester))
+            + "".join(map(requester.localize, self._service.also_kept)),
         )
 
     async def history(self, requester: Requester, _words: str) -> None:
@@ -184,7 +200,7 @@ class ServiceHandlers:
             counts="\n".join(lines),
         )
         if self._models is not None:
-            text += await self._models.report(localize)
+            text += await self._models.report(requester)
         await service.reply(requester, text)
 
     async def ban(self, requester: Requester, written: str) -> None:
@@ -224,16 +240,24 @@ class ServiceHandlers:
             self._service.events.error("store")
             await self._service.reply(requester, requester.localize(texts.STORE_AWAY))
 
-    async def _say_once(self, requester: Requester, text: Any) -> None:
+    async def _turn_away(self, update: Update, text: Text) -> None:
         """Turn somebody away, but not more often than once a minute: that is an answer, too."""
-        now = time.monotonic()
-        if now - self._refused.get(requester.user_id, -60.0) >= 60.0:
+        if update.callback_query is not None:  # or the button would go on turning
+            await self._service.delivery.answer_press(update.callback_query)
+        requester = self._service.requester(update)
+        now, what = time.monotonic(), (requester.user_id, text)
+        if now - self._refused.get(what, -60.0) >= 60.0:
             self._refused = {one: at for one, at in self._refused.items() if now - at < 60.0}
-            self._refused[requester.user_id] = now
+            self._refused[what] = now
             await self._service.reply(requester, requester.localize(text, user=requester.user_id))
 
 
-PLAIN = texts.Text("{prompt}", "{prompt}")
+PLAIN = Text("{prompt}", "{prompt}")
+TURNED_AWAY = {
+    Standing.BANNED: texts.BANNED,
+    Standing.NOT_ALLOWED: texts.NOT_ALLOWED,
+    **login_texts.TURNED_AWAY,
+}
 
 
 def _is_open(update: Update) -> bool:

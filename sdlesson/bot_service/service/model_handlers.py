@@ -48,14 +48,13 @@ class ModelHandlers:
 
     Args:
         service: What the bot's handlers call, too.
-        retention_days: How long requests are kept, and so how far back outcomes are counted.
 
     Attributes:
         commands: What answers each command.
     """
 
-    def __init__(self, service: RecordingService, *, retention_days: float) -> None:
-        self._service, self._days = service, retention_days
+    def __init__(self, service: RecordingService) -> None:
+        self._service = service
         self._catalogue = service.models.catalogue
         self.commands: dict[str, Do] = {"model": self.model, "lora": self.lora}
 
@@ -216,14 +215,15 @@ class ModelHandlers:
 
     # For admins.
 
-    async def report(self, localize: Localizer) -> str:
+    async def report(self, requester: Requester) -> str:
         """Say what became of each model's pictures, as a part of /stats.
 
         Raises:
             StoreError: The database is away.
         """
         outcomes = self._service.record.outcomes
-        parts = [localize(texts.BY_MODEL, days=f"{self._days:g}")]
+        localize = requester.localize
+        parts = [localize(texts.BY_MODEL, days=self._service.days(requester))]
         parts += [_told(one, localize) for one in await self._service.call(outcomes.by_model)]
         if self._catalogue.ab_share:
             shares = (f"{name} {share:.0%}" for name, share in self._catalogue.ab_share.items())

@@ -88,8 +88,8 @@ VOTE_AFTER_START = Text(
 # /stats
 
 BY_MODEL = Text(
-    "\n\n<b>By model</b>, of the last {days} days:",
-    "\n\n<b>Por modelo</b>, de los últimos {days} días:",
+    "\n\n<b>By model</b>, as far back as I keep requests ({days}):",
+    "\n\n<b>Por modelo</b>, hasta donde guardo peticiones ({days}):",
 )
 BY_LOT = Text(
     "\n\n<b>A/B</b>, only users whose model was drawn by lot ({shares}):",

@@ -11,7 +11,7 @@ import math
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -38,6 +38,7 @@ from sdlesson.bot_service.service.choices import Chosen, ModelChoice, thumbs
 from sdlesson.bot_service.service.memory import StoreView
 from sdlesson.bot_service.service.worker import RecordingWorker
 from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJob, StoredJobState, StoreError
+from sdlesson.language import Text
 
 ENDS = {
     JobState.CANCELLED: StoredJobState.CANCELLED,
@@ -91,6 +92,9 @@ class RecordingService(RequestService):
         events: Who counts.
         models: Which model draws for whom.
         model_metrics: Who counts by model.
+        retention_days: How long requests are kept.
+        also_kept: What else there is to say about what is kept of people.
+        help_commands: What /help names besides what the bot itself can do.
     """
 
     worker: RecordingWorker
@@ -109,11 +113,15 @@ class RecordingService(RequestService):
         events: Events,
         models: ModelChoice,
         model_metrics: ModelMetrics,
+        retention_days: float = 30.0,
+        also_kept: Sequence[Text] = (),
+        help_commands: Mapping[str, Text] = texts.COMMANDS,
     ) -> None:
         super().__init__(worker, view, delivery)
         self.record, self.call, self.limits = store, call, limits
         self._moderation, self.events = moderation, events
         self.models, self.model_metrics = models, model_metrics
+        self._days, self.also_kept, self._help = retention_days, also_kept, help_commands
         self._accepted_at: dict[str, float] = {}
         self._model_of: dict[str, str] = {}
         worker.begin = self._begin
@@ -144,6 +152,22 @@ class RecordingService(RequestService):
                 self._begin_to_serve(requester, job)
             return True
         return False
+
+    async def ask_consent(self, requester: Requester) -> None:
+        """Say what the bot does and how long it keeps what, and ask for agreement."""
+        model, days = self.model_of(requester).model, self.days(requester)
+        text = requester.localize(texts.WELCOME, model=model, days=days)
+        await self.reply(requester, text, keyboards.consent(requester.localize))
+
+    def days(self, requester: Requester) -> str:
+        """Say how long requests are kept, such as "30 days"."""
+        count = math.ceil(self._days)
+        return requester.localize(texts.ONE_DAY if count == 1 else texts.DAYS, count=count)
+
+    def more_help(self, requester: Requester) -> str:
+        """Name the service's commands."""
+        lines = (f"\n/{name} {requester.localize(text)}" for name, text in self._help.items())
+        return "".join(lines)
 
     async def look_back(self) -> tuple[list[StoredJob], list[StoredJob]]:
         """End on record what an earlier run left under way; before any user of this one is heard.
@@ -204,11 +228,6 @@ class RecordingService(RequestService):
         user, cards = self.store.load_user(requester.user_id), cards_of(self.worker.generator)
         card = cards.get(self.model_of(requester).model)
         return user.defaults or (card.defaults if card else self.worker.generator.defaults)
-
-    async def ask_consent(self, requester: Requester) -> None:
-        """Say what the bot does and keeps, and ask for agreement."""
-        text = requester.localize(texts.WELCOME, model=self.model_of(requester).model)
-        await self.reply(requester, text, keyboards.consent(requester.localize))
 
     async def _settle_model(self, requester: Requester, request: Request) -> Request:
         """Say in a request what draws it; what is no longer offered is told, and forgotten."""
@@ -284,7 +303,8 @@ class RecordingService(RequestService):
         """Say why a request is not taken, and count it."""
         localize = requester.localize
         if isinstance(error, ModerationError):
-            reason, text = "moderation", _moderated(localize, error)
+            reason = "moderation_away" if error.is_away else "moderation"
+            text = _moderated(localize, error)
         elif isinstance(error, LimitError):
             reason, text = error.reason, _limited(localize, error)
         elif isinstance(error, TooManyJobsError):

@@ -27,14 +27,20 @@ from sdlesson.bot_service.models.catalogue import Catalogue
 from sdlesson.bot_service.models.metrics import ModelMetrics
 from sdlesson.bot_service.moderation import Moderation
 from sdlesson.bot_service.service.choices import ModelChoice
+from sdlesson.bot_service.login import Login, LoginSettings
+from sdlesson.bot_service.moderation import Moderation
+from sdlesson.bot_service.service import login_texts, texts
 from sdlesson.bot_service.service.handlers import ServiceHandlers
 from sdlesson.bot_service.service.journal import Journal
+from sdlesson.bot_service.service.login_handlers import LoginHandlers
 from sdlesson.bot_service.service.memory import StoreView
 from sdlesson.bot_service.service.model_handlers import ModelHandlers
+from sdlesson.bot_service.service.menu import Menu
 from sdlesson.bot_service.service.requests import RecordingService
 from sdlesson.bot_service.service.worker import RecordingWorker
 from sdlesson.bot_service.store import OffLoop, Store, StoredJob, StoreError
 from sdlesson.bot_service.webhook import WebhookServer, WebhookSettings
+from sdlesson.language import Text
 
 PURGE_EVERY_S = 3600.0
 
@@ -59,7 +65,9 @@ class Parts:
         rate_limits: How fast the bot may speak.
         queue: Makes the queue in which jobs wait.
         admins, allowed: As `Access` takes them.
+        login: How people log in who are on neither list; None lets all in, or those on the list.
         retention_days: How long requests are kept.
+        also_kept: What else there is to say about what is kept of people.
         events: Who counts.
         webhook: Where Telegram brings updates; None asks for them.
         beside: What runs in the same loop while users are heard, such as a page of metrics.
@@ -79,7 +87,9 @@ class Parts:
     moderation: Moderation = field(default_factory=Moderation)
     admins: tuple[int, ...] = ()
     allowed: tuple[int, ...] = ()
+    login: LoginSettings | None = None
     retention_days: float = 30.0
+    also_kept: tuple[Text, ...] = ()
     events: Events = field(default_factory=NoEvents)
     webhook: WebhookSettings | None = None
     beside: Callable[[ServiceRun], AbstractAsyncContextManager[None]] = nothing_beside
@@ -110,8 +120,14 @@ class ServiceRun(BotRun):
         self._left: Left | None = None
         self._view = StoreView(parts.store.people, self._call)
         self._journal = Journal(parts.store.inbox, self._view, self._call)
+        self._login = Login(parts.login, parts.store.logins, self._call) if parts.login else None
+        self._menu = Menu(parts.admins, has_login=self._login is not None)
         self._access = Access(
-            parts.store.people, self._call, admins=parts.admins, allowed=parts.allowed
+            parts.store.people,
+            self._call,
+            admins=parts.admins,
+            allowed=parts.allowed,
+            ask_login=self._login.standing if self._login else None,
         )
         self._cache = PictureCache(parts.cache_mb, on_look=parts.model_metrics.looked)
         worker = RecordingWorker(
@@ -125,11 +141,13 @@ class ServiceRun(BotRun):
         try:
             super().run()
         finally:
+            if self._login is not None:
+                self._login.close()
             self._call.close()
 
     def _application(self, worker: RecordingWorker) -> App:
         """Put the bot together, with the service's parts in the places of its own."""
-        parts = self.parts
+        parts, login = self.parts, self._login
 
         def make_service(_worker: Worker, _store: object, delivery: Delivery) -> RecordingService:
             return RecordingService(
@@ -143,6 +161,9 @@ class ServiceRun(BotRun):
                 events=parts.events,
                 models=ModelChoice(parts.catalogue or Catalogue.only(parts.generator.model)),
                 model_metrics=parts.model_metrics,
+                retention_days=parts.retention_days,
+                also_kept=(*parts.also_kept, *([login_texts.KEPT] if login else [])),
+                help_commands=texts.COMMANDS | (login_texts.COMMANDS if login else {}),
             )
 
         application = build_application(
@@ -155,12 +176,14 @@ class ServiceRun(BotRun):
             make_service=make_service,
         )
         service = application.bot_data["service"]
-        handlers = ServiceHandlers(
-            service, self._access, self._journal, retention_days=parts.retention_days
-        )
-        handlers.add(ModelHandlers(service, retention_days=parts.retention_days))
+        logging_in = LoginHandlers(service, self._access, login) if login else None
+        handlers = ServiceHandlers(service, self._access, self._journal, self._menu, logging_in)
+        handlers.add(ModelHandlers(service))
         handlers.register(application)
         return application
+
+    async def _set_menu(self, application: App) -> None:
+        await self._menu.fill(application.bot)
 
     async def ready(self) -> str:
         """Say what is in the way of new requests; "" for nothing."""

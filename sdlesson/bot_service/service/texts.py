@@ -11,21 +11,30 @@ COMMANDS = {
     "privacy": Text("what I keep, and for how long", "qué guardo y durante cuánto tiempo"),
     "forget": Text("delete all I keep of you", "borrar todo lo que guardo de ti"),
 }
+ADMINS_COMMANDS = {
+    "stats": Text("how much there is of everything", "cuánto hay de cada cosa"),
+    "ban": Text("shut somebody out", "cerrarle el paso a alguien"),
+    "unban": Text("let somebody in again", "volver a dejar pasar a alguien"),
+}
+
+# What the bot is; the bot's own words hold for one that forgets when it is stopped.
 
 WELCOME = Text(
     "<b>I draw pictures from your words</b>, with the model {model}. Write me what you want to "
     "see, or send a photo and say in its caption what it should become.\n\n"
-    "<b>What I keep</b>: your language, your settings, your requests with their photos, and your "
-    "thumbs for pictures; /privacy says for how long, and /forget deletes it. Whoever runs this "
-    "bot can see your pictures and your words, so leave out what is private. A safety checker "
-    "looks at every picture, and I withhold what it flags.\n\nIs that all right with you?",
+    "<b>What I keep</b>: your language and your settings until /forget; your requests, the "
+    "photos in them and your thumbs for pictures, for {days}. Whoever runs this bot can see them, so leave out what is "
+    "private. A safety checker looks at every picture, and I withhold what it flags. /privacy "
+    "says more, and /forget deletes everything.\n\nIs that all right with you?",
     "<b>Dibujo imágenes a partir de tus palabras</b> con el modelo {model}. Escríbeme qué quieres "
     "ver, o mándame una foto y di al pie en qué debe convertirse.\n\n"
-    "<b>Qué guardo</b>: tu idioma, tus ajustes, tus peticiones con sus fotos y tus pulgares sobre "
-    "las imágenes; en /privacy está durante cuánto tiempo, y /forget lo borra. Quien maneja este "
-    "bot puede ver tus imágenes y lo que escribes, así que no pongas nada privado. Un filtro de "
-    "seguridad revisa cada imagen, y no te mando las que marca.\n\n¿Te parece bien?",
+    "<b>Qué guardo</b>: tu idioma y tus ajustes hasta que uses /forget; tus peticiones, sus fotos y "
+    "tus pulgares sobre las imágenes durante {days}. Quien maneja este bot puede verlas, así que no pongas nada privado. Un filtro "
+    "de seguridad revisa cada imagen, y no te mando las que marca. /privacy lo explica mejor y "
+    "/forget lo borra todo.\n\n¿Te parece bien?",
 )
+ONE_DAY = Text("one day", "un día")
+DAYS = Text("{count} days", "{count} días")
 
 # After a restart.
 
@@ -113,7 +122,7 @@ PRIVACY = Text(
     "Your number on Telegram, your language and settings, and the model you chose, until "
     "/forget.\n"
     "Your requests, with the photos behind your buttons, which model drew them, and your thumbs "
-    "for pictures, for {days} days.\n"
+    "for pictures, for {days}.\n"
     "The latest pictures that were asked for with a seed, in memory only, so that whoever asks for "
     "exactly the same need not wait. /forget drops those drawn for you, a restart all of them. I "
     "keep no other pictures; Telegram does.\n"
@@ -125,7 +134,7 @@ PRIVACY = Text(
     "Tu número de Telegram, tu idioma, tus ajustes y el modelo que elegiste, hasta que uses "
     "/forget.\n"
     "Tus peticiones, con las fotos de tus botones, qué modelo las dibujó y tus pulgares sobre las "
-    "imágenes, durante {days} días.\n"
+    "imágenes, durante {days}.\n"
     "Las últimas imágenes pedidas con semilla, solo en memoria, para que quien pida exactamente lo "
     "mismo no tenga que esperar. /forget borra las que dibujé para ti, y un reinicio, todas. No "
     "guardo más imágenes; Telegram sí.\n"
@@ -133,6 +142,11 @@ PRIVACY = Text(
     "/history muestra tus peticiones. /forget lo borra todo de inmediato, salvo cuántas imágenes "
     "llevas hoy, hasta medianoche, y si tienes el paso cerrado.\n"
     "Quien maneja este bot puede leer todo esto.",
+)
+MODERATED = Text(
+    "\nWhat you ask for is also read by the moderation service at {host}, which is not told whose "
+    "it is.",
+    "\nLo que pides también lo lee el servicio de moderación de {host}, que no sabe de quién es.",
 )
 HISTORY = Text("Your latest requests:", "Tus últimas peticiones:")
 NO_HISTORY = Text(

@@ -36,7 +36,13 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE inbox (update_id BIGINT PRIMARY KEY, body TEXT,"
         " received_at DOUBLE PRECISION NOT NULL, tries INTEGER NOT NULL)",
     ),
-    (  # 2: several models, and thumbs for what they draw
+    (  # 2: logins
+        "CREATE TABLE enrolments (user_id BIGINT PRIMARY KEY, name TEXT NOT NULL,"
+        " salt TEXT NOT NULL, last_step BIGINT NOT NULL,"
+        " allowed_until DOUBLE PRECISION NOT NULL, wrong INTEGER NOT NULL,"
+        " wrong_at DOUBLE PRECISION NOT NULL, enrolled_at DOUBLE PRECISION NOT NULL)",
+    ),
+    (  # 3: several models, and thumbs for what they draw
         "ALTER TABLE users ADD COLUMN model TEXT",
         "ALTER TABLE users ADD COLUMN lora TEXT",
         "ALTER TABLE jobs ADD COLUMN model TEXT",

@@ -16,7 +16,15 @@ from sdlesson.bot_service.limits import day_of, start_of_day
 from sdlesson.bot_service.store.database import Database
 from sdlesson.bot_service.store.jobs import count_drawn
 from sdlesson.bot_service.store.packing import pack, unpack
-from sdlesson.bot_service.store.tables import BANS, BUTTONS, JOBS, SPENT, USERS, VOTES
+from sdlesson.bot_service.store.tables import (
+    BANS,
+    BUTTONS,
+    ENROLMENTS,
+    JOBS,
+    SPENT,
+    USERS,
+    VOTES,
+)
 
 MAX_BUTTONS = 50  # of one user; each may hold a photo
 TOKEN_BYTES = 8
@@ -117,7 +125,7 @@ class People:
             mine = select(JOBS.c.id).where(JOBS.c.user_id == user_id)
             connection.execute(delete(VOTES).where(VOTES.c.job_id.in_(mine)))  # also others'
             gone = connection.execute(delete(JOBS).where(JOBS.c.user_id == user_id)).rowcount
-            for table in (BUTTONS, USERS, VOTES):
+            for table in (BUTTONS, USERS, VOTES, ENROLMENTS):
                 connection.execute(delete(table).where(table.c.user_id == user_id))
         self._database.wipe()
         return gone

@@ -11,6 +11,7 @@ from sdlesson.bot_service.limits import day_of
 from sdlesson.bot_service.store.database import BUSY_TIMEOUT_S, Database
 from sdlesson.bot_service.store.inbox import Inbox
 from sdlesson.bot_service.store.jobs import Jobs, StoredJobState
+from sdlesson.bot_service.store.logins import Logins
 from sdlesson.bot_service.store.outcomes import Outcomes
 from sdlesson.bot_service.store.people import People
 from sdlesson.bot_service.store.tables import BUTTONS, INBOX, JOBS, SPENT, VOTES
@@ -27,13 +28,14 @@ class Store:
         busy_timeout_s: How long to wait for a lock that somebody else has.
 
     Attributes:
-        jobs, people, inbox, outcomes: The parts of it.
+        jobs, people, inbox, logins, outcomes: The parts of it.
     """
 
     def __init__(self, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self.database = Database(url, busy_timeout_s=busy_timeout_s)
         self.jobs, self.people = Jobs(self.database), People(self.database)
-        self.inbox, self.outcomes = Inbox(self.database), Outcomes(self.database)
+        self.inbox, self.logins = Inbox(self.database), Logins(self.database)
+        self.outcomes = Outcomes(self.database)
 
     def __enter__(self) -> Self:
         return self

@@ -84,6 +84,19 @@ BUTTONS = Table(
     Column("created_at", Double, nullable=False),
 )
 
+ENROLMENTS = Table(
+    "enrolments",
+    METADATA,
+    Column("user_id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False),  # in the company's directory
+    Column("salt", Text, nullable=False),  # with the operator's key, the secret of the codes
+    Column("last_step", BigInteger, nullable=False),  # the half minute of the last code taken
+    Column("allowed_until", Double, nullable=False),
+    Column("wrong", Integer, nullable=False),  # codes in a row
+    Column("wrong_at", Double, nullable=False),
+    Column("enrolled_at", Double, nullable=False),
+)
+
 INBOX = Table(
     "inbox",
     METADATA,

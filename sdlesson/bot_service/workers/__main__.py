@@ -20,8 +20,9 @@ BAD_INPUT = 2
 
 
 class WorkerConfiguration(Configuration):
-    """The bot's, but for the token: who draws has no use for it."""
+    """The bot's, but for its secrets: who draws has no use for them."""
 
+    HAS_SECRETS = False
     token: SecretStr = Field(SecretStr(""), validate_default=False)
 
 
