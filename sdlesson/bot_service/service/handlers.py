@@ -25,13 +25,11 @@ from sdlesson.bot.request_service import Requester
 from sdlesson.bot.texts import MAX_CAPTION_PART, shorten
 from sdlesson.bot_service.access import Access, Standing
 from sdlesson.bot_service.models.catalogue import full_name
-from sdlesson.bot_service.service import texts
-from sdlesson.bot_service.service.journal import Journal
-from sdlesson.bot_service.service.model_handlers import ModelHandlers
 from sdlesson.bot_service.service import login_texts, texts
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.login_handlers import LoginHandlers
 from sdlesson.bot_service.service.menu import Menu
+from sdlesson.bot_service.service.model_handlers import ModelHandlers
 from sdlesson.bot_service.service.requests import Origin, RecordingService, origin
 from sdlesson.bot_service.store import StoreError
 from sdlesson.language import Text

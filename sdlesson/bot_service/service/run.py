@@ -22,20 +22,19 @@ from sdlesson.bot.worker import MAX_BATCH, Worker
 from sdlesson.bot_service.access import Access
 from sdlesson.bot_service.events import Events, NoEvents
 from sdlesson.bot_service.limits import Limits
+from sdlesson.bot_service.login import Login, LoginSettings
 from sdlesson.bot_service.models.cache import PictureCache
 from sdlesson.bot_service.models.catalogue import Catalogue
 from sdlesson.bot_service.models.metrics import ModelMetrics
 from sdlesson.bot_service.moderation import Moderation
-from sdlesson.bot_service.service.choices import ModelChoice
-from sdlesson.bot_service.login import Login, LoginSettings
-from sdlesson.bot_service.moderation import Moderation
 from sdlesson.bot_service.service import login_texts, texts
+from sdlesson.bot_service.service.choices import ModelChoice
 from sdlesson.bot_service.service.handlers import ServiceHandlers
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.login_handlers import LoginHandlers
 from sdlesson.bot_service.service.memory import StoreView
-from sdlesson.bot_service.service.model_handlers import ModelHandlers
 from sdlesson.bot_service.service.menu import Menu
+from sdlesson.bot_service.service.model_handlers import ModelHandlers
 from sdlesson.bot_service.service.requests import RecordingService
 from sdlesson.bot_service.service.worker import RecordingWorker
 from sdlesson.bot_service.store import OffLoop, Store, StoredJob, StoreError

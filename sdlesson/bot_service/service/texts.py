@@ -22,16 +22,16 @@ ADMINS_COMMANDS = {
 WELCOME = Text(
     "<b>I draw pictures from your words</b>, with the model {model}. Write me what you want to "
     "see, or send a photo and say in its caption what it should become.\n\n"
-    "<b>What I keep</b>: your language and your settings until /forget; your requests, the "
-    "photos in them and your thumbs for pictures, for {days}. Whoever runs this bot can see them, so leave out what is "
-    "private. A safety checker looks at every picture, and I withhold what it flags. /privacy "
-    "says more, and /forget deletes everything.\n\nIs that all right with you?",
+    "<b>What I keep</b>: your language and your settings until /forget; your requests, the photos "
+    "in them and your thumbs for pictures, for {days}. Whoever runs this bot can see them, so "
+    "leave out what is private. A safety checker looks at every picture, and I withhold what it "
+    "flags. /privacy says more, and /forget deletes everything.\n\nIs that all right with you?",
     "<b>Dibujo imágenes a partir de tus palabras</b> con el modelo {model}. Escríbeme qué quieres "
     "ver, o mándame una foto y di al pie en qué debe convertirse.\n\n"
-    "<b>Qué guardo</b>: tu idioma y tus ajustes hasta que uses /forget; tus peticiones, sus fotos y "
-    "tus pulgares sobre las imágenes durante {days}. Quien maneja este bot puede verlas, así que no pongas nada privado. Un filtro "
-    "de seguridad revisa cada imagen, y no te mando las que marca. /privacy lo explica mejor y "
-    "/forget lo borra todo.\n\n¿Te parece bien?",
+    "<b>Qué guardo</b>: tu idioma y tus ajustes hasta que uses /forget; tus peticiones, sus fotos "
+    "y tus pulgares sobre las imágenes durante {days}. Quien maneja este bot puede ver todo eso, "
+    "así que no pongas nada privado. Un filtro de seguridad revisa cada imagen, y no te mando las "
+    "que marca. /privacy lo explica mejor y /forget lo borra todo.\n\n¿Te parece bien?",
 )
 ONE_DAY = Text("one day", "un día")
 DAYS = Text("{count} days", "{count} días")

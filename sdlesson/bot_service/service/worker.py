@@ -45,7 +45,7 @@ class RecordingWorker(ParallelWorker):
         super().__init__(generator, queue, max_batch=max_batch, batches_at_once=at_once)
         self.begin: Begin = begin_all
         self._begun: set[str] = set()
-        self.cache = cache or PictureCache(0)
+        self.cache = PictureCache(0) if cache is None else cache
 
     def enqueue(self, job: Job) -> Job:
         """Let a job wait that has been made elsewhere, under the name that it has there.
