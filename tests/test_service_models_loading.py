@@ -152,7 +152,8 @@ def test_a_lora_is_on_for_those_who_ask_for_it_and_for_nobody_else(shelf, loras)
 def test_a_lora_that_does_not_fit_is_refused_at_the_start_in_one_sentence(shelf, tmp_path) -> None:
     unit_lora(tmp_path / "sd15.safetensors")
     (tmp_path / "empty.safetensors").write_bytes(b"")
-    for name, sentence in (("sd15", "Stable Diffusion 1.x"), ("empty", "empty"), ("no", "is not there")):
+    faults = {"sd15": "Stable Diffusion 1.x", "empty": "empty", "no": "is not there"}
+    for name, sentence in faults.items():
         offered = OfferedLora(tmp_path / f"{name}.safetensors", "oil")
         with pytest.raises(LoraError) as refused:
             ModelGenerator(catalogue("oil", hat=offered), load=shelf)
