@@ -112,6 +112,7 @@ def test_a_user_chooses_a_model_by_button_and_by_text_and_it_lasts(tmp_path: Pat
         assert "The model oil draws for you" in shown["text"]
         assert "ink: 32 × 32 pixels, LoRAs: none" in shown["text"]
         assert list(buttons(shown)) == ["oil", "ink", "Let the bot choose"]
+        assert "/model which model draws for you" in answer(ana, "/help")["text"]
         ana.presses(shown, "ink")
         ana.waits_for("From now on the model ink draws for you.")
         assert "dibuja para ti el modelo ink" in answer(eva, "/model INK")["text"]
@@ -142,6 +143,7 @@ def test_a_lora_is_chosen_and_goes_with_its_model(tmp_path: Path) -> None:
         assert "There are: hat" in answer(ana, "/lora scarf")["text"]
         assert "so you have none now" in answer(ana, "/model ink")["text"]
         assert "no LoRA for the model ink" in answer(ana, "/lora")["text"]
+        assert "hat is for the model oil, and ink draws for you" in answer(ana, "/lora hat")["text"]
         assert picture(ana, "a dog")["caption"].endswith("model ink")
         answer(ana, "/model oil")
         answer(ana, "/lora hat")
@@ -157,6 +159,7 @@ def test_a_name_that_is_none_and_a_bot_with_one_model_are_said(tmp_path: Path) -
         ana = served.person()
         assert "one model, painter" in answer(ana, "/model")["text"]
         assert "no LoRA for the model painter" in answer(ana, "/lora hat")["text"]
+        assert "/model" not in answer(ana, "/help")["text"], "there is nothing to choose"
 
 
 def test_a_button_of_a_model_that_is_gone_is_refused(tmp_path: Path) -> None:
@@ -331,9 +334,9 @@ def test_stats_compare_the_models_with_intervals_and_by_lot_only(tmp_path: Path)
         wait_until(lambda: served.parts.store.counts().get(StoredJobState.SENT) == 4)
         told = answer(boss, "/stats")["text"]
         low, high = (round(100 * one) for one in wilson_interval(1, 4))
-        line = f"ink: 3 sent, 1 withheld ({low} to {high} %), 1 failed, asked again by a button 1"
+        line = f"ink: 3 sent, 1 withheld ({low} to {high}%), 1 failed, asked again by a button 1"
         assert line in told
-        assert "👍 1 of 1 (21 to 100 %)" in told
+        assert "👍 1 of 1 (21 to 100%)" in told
         by_model, by_lot = told.split("A/B, only users whose model was drawn by lot")
         assert "oil: 1 sent" in by_model
         assert "oil 20%, ink 80%" in by_lot

@@ -86,6 +86,11 @@ class Catalogue:
         """Find a model by its name, in capitals or not, or by its button's key."""
         return _find(self.sources, written)
 
+    def model_of_lora(self, written: str) -> str | None:
+        """Say for which model a LoRA is; None where there is none of this name."""
+        found = _find({name: name for name in self.loras}, written)
+        return self.loras[found].model if found else None
+
     def find_lora(self, model: str, written: str) -> str | None:
         """Find a LoRA that fits a model by its name, in capitals or not, or its button's key."""
         return _find({name: name for name in self.loras_of(model)}, written)

@@ -92,7 +92,11 @@ class ModelHandlers:
         catalogue, wanted = self._catalogue, written.strip()
         model, lora, _ = self._service.model_of(requester)
         fitting = catalogue.loras_of(model)
-        if not fitting:
+        other = catalogue.model_of_lora(wanted)
+        if other not in (None, model):
+            words = {"lora": wanted, "other": other, "model": model}
+            await self._say(requester, texts.LORA_OF_OTHER, **words)
+        elif not fitting:
             await self._say(requester, texts.NO_LORAS, model=model)
         elif not wanted:
             none = requester.localize(texts.NO_LORA)
@@ -122,7 +126,8 @@ class ModelHandlers:
         is_own = user.model == chosen.model
         why = texts.CHOSEN_BY_YOU if is_own else texts.CHOSEN_BY_LOT
         shown = localize(why) if is_own or catalogue.ab_share else ""
-        lines = [localize(texts.YOUR_MODEL, model=chosen.model, why=shown)]
+        example = next((one for one in catalogue.sources if one != chosen.model), chosen.model)
+        lines = [localize(texts.YOUR_MODEL, model=chosen.model, why=shown, example=example)]
         for name in catalogue.sources:
             loras = ", ".join(catalogue.loras_of(name)) or localize(texts.NONE)
             size = cards[name].size if name in cards else self._service.worker.generator.size
@@ -226,10 +231,13 @@ class ModelHandlers:
         parts = [localize(texts.BY_MODEL, days=self._service.days(requester))]
         parts += [_told(one, localize) for one in await self._service.call(outcomes.by_model)]
         if self._catalogue.ab_share:
-            shares = (f"{name} {share:.0%}" for name, share in self._catalogue.ab_share.items())
+            shares = [
+                localize(texts.SHARE, model=name, share=round(100 * share, 1))
+                for name, share in self._catalogue.ab_share.items()
+            ]
             by_lot = await self._service.call(outcomes.by_model, only_by_lot=True)
             parts.append(localize(texts.BY_LOT, shares=", ".join(shares)))
-            parts += [_told(one, localize) for one in by_lot]
+            parts += [_told(one, localize) for one in by_lot] or [localize(texts.NOTHING_YET)]
         return "".join([*parts, localize(texts.INTERVALS)]) if len(parts) > 1 else ""
 
     async def _say(self, requester: Requester, text: Any, **values: object) -> None:

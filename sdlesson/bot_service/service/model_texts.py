@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from sdlesson.language import Text
 
+COMMANDS = {  # of a bot in which there is something to choose
+    "model": Text("which model draws for you", "qué modelo dibuja para ti"),
+    "lora": Text("a style put on the model", "un estilo añadido al modelo"),
+}
+
 # /model
 
 ONE_MODEL = Text(
@@ -12,12 +17,12 @@ ONE_MODEL = Text(
 )
 YOUR_MODEL = Text(
     "The model <b>{model}</b> draws for you{why}. Choose one below, or write "
-    "<code>/model {model}</code>:",
+    "<code>/model {example}</code>:",
     "Para ti dibuja el modelo <b>{model}</b>{why}. Elige abajo o escribe "
-    "<code>/model {model}</code>:",
+    "<code>/model {example}</code>:",
 )
 CHOSEN_BY_YOU = Text(", as you chose", ", como elegiste")
-CHOSEN_BY_LOT = Text(", drawn by lot", ", por sorteo")
+CHOSEN_BY_LOT = Text(", assigned by lot", ", por sorteo")
 ONE_OF_MODELS = Text(
     "{model}: {size} × {size} pixels, LoRAs: {loras}",
     "{model}: {size} × {size} píxeles, LoRA: {loras}",
@@ -65,6 +70,12 @@ LORA_SET = Text(
     "A partir de ahora dibujo con el LoRA <b>{lora}</b> sobre el modelo {model}.",
 )
 LORA_OFF = Text("From now on I draw without a LoRA.", "A partir de ahora dibujo sin LoRA.")
+LORA_OF_OTHER = Text(
+    "The LoRA {lora} is for the model {other}, and {model} draws for you. Write "
+    "<code>/model {other}</code> first.",
+    "El LoRA {lora} es para el modelo {other}, y para ti dibuja {model}. Escribe antes "
+    "<code>/model {other}</code>.",
+)
 NO_SUCH_LORA = Text(
     "There is no LoRA “{written}” for the model {model}. There are: {offered}.",
     "No hay ningún LoRA «{written}» para el modelo {model}. Hay: {offered}.",
@@ -102,9 +113,11 @@ OUTCOME = Text(
     "repetidas con un botón {again}{seconds}\n{up} {ups} de {votes}{ups_share}",
 )
 SECONDS = Text(", {seconds} s each", ", {seconds} s cada una")
-INTERVAL = Text(" ({low} to {high} %)", " (del {low} al {high} %)")
+INTERVAL = Text(" ({low} to {high}%)", " (del {low} al {high} %)")
+SHARE = Text("{model} {share}%", "{model} {share} %")
+NOTHING_YET = Text("\nnothing yet", "\ntodavía nada")
 INTERVALS = Text(
-    "\nIn brackets: 95 % Wilson intervals; where two overlap widely, nothing is decided yet.",
+    "\nIn brackets: 95% Wilson intervals; where two overlap widely, nothing is decided yet.",
     "\nEntre paréntesis: intervalos de Wilson del 95 %; si dos se solapan mucho, aún no hay nada "
     "decidido.",
 )

@@ -27,13 +27,13 @@ from sdlesson.bot_service.models.cache import PictureCache
 from sdlesson.bot_service.models.catalogue import Catalogue
 from sdlesson.bot_service.models.metrics import ModelMetrics
 from sdlesson.bot_service.moderation import Moderation
-from sdlesson.bot_service.service import login_texts, texts
+from sdlesson.bot_service.service import login_texts
 from sdlesson.bot_service.service.choices import ModelChoice
 from sdlesson.bot_service.service.handlers import ServiceHandlers
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.login_handlers import LoginHandlers
 from sdlesson.bot_service.service.memory import StoreView
-from sdlesson.bot_service.service.menu import Menu
+from sdlesson.bot_service.service.menu import Menu, services_commands
 from sdlesson.bot_service.service.model_handlers import ModelHandlers
 from sdlesson.bot_service.service.requests import RecordingService
 from sdlesson.bot_service.service.worker import RecordingWorker
@@ -120,7 +120,12 @@ class ServiceRun(BotRun):
         self._view = StoreView(parts.store.people, self._call)
         self._journal = Journal(parts.store.inbox, self._view, self._call)
         self._login = Login(parts.login, parts.store.logins, self._call) if parts.login else None
-        self._menu = Menu(parts.admins, has_login=self._login is not None)
+        self._catalogue = parts.catalogue or Catalogue.only(parts.generator.model)
+        self._has = {
+            "has_login": self._login is not None,
+            "has_choice": self._catalogue.has_choice,
+        }
+        self._menu = Menu(parts.admins, **self._has)
         self._access = Access(
             parts.store.people,
             self._call,
@@ -158,11 +163,11 @@ class ServiceRun(BotRun):
                 limits=parts.limits,
                 moderation=parts.moderation,
                 events=parts.events,
-                models=ModelChoice(parts.catalogue or Catalogue.only(parts.generator.model)),
+                models=ModelChoice(self._catalogue),
                 model_metrics=parts.model_metrics,
                 retention_days=parts.retention_days,
                 also_kept=(*parts.also_kept, *([login_texts.KEPT] if login else [])),
-                help_commands=texts.COMMANDS | (login_texts.COMMANDS if login else {}),
+                help_commands=services_commands(**self._has),
             )
 
         application = build_application(

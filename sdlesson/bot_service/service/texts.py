@@ -5,8 +5,6 @@ from __future__ import annotations
 from sdlesson.language import Text
 
 COMMANDS = {
-    "model": Text("which model draws for you", "qué modelo dibuja para ti"),
-    "lora": Text("a style put on the model", "un estilo añadido al modelo"),
     "history": Text("your latest requests", "tus últimas peticiones"),
     "privacy": Text("what I keep, and for how long", "qué guardo y durante cuánto tiempo"),
     "forget": Text("delete all I keep of you", "borrar todo lo que guardo de ti"),

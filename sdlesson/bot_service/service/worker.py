@@ -63,14 +63,15 @@ class RecordingWorker(ParallelWorker):
         return job
 
     async def _draw_batch(self, batch: list[Job], executor: ThreadPoolExecutor) -> None:
-        if new := [job.id for job in batch if job.id not in self._begun]:
+        new = [job.id for job in batch if job.id not in self._begun]
+        if new:
             self._begun |= set(new)  # those of a batch that failed are drawn again, one by one
             granted = await self.begin(new)
             for job in batch:
                 if job.id in new and job.id not in granted and not job.state.is_end:
                     self._end(job, JobState.CANCELLED)
         for job in batch:
-            if job.state.is_end:
+            if job.state.is_end or job.id not in new:
                 continue
             known = self.cache.find(job.request, weights_of(cards_of(self.generator), job.request))
             if known is not None:
