@@ -5,7 +5,7 @@ cd "$(dirname "$0")"
 umask 077
 mkdir -p secrets
 random() { head -c 32 /dev/urandom | base64 | tr -dc 'A-Za-z0-9' | head -c 40; }
-for name in webhook_secret redis_password grafana_password; do
+for name in webhook_secret redis_password grafana_password login_key; do
     [ -s "secrets/$name" ] || random >"secrets/$name"
 done
 printf 'redis://:%s@redis:6379/0' "$(cat secrets/redis_password)" >secrets/redis_url

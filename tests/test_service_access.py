@@ -6,7 +6,7 @@ import pytest
 
 from fixtures_bot import Painter
 from fixtures_service import agrees, serving
-from fixtures_talk import answer, is_picture, picture, wait_until
+from fixtures_talk import answer, data_of, is_picture, picture, wait_until
 from sdlesson.bot_service.limits import Limits
 from sdlesson.bot_service.store import StoredJobState
 
@@ -115,6 +115,52 @@ def test_a_forged_button_reaches_nothing_of_anybody_else(tmp_path: Path, data: s
         wait_until(lambda: "somebody else" in eve.notice.get("text", ""))
         assert not any(map(is_picture, eve.messages))
         assert len(served.parts.store.jobs.history(ana.id)) == 1
+
+
+def test_nobody_cancels_anothers_picture_by_its_number(tmp_path: Path) -> None:
+    with serving(tmp_path, Painter(step_s=0.2)) as served:
+        ana, eve = served.person(), served.person("Eve")
+        ana.says("a cat --steps 20")
+        data = data_of(ana.waits_for("Drawing"), "cancel:").partition("@")[0]
+        for forged in (data, f"{data}@{eve.id}", f"{data}@{ana.id}", f"{data}@-1"):
+            eve.presses(eve.messages[-1], data=forged)
+            wait_until(lambda: "somebody else" in eve.notice.get("text", ""))
+            eve.presses(eve.messages[-1], data="nonsense")
+            wait_until(lambda: "no longer works" in eve.notice.get("text", ""))
+        served.painter.step_s = 0.0
+        assert ana.waits_for(is_picture)
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["x" * 65, "again:" + "x" * 5000, "cancel:" + "🙂" * 3000, "seed:\0", ":@:", "@", "\ufeff"],
+)
+def test_a_press_with_more_or_other_than_a_button_can_hold_is_answered_and_harmless(
+    tmp_path: Path, data: str
+) -> None:
+    with serving(tmp_path) as served:
+        ana = served.person()
+        ana.presses(ana.messages[-1], data=data)
+        wait_until(lambda: "no longer works" in ana.notice.get("text", ""))
+        assert picture(ana, "a cat")
+
+
+def test_a_button_shown_before_a_ban_does_nothing_after_it(tmp_path: Path) -> None:
+    with serving(tmp_path, admins=(ADMIN,)) as served:
+        admin, ana = served.person("Admin", id=ADMIN), served.person("Ana", id=FRIEND)
+        shown = picture(ana, "a cat")
+        answer(admin, f"/ban {FRIEND}")
+        queries = [ana.presses(shown, data=data_of(shown, one)) for one in ("seed:", "vary:")]
+        queries += [ana.presses(shown, data="agree:"), ana.presses(shown, data="settings:")]
+        ana.waits_for("has shut you out")
+        answered = lambda: {  # noqa: E731
+            one.parameters["callback_query_id"]
+            for one in served.server.calls
+            if one.method == "answerCallbackQuery"
+        }
+        wait_until(lambda: set(queries) <= answered())  # or the buttons would turn for ever
+        assert sum(map(is_picture, ana.messages)) == 1
+        assert served.painter.batches == [["a cat"]]
 
 
 def _token_of(message: dict) -> str:

@@ -6,8 +6,16 @@ from pathlib import Path
 import pytest
 
 from sdlesson.bot_service.configuration import Configuration, ConfigurationError, load_configuration
+from sdlesson.bot_service.workers.__main__ import WorkerConfiguration
 
 TOKEN = "123456789:" + "A" * 35
+LDAP = {
+    "LDAP_URL": "ldaps://ldap.example.org",
+    "LDAP_BASE": "dc=example,dc=org",
+    "LDAP_BIND_DN": "cn=reader",
+    "LDAP_BIND_PASSWORD": "hunter2",
+    "LOGIN_KEY": "k" * 32,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +74,22 @@ def test_the_environment_counts_before_a_secrets_file_and_that_before_the_file_f
         ({"WEBHOOK_URL": "http://me"}, "webhook_url must begin with https://"),
         ({"WEBHOOK_URL": "https://me"}, "webhook_url needs webhook_secret"),
         ({"WEBHOOK_URL": "https://me", "WEBHOOK_SECRET": "short"}, "needs webhook_secret"),
+        ({"WEBHOOK_URL": "https://me", "WEBHOOK_SECRET": ""}, "needs webhook_secret"),
+        ({"MODERATION_URL": "api.openai.com"}, "moderation_url must begin with https://"),
+        ({"MODERATION_URL": "http://far.example/"}, "requests and key in the clear"),
+        ({"MODERATION_THRESHOLD": "0"}, "moderation_threshold input should be greater than 0"),
+        ({"MODERATION_AWAY": "shrug"}, "moderation_away input should be 'refuse' or 'let_through'"),
+        (LDAP | {"LDAP_URL": "ldap.example.org"}, "ldap_url must look like ldaps://"),
+        (LDAP | {"LDAP_URL": "ldaps://hunter2:x@h"}, "ldap_url must look like ldaps://"),
+        (LDAP | {"LDAP_URL": "ldap://far.example"}, "would send the password in the clear"),
+        (LDAP | {"LDAP_BASE": ""}, "ldap_url needs ldap_base"),
+        (LDAP | {"LDAP_USER_FILTER": "(uid=*)"}, "an ldap_user_filter with {name} in it"),
+        (LDAP | {"LDAP_BIND_PASSWORD": ""}, "ldap_bind_dn and ldap_bind_password go together"),
+        (LDAP | {"LDAP_BIND_DN": ""}, "ldap_bind_dn and ldap_bind_password go together"),
+        (LDAP | {"LDAP_CA_FILE": "/nowhere"}, "ldap_ca_file names /nowhere, which is not there"),
+        (LDAP | {"LDAP_TIMEOUT_S": "0"}, "ldap_timeout_s input should be greater than or equal"),
+        (LDAP | {"LOGIN_KEY": "short"}, "ldap_url needs login_key, of at least 32 characters"),
+        (LDAP | {"LOGIN_HOURS": "0"}, "login_hours input should be greater than 0"),
         ({"MAX_WAITING": "2"}, "max_waiting_per_user must not be above max_waiting"),
         ({"CONFIG": "/nowhere.toml"}, "the file of settings /nowhere.toml is not there"),
         ({"TOKEN_FILE": "/nowhere"}, "SDLESSON_BOT_TOKEN_FILE names /nowhere, which cannot be"),
@@ -82,6 +106,31 @@ def test_a_wrong_setting_is_said_in_one_line(monkeypatch, settings: dict, senten
     (line,) = str(refused.value).splitlines()
     assert sentence in line
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"LDAP_URL": "ldap://ldap.example.org:389", "LDAP_START_TLS": "true"},
+        {"LDAP_URL": "ldap://127.0.0.1:1389"},
+        {"LDAP_BIND_DN": "", "LDAP_BIND_PASSWORD": ""},
+        {"LDAP_USER_FILTER": "(&(sAMAccountName={name})(!(userAccountControl=2)))"},
+    ],
+)
+def test_a_directory_may_be_set_in_these_ways_and_shows_no_secret(monkeypatch, changes) -> None:
+    for name, value in ({"TOKEN": TOKEN} | LDAP | changes).items():
+        monkeypatch.setenv(f"SDLESSON_BOT_{name}", value)
+    found = load_configuration()
+    assert "hunter2" not in repr(found)
+    assert "kkkk" not in repr(found)
+
+
+def test_a_worker_shares_the_settings_and_needs_none_of_the_secrets(monkeypatch) -> None:
+    shared = {"WEBHOOK_URL": "https://me"} | LDAP
+    for name in set(shared) - {"LDAP_BIND_PASSWORD", "LOGIN_KEY"}:
+        monkeypatch.setenv(f"SDLESSON_BOT_{name}", shared[name])
+    assert load_configuration(kind=WorkerConfiguration).ldap_url == shared["LDAP_URL"]
 
 
 def test_all_that_is_wrong_is_said_at_once(monkeypatch) -> None:

@@ -198,6 +198,34 @@ def test_the_example_of_a_configuration_is_one_and_a_worker_needs_no_token():
         load_configuration(path)
 
 
+def test_what_the_example_leaves_out_can_be_taken_in(tmp_path):
+    text = (DEPLOY / "systemd" / "bot.toml.example").read_text(encoding="utf-8")
+    path = tmp_path / "bot.toml"
+    path.write_text(re.sub(r"^#(?=\w+ = )", "", text, flags=re.M), encoding="utf-8")
+    found = load_configuration(path, kind=WorkerConfiguration)
+    assert found.ldap_url
+    assert found.moderation_url
+    with pytest.raises(ConfigurationError, match="token is missing"):
+        load_configuration(path)
+
+
+@pytest.mark.parametrize("what", ["login", "moderation"])
+def test_what_is_added_to_compose_and_systemd_brings_each_secret_it_names(what):
+    added = yaml.safe_load((DEPLOY / f"compose.{what}.yaml").read_text())
+    bot, secrets = added["services"]["bot"], added["secrets"]
+    named = {name for name in bot["environment"] if name.endswith("_FILE")}
+    assert {f"/run/secrets/{name}" for name in bot["secrets"]} == {
+        bot["environment"][name] for name in named
+    }
+    assert set(bot["secrets"]) == set(secrets)
+    unit = (DEPLOY / "systemd" / f"{what}.conf").read_text()
+    assert set(re.findall(r"LoadCredential=(\w+):", unit)) == set(secrets)
+    assert set(re.findall(r"Environment=(\w+)=", unit)) == named
+    known = (DEPLOY / ".env.example").read_text()
+    for variable in re.findall(r"\$\{(\w+)", str(bot["environment"])):
+        assert re.search(rf"^{variable}=", known, re.M), variable
+
+
 def test_both_guides_say_the_same_steps():
     guides = [(DEPLOY / name).read_text(encoding="utf-8") for name in ("GUIDE.md", "GUIA.md")]
     told = [

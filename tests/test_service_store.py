@@ -22,6 +22,7 @@ from sdlesson.bot.store import UserRecord
 from sdlesson.bot_service.limits import LimitError, Limits
 from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJobState, StoreError
 from sdlesson.bot_service.store.jobs import NEXT
+from sdlesson.bot_service.store.logins import LOCKED_S, MAX_WRONG_CODES, CodeOutcome
 from sdlesson.bot_service.store.migrations import STEPS, NewerDatabaseError
 from sdlesson.bot_service.store.outcomes import ModelOutcome, Refusal
 from sdlesson.bot_service.store.tables import METADATA
@@ -228,6 +229,57 @@ def test_a_ban_outlives_forget(store: Store) -> None:
     assert store.people.banned() == set()
 
 
+def test_a_code_is_taken_once_and_never_an_older_one(store: Store) -> None:
+    store.logins.enrol(1, "ana", "salt", NOON)
+    given: list[str] = []
+
+    def of(step: int | None):
+        return lambda salt: given.append(salt) or step
+
+    assert store.logins.try_code(1, of(100), 2, NOON).outcome is CodeOutcome.RIGHT
+    assert given == ["salt"]
+    assert store.logins.enrolment(1).until == NOON + 7200
+    for step in (100, 99, None):
+        assert store.logins.try_code(1, of(step), 2, NOON).outcome is CodeOutcome.WRONG
+    assert store.logins.try_code(1, of(101), 2, NOON + 1).outcome is CodeOutcome.RIGHT
+    assert store.logins.try_code(2, of(101), 2, NOON).outcome is CodeOutcome.NOT_ENROLLED
+
+
+def test_wrong_codes_lock_for_a_while_and_a_right_one_starts_the_count_anew(store: Store) -> None:
+    store.logins.enrol(1, "ana", "salt", NOON)
+    store.logins.enrol(2, "ben", "salt", NOON)
+
+    def tries(step: int | None, now: float, user_id: int = 1):
+        return store.logins.try_code(user_id, lambda _: step, 2, now)
+
+    left = [tries(None, NOON + second).left for second in range(MAX_WRONG_CODES)]
+    assert left == [4, 3, 2, 1, 0]
+    attempt = tries(7, NOON + 10)
+    assert (attempt.outcome, attempt.left) == (CodeOutcome.LOCKED, 0)
+    assert attempt.wait_s == LOCKED_S - 6
+    assert tries(7, NOON, user_id=2).outcome is CodeOutcome.RIGHT
+    assert tries(7, NOON + LOCKED_S + 3).outcome is CodeOutcome.LOCKED
+    assert tries(7, NOON + LOCKED_S + 4).outcome is CodeOutcome.RIGHT
+    assert tries(None, NOON + LOCKED_S + 5).left == MAX_WRONG_CODES - 1
+    assert tries(None, NOON + 3 * LOCKED_S).left == MAX_WRONG_CODES - 1, "an old one is forgotten"
+
+
+def test_enrolling_again_ends_the_login_and_the_lock_and_unenrolling_all(store: Store) -> None:
+    store.logins.enrol(1, "ana", "salt", NOON)
+    store.logins.try_code(1, lambda _: 7, 10**6, NOON)
+    assert store.logins.log_out(1)
+    assert not store.logins.log_out(1)
+    store.logins.enrol(1, "anna", "pepper", NOON)
+    found = store.logins.enrolment(1)
+    assert (found.name, found.salt, found.until) == ("anna", "pepper", 0)
+    assert store.logins.unenrol(1)
+    assert not store.logins.unenrol(1)
+    assert store.logins.enrolment(1) is None
+    store.logins.enrol(1, "ana", "salt", NOON)
+    store.people.forget(1)
+    assert store.logins.enrolment(1) is None
+
+
 def test_the_inbox_knows_an_update_again_until_it_is_handled_and_after(store: Store) -> None:
     updates = [{"update_id": number, "message": {"text": "hé"}} for number in (7, 5)]
     assert store.inbox.add(updates) == {5, 7}
@@ -385,6 +437,19 @@ def test_an_old_database_is_brought_up_to_date_with_what_is_in_it(url: str, monk
             kept = connection.execute(text("SELECT consented, nickname FROM users")).all()
             assert kept == [(1, "x")]
             assert len(connection.execute(text("SELECT step FROM migrations")).all()) == len(newer)
+
+
+@pytest.mark.parametrize("taken", range(1, len(STEPS)))
+def test_every_earlier_database_gets_the_tables_of_now(url: str, taken: int, monkeypatch) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr("sdlesson.bot_service.store.migrations.STEPS", STEPS[:taken])
+        with Store(url) as store:
+            store.inbox.add([{"update_id": 5}])
+    with Store(url) as store:
+        assert store.inbox.unhandled() == [{"update_id": 5}]
+        found = inspect(store.database.engine)
+        for name, table in METADATA.tables.items():
+            assert {one["name"] for one in found.get_columns(name)} == set(table.columns.keys())
 
 
 def test_a_database_of_a_newer_bot_is_not_touched(url: str) -> None:

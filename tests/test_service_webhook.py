@@ -84,6 +84,12 @@ def test_without_the_secret_nothing_is_taken(telegram, secret: str | None) -> No
     assert telegram.served.parts.store.inbox.unhandled() == []
 
 
+@pytest.mark.parametrize("secret", ["", "a", "short", "ñ" * 20])
+def test_a_webhook_without_a_secret_that_is_one_is_not_opened(secret: str) -> None:
+    with pytest.raises(ValueError, match="at least 16"):
+        WebhookSettings("https://bot.example/x", secret)
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b'{"update_id": "5"}', b'{"update_id": true}', b"[" * 9999]
 )

@@ -72,7 +72,7 @@ def run() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sdlesson.bot_service", description=__doc__)
-    commands = parser.add_subparsers(dest="command", metavar="enrol, unenrol")
+    commands = parser.add_subparsers(dest="command")
     adding = commands.add_parser("enrol", help="let a user of Telegram log in with codes")
     adding.add_argument(
         "number", type=_number, help="the user's, which the bot tells to whoever asks"

@@ -43,7 +43,7 @@ MIN_KEY_CHARS = 32
 _TOKEN = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
 _LDAP_URL = re.compile(r"ldaps?://(\[[0-9A-Fa-f:]+\]|[\w.-]+)(:[0-9]{1,5})?/?")
 # Of the signs that Telegram takes; it takes a single one, too, which anybody guesses.
-_WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
+WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
 
 _LORA_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 NO_LORA = frozenset({"none", "no", "off", "ninguno", "ninguna"})  # what users write for: no LoRA
@@ -209,7 +209,7 @@ class Configuration(BaseSettings):
             return self
         if not self.webhook_url.startswith("https://"):
             raise ValueError("webhook_url must begin with https://, as Telegram asks for")
-        if not _WEBHOOK_SECRET.fullmatch(reveal(self.webhook_secret)):
+        if not WEBHOOK_SECRET.fullmatch(reveal(self.webhook_secret)):
             raise ValueError(
                 "webhook_url needs webhook_secret: 16 to 256 letters, digits, _ or -; make one "
                 'with: python -c "import secrets; print(secrets.token_urlsafe())"'

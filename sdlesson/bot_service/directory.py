@@ -90,10 +90,7 @@ class LdapDirectory:
         self._settings = settings
         certificates = str(settings.ca_file) if settings.ca_file else None
         # Without this, ldap3 takes any certificate.
-        tls = Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=certificates)
-        self._server = Server(
-            settings.url, get_info=NONE, connect_timeout=settings.timeout_s, tls=tls
-        )
+        self._tls = Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=certificates)
 
     def find(self, name: str) -> Member | None:
         """Look somebody up.
@@ -110,8 +107,12 @@ class LdapDirectory:
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         settings = self._settings
+        # Not kept: a `Server` remembers that it was away, and then is away for some seconds more.
+        server = Server(
+            settings.url, get_info=NONE, connect_timeout=settings.timeout_s, tls=self._tls
+        )
         connection = Connection(
-            self._server,
+            server,
             user=settings.bind_dn or None,
             password=settings.bind_password or None,
             receive_timeout=settings.timeout_s,

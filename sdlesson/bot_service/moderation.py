@@ -95,7 +95,7 @@ class Moderation:
         try:
             is_refused = await self._moderator.refuses(request.prompt)
         except Exception as error:  # whatever a service may fail with
-            log.error("the moderation service could not say", exc_info=error)
+            log.error("the moderation service could not say (%s)", type(error).__name__)
             self._on_away()
             if not self._is_needed:
                 return

@@ -11,6 +11,7 @@ Only the words of a request leave, without a name or a number.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -22,9 +23,18 @@ import httpx
 
 MAX_PAUSE_S = 60.0  # a service that asks for more silence is asked again all the same
 
+log = logging.getLogger(__name__)
+
 
 class ModerationServiceError(RuntimeError):
-    """The service did not say; the message quotes neither the request nor the key."""
+    """The service did not say; the message quotes neither the request nor the key, and is logged.
+
+    The log drops the messages of exceptions, which may quote anything; this one says what to mend.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        log.error("moderation: %s", reason)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
+from sdlesson.bot_service.configuration import WEBHOOK_SECRET
+
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 MAX_BODY_BYTES = 2**20  # an update has some kilobytes
 
@@ -42,6 +44,11 @@ class WebhookSettings:
     secret: str
     listen: str = "127.0.0.1"
     port: int = 8443
+
+    def __post_init__(self) -> None:
+        """Refuse a secret that is none: an empty one would be known to everybody."""
+        if not WEBHOOK_SECRET.fullmatch(self.secret):
+            raise ValueError("a webhook's secret has at least 16 letters, digits, _ or -")
 
 
 class WebhookServer:

@@ -73,7 +73,7 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
             allowed=configuration.allowed_users,
             login=make_login(configuration),
             retention_days=configuration.retention_days,
-            also_kept=_also_kept(configuration),
+            also_kept=also_kept(configuration),
             events=metrics,
             webhook=_webhook(configuration),
             beside=beside,
@@ -126,7 +126,7 @@ def make_moderator(configuration: Configuration) -> HttpModerator | None:
     )
 
 
-def _also_kept(configuration: Configuration) -> tuple[Text, ...]:
+def also_kept(configuration: Configuration) -> tuple[Text, ...]:
     """What /privacy says of a moderation service."""
     if not configuration.moderation_url:
         return ()

@@ -168,7 +168,10 @@ class ServiceHandlers:
         """Ask whether all that is kept of a user is to go."""
         localize = requester.localize
         buttons = Keyboard([[Button(localize(texts.FORGET), callback_data=FORGET_DATA)]])
-        await self._service.reply(requester, localize(texts.SURE_TO_FORGET), buttons)
+        text = localize(texts.SURE_TO_FORGET)
+        if self._login:
+            text += localize(login_texts.FORGETS_LOGIN)
+        await self._service.reply(requester, text, buttons)
 
     async def forget(self, update: Update, _: Context) -> None:
         """Delete all that is kept of whoever pressed the button."""

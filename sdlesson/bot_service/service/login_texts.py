@@ -93,6 +93,11 @@ LOGGED_OUT = Text(
 )
 WAS_NOT_IN = Text("You were not logged in.", "No habías iniciado sesión.")
 
+FORGETS_LOGIN = Text(
+    "\nIf you log in here with codes, you will have to be enrolled anew.",
+    "\nSi inicias sesión aquí con códigos, habrá que darte de alta de nuevo.",
+)
+
 # What is kept, on top of what the service keeps of everybody.
 
 KEPT = Text(
