@@ -138,6 +138,10 @@ def test_what_a_channel_ordered_can_be_cancelled_below_it(gated: Talk) -> None:
     group.hears(-1009, "/draw a cat")
     running = group.seen.waits_for("Drawing")
     group.presses(eva, running, data_of(running))
+    # Cancelled first, and then answered: the second press of two.
+    wait_until(
+        lambda: sum(call.method == "answerCallbackQuery" for call in gated.server.calls) == 2
+    )
     gated.painter.gate.set()
     assert group.seen.waits_for("Cancelled: a cat")
 
