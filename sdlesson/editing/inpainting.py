@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Generator
@@ -16,7 +20,14 @@ from sdlesson.editing.pictures import (
     picture_to_edit,
 )
 from sdlesson.editing.redrawing import redraw_as
-from sdlesson.settings import DEFAULT_STEPS, MAX_SIDE, SIZE_FACTOR, check_strength, check_whole
+from sdlesson.settings import (
+    DEFAULT_STEPS,
+    MAX_SIDE,
+    SIZE_FACTOR,
+    check_function,
+    check_strength,
+    check_whole,
+)
 
 
 def inpaint(
@@ -70,17 +81,34 @@ def outpaint(
     right: int = 0,
     bottom: int = 0,
     negative_prompt: str = "",
-    guidance_scale: float = 3.0,
+    guidance_scale: float = 1.5,
     num_inference_steps: int = DEFAULT_STEPS,
     generator: Generator | None = None,
-    resample: int = 4,
+    resample: int = 2,
     report: Report = print,
+    on_step: Callable[[int, int], object] | None = None,
 ) -> Image.Image:
     """Paint on beyond the edges of a picture, by so many pixels; the picture itself stays.
 
     The model sees half a picture of its own size and paints the other half, as often as it takes.
-    With `resample=4` each step is taken four times, so that the new half fits the old one; with a
+    With `resample=2` each step is taken twice, so that the new half fits the old one; with a
     scheduler other than DDIM say `resample=1`.
+
+    Let the prompt name the place alone, and keep guidance low: a thing that it names is drawn once
+    more, in the middle of what the model sees, and so cut in two by the edge of the old picture.
+
+    Args:
+        pipe: Any pipeline of Stable Diffusion's first generation.
+        image: Of any mode.
+        prompt: What lies beyond; "" leaves it to the picture.
+        left, top, right, bottom: By how many pixels each edge grows.
+        negative_prompt: What to keep out.
+        guidance_scale: How closely to follow the prompt; 1.0 is no guidance.
+        num_inference_steps: For each part that is painted.
+        generator: By default a new one on the CPU, which makes the same noise at each call.
+        resample: How often each step is taken.
+        report: Is told if the safety checker flags a part, which is then black.
+        on_step: Is told after each step how many are done, and of how many; may raise, to stop.
 
     Raises:
         ValueError: The picture cannot be used, no edge is to grow, or a setting is off its range.
@@ -91,9 +119,18 @@ def outpaint(
     wish = Wish(
         prompt, negative_prompt, guidance_scale, num_inference_steps, generator, resample, report
     )
-    for edge, pixels in grow.items():
-        for done in range(0, pixels, stride):
-            picture = _paint_beyond(wish, pipe, picture, edge, min(stride, pixels - done))
+    parts = [
+        (edge, min(stride, pixels - done))
+        for edge, pixels in grow.items()
+        for done in range(0, pixels, stride)
+    ]
+    if on_step is not None:
+        steps = len(parts) * num_inference_steps * resample
+        count = itertools.count(1)
+        check_function(on_step=on_step)
+        wish = replace(wish, on_step=lambda: on_step(min(steps, next(count)), steps))
+    for edge, pixels in parts:
+        picture = _paint_beyond(wish, pipe, picture, edge, pixels)
     return picture
 
 
@@ -108,8 +145,11 @@ def _paint(
     hole = open_mask(mask, picture)
     if strength == 0 or not hole.getbbox():
         return picture
-    *_, last = redraw_as(wish, pipe, [picture], mask=hole, strength=strength)
-    return decode_edit(pipe, last.latents, picture.size, wish.report, keep=(picture, hole))
+    for step in redraw_as(wish, pipe, [picture], mask=hole, strength=strength):
+        latents = step.latents
+        if wish.on_step is not None:
+            wish.on_step()
+    return decode_edit(pipe, latents, picture.size, wish.report, keep=(picture, hole))
 
 
 def _paint_beyond(

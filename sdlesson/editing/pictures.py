@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from sdlesson.copies import check_loaded
 from sdlesson.diffusion import check_generator, decode
+from sdlesson.editing.blending import blend
 from sdlesson.images import check_picture, to_pixels
 from sdlesson.photos import flatten
 from sdlesson.safety import flag_note, flags
@@ -54,6 +55,7 @@ class Wish:
     generator: Generator | list[Generator] | None
     resample: int = 1
     report: Report = print
+    on_step: Callable[[], object] | None = None
 
     def __post_init__(self) -> None:
         prompts, _ = pair_prompts(self.prompt, self.negative_prompt)
@@ -192,12 +194,13 @@ def decode_edit(
         latents: Of one picture, (1, 4, H/8, W/8).
         size: Of the picture that came.
         report: Is told if the picture was flagged.
-        keep: The picture that came and its mask: outside of the mask its pixels stay.
+        keep: The picture that came and its mask: outside of the mask its pixels stay, and what is
+            new is drawn to them at the border.
     """
     image = decode(pipe, latents)[0].crop((0, 0, *size))
     if keep:
         original, mask = keep
-        image = Image.composite(image, original, mask)
+        image = blend(image, original, mask)
     if pipe.safety_checker is not None and flags(pipe, [image])[0].flagged:
         report(flag_note())
         return Image.new("RGB", size)

@@ -34,6 +34,7 @@ class SmallerBatches:
     def __init__(self, generator: ImageGenerator) -> None:
         self._generator = generator
         self.model, self.defaults, self.size = generator.model, generator.defaults, generator.size
+        self.has_control = generator.has_control
         self.most: int | None = None
         self.splits = 0
 

@@ -60,7 +60,9 @@ class Announcement:
     ) -> None:
         self._redis, self._queue, self._timing = redis, queue, timing
         self._key = worker_key(queue, name)
-        self._card = ModelCard(generator.model, generator.size, generator.defaults).pack()
+        self._card = ModelCard(
+            generator.model, generator.size, generator.defaults, generator.has_control
+        ).pack()
         self._is_over = threading.Event()
         self._is_heard = False
         self._thread = threading.Thread(target=self._go_on, name="announcement", daemon=True)

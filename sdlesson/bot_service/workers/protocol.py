@@ -91,16 +91,19 @@ class ModelCard:
     model: str
     size: int
     defaults: Defaults
+    has_control: bool = False
 
     def pack(self) -> str:
         """Write it for Redis."""
-        return json.dumps({"model": self.model, "size": self.size, **vars(self.defaults)})
+        own = {"model": self.model, "size": self.size, "has_control": self.has_control}
+        return json.dumps(own | vars(self.defaults))
 
     @classmethod
     def unpack(cls, packed: bytes) -> ModelCard:
         """Read what `pack` wrote."""
         read = json.loads(packed)
-        return cls(read.pop("model"), read.pop("size"), Defaults(**read))
+        has_control = read.pop("has_control", False)
+        return cls(read.pop("model"), read.pop("size"), Defaults(**read), has_control)
 
 
 def connect(url: str) -> Client:

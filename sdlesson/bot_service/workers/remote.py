@@ -83,6 +83,7 @@ class CeleryGenerator:
         self._celery = make_celery(url, self._timing)
         card = self._first_card(wait_s)
         self.model, self.size, self.defaults = card.model, card.size, card.defaults
+        self.has_control = card.has_control
         self.lost = 0
 
     def batch_key(self, request: Request) -> Hashable:
