@@ -38,6 +38,8 @@ MAX_RESAMPLE = 20
 """How often a step may be taken: twice as often as in the paper."""
 
 Report = Callable[[str], object]
+OnStep = Callable[[int, int], object]
+"""Is told how many steps are done, and of how many; may raise, to stop."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Wish:
     generator: Generator | list[Generator] | None
     resample: int = 1
     report: Report = print
-    on_step: Callable[[], object] | None = None
+    on_step: OnStep | None = None
 
     def __post_init__(self) -> None:
         prompts, _ = pair_prompts(self.prompt, self.negative_prompt)
@@ -64,6 +66,8 @@ class Wish:
         check_generator(self.generator, len(prompts))
         check_whole(1, MAX_RESAMPLE, 4, resample=self.resample)
         check_function(report=self.report)
+        if self.on_step is not None:
+            check_function(on_step=self.on_step)
 
 
 def picture_to_edit(image: Image.Image) -> Image.Image:
@@ -78,7 +82,7 @@ def picture_to_edit(image: Image.Image) -> Image.Image:
             f"image is {_size(image.size)}; each side needs at least {SIZE_FACTOR} pixels, which "
             "is one latent"
         )
-    if image.mode in ("F", "LAB"):
+    if image.mode in ("F", "LAB", "La"):
         raise ValueError(
             f"image has mode {image.mode}, in which there is no one way to RGB; "
             "convert it to RGB first"
