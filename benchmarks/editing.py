@@ -167,9 +167,14 @@ def measure_seams(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
     scenes = _scenes("editing/seams", n, lambda s: s.kind == "single" and s.style == "plain")
     rows = []
 
-    def add(name: str, spanish: str, pictures: Sequence[Image.Image], column: int) -> None:
+    def add(name: str, spanish: str, pictures: Sequence[Image.Image], *columns: int) -> None:
         ratios = {
-            key: mean([seam_ratio(one, column=column, span=span) for one in pictures])
+            key: mean(
+                [
+                    float(np.mean([seam_ratio(one, column=at, span=span) for at in columns]))
+                    for one in pictures
+                ]
+            )
             for key, span in SPANS.items()
         }
         rows.append({"way": name, "spanish": spanish} | ratios)
@@ -185,7 +190,7 @@ def measure_seams(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
     for resample in WIDE_RESAMPLES:
         grown = _grown(pipe, images, scenes, resample)
         names = (f"outpainting, each step x {resample}", f"ampliar, cada paso x {resample}")
-        add(*names, grown, SIZE_PX)
+        add(*names, grown, *range(SIZE_PX, SIZE_PX + GROWTH_PX, SIZE_PX // 4))
     add("upscaling by tiles", "agrandar a teselas", _enlarged(pipe, images, scenes), SIZE_PX)
     return rows
 

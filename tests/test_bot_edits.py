@@ -307,8 +307,8 @@ def test_widening_adds_at_one_side_and_the_photo_stays(
     (result,) = draw(generator, request, on_step=lambda *step: told.append(step))
     assert result.image.size == size
     assert result.image.crop(box).tobytes() == photo.tobytes()
-    assert told == [(step, 2 * STEPS, {}) for step in range(1, 2 * STEPS + 1)]
-    assert request.steps_to_take == 2 * STEPS
+    assert told == [(step, 4 * STEPS, {}) for step in range(1, 4 * STEPS + 1)]
+    assert request.steps_to_take == 4 * STEPS
     assert result.settings["widen"] == side
 
 

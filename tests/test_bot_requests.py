@@ -127,7 +127,7 @@ def test_a_photo_takes_the_share_of_the_steps_that_is_redone():
 def test_a_side_is_read_in_both_languages_and_takes_guidance_of_its_own(text):
     request = parse(text, PHOTO)
     assert (request.prompt, request.widen, request.guidance_scale) == ("a cat", "right", 1.5)
-    assert request.steps_to_take == 2 * 25
+    assert request.steps_to_take == 4 * 25
     assert parse(text + " --guidance 3", PHOTO).guidance_scale == 3
 
 

@@ -520,23 +520,23 @@ assert picture_difference(turtle, repaired).mean_error < worse, "repair brings t
 # %% [markdown] lang="en" short=true
 # ## Outpainting: beyond the edge
 #
-# A hole may lie outside of the picture. The model is shown half a picture of its own size, and
-# paints the other half; then again, as far as you like. Name the *place* alone: a turtle in the
+# A hole may lie outside of the picture. The model is shown three quarters of a picture of its own
+# size, and paints the rest; then again, as far as you like. Name the *place* alone: a turtle in the
 # prompt would be drawn once more, cut in two by the old edge.
 
 # %% [markdown] lang="es" short=true
 # ## Ampliar: más allá del borde
 #
-# El hueco puede estar fuera de la imagen. Al modelo se le enseña media imagen de su tamaño y pinta
-# la otra mitad; y así, hasta donde quieras. Nombra solo el *lugar*: si el prompt dijera «tortuga»,
-# saldría otra más, partida en dos por el borde antiguo.
+# El hueco puede estar fuera de la imagen. Al modelo se le enseñan tres cuartos de una imagen de su
+# tamaño y pinta el resto; y así, hasta donde quieras. Nombra solo el *lugar*: si el prompt dijera
+# «tortuga», saldría otra más, partida en dos por el borde antiguo.
 
 # %%
 beach = say("on the beach", "en la playa")
 wide = editing.outpaint(
     pipe, turtle, beach, left=side // 2, right=side, num_inference_steps=15, resample=2
 )
-seams = [seam_ratio(wide, column=x) for x in (side // 2, side * 3 // 2, side * 2)]
+seams = [seam_ratio(wide, column=side // 4 * i) for i in (1, 2, 6, 7, 8, 9)]
 print([round(ratio, 1) for ratio in seams])
 figures.enlarged(wide)
 
@@ -545,12 +545,12 @@ middle = wide.crop((side // 2, 0, side * 3 // 2, side))
 assert np.array_equal(middle, turtle), "the picture in the middle is the one that came"
 
 # %% [markdown] lang="en"
-# The numbers are the steps in colour at the three seams, as multiples of all the picture's other
+# The numbers are the steps in colour at the six seams, as multiples of all the picture's other
 # steps: 1 would be no seam. The VAE's error would be one, so the new part's colours are drawn to
 # those they meet. In large samples:
 
 # %% [markdown] lang="es"
-# Los números son los saltos de color en las tres juntas, en múltiplos de los demás saltos de la
+# Los números son los saltos de color en las seis juntas, en múltiplos de los demás saltos de la
 # imagen: con 1 no habría junta. El error del VAE dejaría una; por eso los colores de lo nuevo se
 # acercan a los que tocan. En muestras grandes:
 

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from sdlesson import safety
-from sdlesson.bot.requests import GROWTH, MAX_SHAPE, WIDENING_STEPS, Defaults, Request
+from sdlesson.bot.requests import GROWTH, MAX_SHAPE, Defaults, Request
 from sdlesson.copies import independent_copy
 from sdlesson.diffusion import embed, fresh_scheduler
 from sdlesson.drawing import Drawing, decode_and_check, unread
@@ -236,7 +236,6 @@ class PipelineGenerator:
                 negative_prompt=request.negative_prompt,
                 guidance_scale=request.guidance_scale,
                 num_inference_steps=request.num_inference_steps,
-                resample=WIDENING_STEPS,
                 generator=_noise_source(request),
                 report=flags.append,
                 on_step=note,

@@ -28,7 +28,7 @@ MIN_STRENGTH, MAX_STRENGTH = 0.1, 1.0
 MAX_SHAPE = 4  # a picture that was widened is so many times as long as it is high, at most
 GROWTH = 0.5  # of the short side, which is the model's own: half of what it sees is then known
 WIDENING_GUIDANCE = 1.5  # more of it puts the prompt's subject once more into the new part
-WIDENING_STEPS = 2  # each step is taken so often, so that the new part fits the old one
+WIDENING_STEPS = 4  # for one of drawing: it is done in two parts, each step of them twice
 MAX_SHOWN_CHARS = 20
 MIN_LIKENESS = 0.7
 

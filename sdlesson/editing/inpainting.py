@@ -93,8 +93,9 @@ def outpaint(
 ) -> Image.Image:
     """Paint on beyond the edges of a picture, by so many pixels; the picture itself stays.
 
-    The model sees half a picture of its own size and paints the other half, as often as it takes.
-    With `resample=2` each step is taken twice, so that the new half fits the old one; with a
+    The model sees three quarters of a picture of its own size and paints the last quarter, as often
+    as it takes: in half a picture, it would put a thing into the middle, where the old edge is.
+    With `resample=2` each step is taken twice, so that the new part fits the old one; with a
     scheduler other than DDIM say `resample=1`.
 
     Let the prompt name the place alone, and keep guidance low: a thing that it names is drawn once
@@ -138,7 +139,7 @@ def outpaint_as(
     Raises:
         ValueError: A setting is off its range, or the model is another kind.
     """
-    stride = own_size(pipe) // 2
+    stride = own_size(pipe) // 4
     parts = [
         (edge, min(stride, pixels - done))
         for edge, pixels in grow.items()
