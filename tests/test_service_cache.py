@@ -19,6 +19,7 @@ from sdlesson.bot_service.store import StoredJobState
 from test_service_metrics import samples
 
 CAT = Request("a cat", "hat", 5, 7.0, seed=3, model="oil")
+OF_A_PHOTO = {"photo", "strength", "control", "widen"}  # and with one, nothing is kept
 OTHERS = {
     "prompt": "a dog",
     "negative_prompt": "",
@@ -38,7 +39,7 @@ def drawn(request: Request, painter: Painter | None = None, **changes):
 
 
 def test_the_key_holds_every_field_that_decides_a_picture() -> None:
-    assert set(OTHERS) == {field.name for field in fields(Request)} - {"photo", "strength"}
+    assert set(OTHERS) == {field.name for field in fields(Request)} - OF_A_PHOTO
     keys = {key_of(CAT, "w"), key_of(CAT, "newer weights")}
     keys |= {key_of(replace(CAT, **{name: value}), "w") for name, value in OTHERS.items()}
     assert len(keys) == 2 + len(OTHERS)

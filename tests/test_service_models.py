@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from sqlalchemy import text
 
 from fixtures_bot import Painter
@@ -223,6 +224,19 @@ def test_requests_of_different_models_never_share_a_batch(tmp_path: Path) -> Non
             ("oil", ""),
             ("oil", "hat"),
         ]
+
+
+def test_outlines_are_followed_only_by_a_model_that_can(tmp_path: Path) -> None:
+    with offering(tmp_path) as served:
+        cards = served.painter.cards
+        served.painter.cards = cards | {"ink": replace(cards["ink"], has_control=True)}
+        served.painter.has_control = True
+        ana, photo = served.person(), Image.new("RGB", (64, 64), "red")
+        told = answer(ana, "a bear --control outline", photo=photo)["text"]
+        assert "oil" in told
+        answer(ana, "/model ink")
+        shown = picture(ana, "a bear --control outline", photo=photo)
+        assert shown["caption"].endswith("model ink")
 
 
 def test_forget_deletes_the_choice_and_the_thumbs(tmp_path: Path) -> None:

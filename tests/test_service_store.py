@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import os
 import sqlite3
 import stat
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from sdlesson.bot_service.store.jobs import NEXT
 from sdlesson.bot_service.store.logins import LOCKED_S, MAX_WRONG_CODES, CodeOutcome
 from sdlesson.bot_service.store.migrations import STEPS, NewerDatabaseError
 from sdlesson.bot_service.store.outcomes import ModelOutcome, Refusal
+from sdlesson.bot_service.store.packing import unpack
 from sdlesson.bot_service.store.tables import METADATA
 
 NOON = 1_764_331_200.0  # 2025-11-28 12:00 UTC
@@ -75,6 +78,24 @@ def test_a_job_comes_back_as_it_was_with_its_photo(store: Store) -> None:
         "sombrero",
         2**40,
     ]
+
+
+@pytest.mark.parametrize("edit", [{"control": "outline"}, {"widen": "top"}])
+def test_an_edit_comes_back_with_its_photo_and_what_is_to_be_done_with_it(store, edit) -> None:
+    photo = Image.effect_noise((48, 32), 90).convert("RGB")
+    request = Request("a cat", photo=photo, **edit)
+    assert store.jobs.accept(NewJob("a", 1, 1, request, "en", None, 1), MANY, NOON)
+    (found,) = store.jobs.waiting()
+    assert (found.request.photo.size, found.request.photo.tobytes()) == (
+        photo.size,
+        photo.tobytes(),
+    )
+    assert replace(found.request, photo=photo) == request
+
+
+def test_a_request_of_before_there_were_edits_is_read() -> None:
+    packed = json.dumps({"prompt": "a cat", "strength": 0.5})
+    assert unpack(packed, None) == Request("a cat", strength=0.5)
 
 
 def test_one_update_makes_one_job_however_often_it_comes(store: Store) -> None:

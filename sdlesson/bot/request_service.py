@@ -19,7 +19,7 @@ from sdlesson.bot import keyboards, texts
 from sdlesson.bot.attachments import PhotoDownloader
 from sdlesson.bot.delivery import Delivery, DeliveryOutcome, Destination
 from sdlesson.bot.queue import Job, JobState, QueueFullError, TooManyJobsError
-from sdlesson.bot.requests import Defaults, Request, RequestError
+from sdlesson.bot.requests import CONTROL, Defaults, Reason, Request, RequestError
 from sdlesson.bot.store import Store
 from sdlesson.bot.texts import MAX_CAPTION_PART, Localizer, shorten, supported_language
 from sdlesson.bot.worker import StoppedError, Worker
@@ -110,6 +110,17 @@ class RequestService:
 
         self._run_in_background(requester, job, follow_and_deliver())
         return True
+
+    def check_drawable(self, request: Request) -> Request:
+        """Return a request that can be drawn here.
+
+        Raises:
+            RequestError: It cannot: what draws here has no ControlNet.
+        """
+        generator = self.worker.generator
+        if request.control and not generator.has_control:
+            raise RequestError(Reason.NO_CONTROL, option=CONTROL.name, model=generator.model)
+        return request
 
     # Who asks, and how to answer.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from sdlesson.bot.requests import Defaults, Request
@@ -21,6 +21,7 @@ class ModelCard:
         model: What users know it by.
         size: Pixels a side of its pictures.
         defaults: The settings that suit it.
+        has_control: Whether it can follow the outline of a photo.
         weights: A digest of all numbers that decide what it draws; "" where nobody took one.
         loras: A digest of each LoRA that is loaded with it.
     """
@@ -28,6 +29,7 @@ class ModelCard:
     model: str
     size: int
     defaults: Defaults
+    has_control: bool = False
     weights: str = ""
     loras: Mapping[str, str] = field(default_factory=dict)
 
@@ -37,7 +39,7 @@ def cards_of(generator: ImageGenerator) -> Mapping[str, ModelCard]:
     known: Mapping[str, ModelCard] | None = getattr(generator, "cards", None)
     if known:
         return known
-    card = ModelCard(generator.model, generator.size, generator.defaults)
+    card = ModelCard(generator.model, generator.size, generator.defaults, generator.has_control)
     return {generator.model: card}
 
 
@@ -60,5 +62,12 @@ def pack_cards(cards: Iterable[ModelCard]) -> str:
 def unpack_cards(packed: bytes) -> dict[str, ModelCard]:
     """Read what `pack_cards` wrote, by the models' names."""
     read: list[dict[str, Any]] = json.loads(packed)
-    cards = [ModelCard(**one | {"defaults": Defaults(**one["defaults"])}) for one in read]
+    known = {field.name for field in fields(ModelCard)}  # a newer worker may say more
+    cards = [
+        ModelCard(
+            **{name: value for name, value in one.items() if name in known}
+            | {"defaults": Defaults(**one["defaults"])}
+        )
+        for one in read
+    ]
     return {card.model: card for card in cards}

@@ -52,6 +52,7 @@ class LoadedModel:
             name,
             self.generator.size,
             self.generator.defaults,
+            self.generator.has_control,
             weights,
             {lora: _lora_digest(offered) for lora, offered in loras.items()},
         )
@@ -81,6 +82,7 @@ class ModelGenerator:
     Attributes:
         model, defaults: Those of the first model.
         size: Of the largest pictures; a photo of this size is made smaller for other models.
+        has_control: Whether any of them can follow the outline of a photo.
         cards: What is known of each model.
         loads: How often a model was loaded.
 
@@ -107,6 +109,7 @@ class ModelGenerator:
         self.cards, self.model = cards, catalogue.default
         self.defaults = cards[self.model].defaults
         self.size = max(card.size for card in cards.values())
+        self.has_control = any(card.has_control for card in cards.values())
 
     @property
     def in_memory(self) -> list[str]:

@@ -24,7 +24,7 @@ from sdlesson.bot import texts as bot_texts
 from sdlesson.bot.delivery import Delivery, DeliveryOutcome
 from sdlesson.bot.queue import ID_BYTES, Job, JobState, QueueFullError, TooManyJobsError
 from sdlesson.bot.request_service import Requester, RequestService, StatusMessage
-from sdlesson.bot.requests import Defaults, Request, RequestError
+from sdlesson.bot.requests import CONTROL, Defaults, Reason, Request, RequestError
 from sdlesson.bot.texts import MAX_CAPTION_PART, Localizer, shorten
 from sdlesson.bot.worker import StoppedError
 from sdlesson.bot_service.events import Events
@@ -138,7 +138,7 @@ class RecordingService(RequestService):
         try:
             request = make_request()
             await self._moderation.check(request)
-            request = await self._settle_model(requester, request)
+            request = self._check_control(await self._settle_model(requester, request))
             self._check_room(requester)
             if download_photo is not None:
                 request = replace(request, photo=await download_photo())
@@ -242,6 +242,17 @@ class RecordingService(RequestService):
             text = requester.localize(model_texts.NO_LONGER, gone=gone, instead=instead)
             await self.reply(requester, text)
         return settled
+
+    def _check_control(self, request: Request) -> Request:
+        """Return a request that its model can draw.
+
+        Raises:
+            RequestError: It cannot: another model may have a ControlNet, and this one has none.
+        """
+        card = cards_of(self.worker.generator).get(request.model)
+        if request.control and card and not card.has_control:
+            raise RequestError(Reason.NO_CONTROL, option=CONTROL.name, model=request.model)
+        return request
 
     # On the way in.
 

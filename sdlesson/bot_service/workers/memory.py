@@ -37,6 +37,7 @@ class SmallerBatches:
         self._generator = generator
         self.model, self.defaults, self.size = generator.model, generator.defaults, generator.size
         self.cards = cards_of(generator)
+        self.has_control = generator.has_control
         self.most: int | None = None
         self.splits = 0
 

@@ -90,6 +90,7 @@ class CeleryGenerator:
         usual = next(iter(self.cards.values()))
         self.model, self.defaults = usual.model, usual.defaults
         self.size = max(card.size for card in self.cards.values())
+        self.has_control = any(card.has_control for card in self.cards.values())
         self.lost = 0
 
     def batch_key(self, request: Request) -> Hashable:
