@@ -38,7 +38,12 @@ class PhotoError(ValueError):
 
 
 def open_photo(
-    source: PhotoSource, *, size: int, name: str, max_pixels: int | None = None
+    source: PhotoSource,
+    *,
+    size: int,
+    name: str,
+    max_pixels: int | None = None,
+    longest: int | None = None,
 ) -> Image.Image:
     """Open one photo as an RGB picture of size x size.
 
@@ -50,6 +55,8 @@ def open_photo(
         size: Pixels a side.
         name: What errors call it.
         max_pixels: How many it may unpack to; by default as many as Pillow thinks harmless.
+        longest: Keeps the photo's shape instead: its short side becomes `size`, its long one so
+            many pixels at most, beyond which it is cropped.
 
     Raises:
         PhotoError: It is missing, empty, damaged, too large, too small, or no photo.
@@ -70,7 +77,10 @@ def open_photo(
             f"{name} es demasiado pequeña: {width} x {height} píxeles, y para {size} x {size} cada "
             f"lado necesita al menos {least}; busca una copia más grande",
         )
-    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+    scale = size / min(width, height)
+    most = size if longest is None else longest
+    sides = (min(most, round(width * scale)), min(most, round(height * scale)))
+    return ImageOps.fit(image, sides, Image.Resampling.LANCZOS)
 
 
 def flatten(image: Image.Image, name: str, *, ground: str = "white") -> Image.Image:

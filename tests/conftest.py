@@ -66,6 +66,7 @@ LONG_FILES = (
     "test_service_directory",
     "test_service_enrol",
     "test_service_login",
+    "test_service_outages",
     "test_service_restart",
     "test_service_workers",
     "test_subject",

@@ -19,17 +19,21 @@ class Painter:
 
     model = "painter"
 
-    def __init__(self, step_s: float = 0.0, size: int = 32) -> None:
+    def __init__(self, step_s: float = 0.0, size: int = 32, *, has_control: bool = False) -> None:
         self.defaults, self.size, self.step_s = Defaults(num_inference_steps=5), size, step_s
+        self.has_control = has_control
         self.batches: list[list[str]] = []
+        self.requests: list[Request] = []
 
     def batch_key(self, request: Request) -> Hashable:
-        return (request.num_inference_steps, request.photo is None)
+        edit = (request.photo is None, request.control, request.widen)
+        return (request.num_inference_steps, *edit)
 
     def draw(
         self, requests: Sequence[Request], *, on_step: OnStep, is_cancelled: IsCancelled
     ) -> list[Result | None]:
         self.batches.append([request.prompt for request in requests])
+        self.requests += requests
         numbers, steps = range(len(requests)), requests[0].steps_to_take
         for step in range(1, steps + 1):
             time.sleep(self.step_s)
@@ -46,7 +50,9 @@ class Painter:
 
     def _paint(self, request: Request) -> Image.Image:
         seed = request.seed or 0
-        colour = (seed % 256, seed // 256 % 256, len(request.prompt) % 256)
+        blue = len(request.prompt + request.control + request.widen)
+        blue += sum(request.photo.getpixel((0, 0))) if request.photo else 0
+        colour = (seed % 256, seed // 256 % 256, blue % 256)
         return Image.new("RGB", (self.size, self.size), colour)
 
     def _result(self, request: Request) -> Result:

@@ -14,7 +14,8 @@ from sdlesson.bot_service.store.jobs import FREE
 
 State = StoredJobState
 OPEN = (State.ACCEPTED, State.RUNNING, State.SENDING)
-REFUSED = ("pictures waiting already", "pictures of today")
+# The last where a busy machine began a request in three lives of the bot, and ended it in none.
+REFUSED = ("pictures waiting already", "pictures of today", "Something went wrong")
 
 
 def texts_of(person) -> list[str]:

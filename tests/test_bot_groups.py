@@ -129,6 +129,10 @@ def test_who_writes_as_a_group_or_a_channel_agrees_once_and_then_has_pictures(
     assert group.seen.waits_for("What I keep", after=settings), "another channel has not agreed"
 
 
+def answered(talk: Talk) -> int:
+    return sum(call.method == "answerCallbackQuery" for call in talk.server.calls)
+
+
 def test_what_a_channel_ordered_can_be_cancelled_below_it(gated: Talk) -> None:
     eva, group = gated.person("Eva"), Group(gated.server)
     group.hears(-1009, "/draw a cat")
@@ -137,7 +141,9 @@ def test_what_a_channel_ordered_can_be_cancelled_below_it(gated: Talk) -> None:
     group.seen.waits_for("/help", after=welcome)
     group.hears(-1009, "/draw a cat")
     running = group.seen.waits_for("Drawing")
+    before = answered(gated)
     group.presses(eva, running, data_of(running))
+    wait_until(lambda: answered(gated) > before)  # it is cancelled first, and then answered
     gated.painter.gate.set()
     assert group.seen.waits_for("Cancelled: a cat")
 

@@ -121,6 +121,59 @@ def test_a_photo_takes_the_share_of_the_steps_that_is_redone():
     assert parse("a cat --strength 0.1 --steps 10", PHOTO).steps_to_take == 1
 
 
+@pytest.mark.parametrize(
+    "text", ["a cat --widen right", "a cat --Ampliar: DERECHA,", "—widen right a cat"]
+)
+def test_a_side_is_read_in_both_languages_and_takes_guidance_of_its_own(text):
+    request = parse(text, PHOTO)
+    assert (request.prompt, request.widen, request.guidance_scale) == ("a cat", "right", 1.5)
+    assert request.steps_to_take == 4 * 25
+    assert parse(text + " --guidance 3", PHOTO).guidance_scale == 3
+
+
+@pytest.mark.parametrize("text", ["a cat --control outline", "--control contorno a cat"])
+def test_control_is_read_in_both_languages_and_takes_every_step(text):
+    request = parse(text, PHOTO)
+    assert (request.prompt, request.control, request.steps_to_take) == ("a cat", "outline", 25)
+    assert not request.redraws
+
+
+def test_a_word_that_an_option_does_not_take_is_refused_with_those_it_takes():
+    error = refusal("a cat --widen sideways", PHOTO)
+    choices = ("left", "right", "top", "bottom")
+    assert error.values == {"option": "--widen", "value": "sideways", "choices": choices}
+    assert refusal("a cat --control depth", PHOTO).reason == Reason.BAD_CHOICE
+    assert refusal("a cat --control", PHOTO).reason == Reason.NO_VALUE
+    for broken in ({"widen": "sideways"}, {"control": "depth"}):
+        with pytest.raises(RequestError, match="bad_choice"):
+            Request("a cat", photo=PHOTO, **broken)
+
+
+@pytest.mark.parametrize("option", ["--strength 0.5", "--control outline", "--widen left"])
+def test_what_is_done_to_a_photo_needs_one_and_is_one_thing(option):
+    assert refusal(f"a cat {option}").reason == Reason.NEEDS_PHOTO
+    for other in {"--strength 0.5", "--control outline", "--widen left"} - {option}:
+        error = refusal(f"a cat {option} {other}", PHOTO)
+        assert error.reason == Reason.CONFLICT
+        assert {error.values["option"], error.values["other"]} == {
+            option.split()[0],
+            other.split()[0],
+        }
+
+
+def test_a_photo_may_be_redrawn_or_widened_without_words_but_not_followed():
+    assert parse("--strength 0.5", PHOTO).prompt == parse("--widen left", PHOTO).prompt == ""
+    assert refusal("--control outline", PHOTO).reason == Reason.EMPTY
+    assert refusal("--steps 9").reason == Reason.EMPTY
+
+
+def test_a_photo_is_widened_up_to_a_shape():
+    assert parse("--widen left", Image.new("RGB", (112, 32))).widen == "left"
+    error = refusal("--widen left", Image.new("RGB", (32, 113)))
+    assert (error.reason, error.values) == (Reason.TOO_LONG_PHOTO, {"times": 3.5})
+    assert parse("--strength 0.5", Image.new("RGB", (32, 113))).redraws
+
+
 def test_clean_text_is_one_line_that_reads_in_the_order_it_is_stored():
     assert clean_text("a\x00cat\r\n\u202etac\u2066 \u200b\ufeff a\u0301") == "a cat tac á"
 
@@ -141,7 +194,7 @@ def test_500_odd_texts_become_a_clean_request_or_a_refusal(photo):
     for error in refusals:
         assert all(len(str(value)) <= 22 for value in error.values.values())
     for request in requests:
-        assert 0 < len(request.prompt) <= MAX_PROMPT_CHARS
+        assert (photo is None) <= len(request.prompt) <= MAX_PROMPT_CHARS
         for letter in request.prompt + request.negative_prompt:
             assert unicodedata.category(letter)[0] != "C" or letter in "\u200c\u200d"
         request.prompt.encode()  # no half of a surrogate pair is left

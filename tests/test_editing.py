@@ -1,6 +1,7 @@
 """Editing: by hand what diffusers' pipelines do, and pixels that stay where they were."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,8 +31,13 @@ from sdlesson.editing import (
     slerp,
     upscale,
 )
-from sdlesson.editing.pictures import latent_mask, picture_to_edit
+from sdlesson.editing.blending import blend, fill_smoothly
+from sdlesson.editing.inpainting import outpaint_as
+from sdlesson.editing.pictures import Wish, latent_mask, picture_to_edit
 from sdlesson.images import picture_difference, same_picture
+from sdlesson.metrics import seam_ratio
+from sdlesson.pocket.evaluation.samples import evaluation_scenes
+from sdlesson.pocket.world import PLACE_WORDS, Scene, render
 from sdlesson.settings import steps_left
 
 PROMPT = "a dog on the beach"
@@ -401,6 +407,94 @@ def test_outpainting_adds_at_the_edges_and_keeps_the_picture(
     assert np.array_equal(grown.crop((x, y, x + 32, y + 32)), small)
 
 
+def test_several_pictures_are_painted_beyond_an_edge_each_as_if_alone(
+    pocket: StableDiffusionPipeline, cat: Image.Image
+) -> None:
+    pipe, images = with_scheduler(pocket, "DDIM"), [cat, cat.transpose(Image.Transpose.ROTATE_180)]
+    wish = Wish(["on the beach", "in space"], "", 1.5, 2, [seeded(1), seeded(2)], 2)
+    for edge in ("top", "left"):
+        wish = replace(wish, generator=[seeded(1), seeded(2)])
+        together = outpaint_as(wish, pipe, images, {edge: 24})
+        for number, (image, prompt) in enumerate(zip(images, wish.prompt, strict=True)):
+            options = {"num_inference_steps": 2, "generator": seeded(number + 1), edge: 24}
+            assert same_picture(together[number], outpaint(pipe, image, prompt, **options))
+
+
+def test_outpainting_tells_of_each_step_and_may_be_stopped(
+    tiny: StableDiffusionPipeline, small: Image.Image
+) -> None:
+    pipe, told = with_scheduler(tiny, "DDIM"), []
+    options = {"right": 20, "top": 8, "num_inference_steps": 2, "resample": 3}
+    outpaint(pipe, small, "", on_step=lambda *step: told.append(step), **options)
+    assert told == [(step, 24) for step in range(1, 25)]
+
+    def stop(step: int, steps: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        outpaint(pipe, small, "", on_step=stop, **options)
+    with pytest.raises(ValueError, match="on_step=3 must be a function"):
+        outpaint(pipe, small, "", on_step=3, **options)
+
+
+@pytest.mark.parametrize("size", [(128, 128), (37, 61)])
+def test_what_is_new_meets_what_was_there_without_a_step(size: tuple[int, int]) -> None:
+    """Decoded pixels that are off by as much as you like, and by less further down."""
+    width, height = size
+    old = Image.linear_gradient("L").resize(size).convert("RGB")
+    off = np.linspace(40, 10, height)[:, None, None] * np.array([1, -1, 0.5])
+    decoded = Image.fromarray((np.asarray(old) * 0.5 + 60 + off).clip(0, 255).astype(np.uint8))
+    mask = box_mask(size, (width // 2, 0, width, height))
+    blended = blend(decoded, old, mask)
+    assert (
+        blended.crop((0, 0, width // 2, height)).tobytes()
+        == old.crop((0, 0, width // 2, height)).tobytes()
+    )
+    pasted = Image.composite(decoded, old, mask)
+    before, after = (
+        np.abs(levels[:, width // 2] - levels[:, width // 2 - 1])
+        for levels in (np.asarray(pasted, float), np.asarray(blended, float))
+    )
+    assert before.mean() > 30
+    assert after.mean() < 2
+    assert after.max() < 8, "in the corners, where nothing holds the film from beyond"
+
+
+def test_a_film_over_a_hole_lies_between_what_holds_it_and_is_level_where_that_is() -> None:
+    rows = np.linspace(0, 90, 64, dtype=np.float32)[:, None, None].repeat(48, 1)
+    known = np.ones((64, 48), bool)
+    known[10:50, 8:40] = False
+    filled = fill_smoothly(np.where(known[..., None], rows, 1e6).astype(np.float32), known)
+    assert np.abs(filled - rows).max() < 2, "a slope goes on through the hole"
+    assert np.array_equal(filled[known], rows[known])
+    level = fill_smoothly(np.full((9, 7, 3), 5, np.float32), np.eye(9, 7, dtype=bool))
+    assert np.allclose(level, 5)
+
+
+def test_outpainting_a_real_scene_has_no_seam(pocket: StableDiffusionPipeline) -> None:
+    """The table says how good it is; this says that it is not what a plain paste made of it: 8."""
+    pipe, ratios = with_scheduler(pocket, "DDIM"), []
+    scenes = list(evaluation_scenes("editing/seams", 6, _is_plain_single))
+    wish = Wish(
+        [PLACE_WORDS["en"][scene.place][0] for scene in scenes],
+        "",
+        1.5,
+        10,
+        [seeded(scene.seed) for scene in scenes],
+        2,
+    )
+    images = outpaint_as(wish, pipe, [render(scene) for scene in scenes], {"right": 64})
+    for span in (1, 8):
+        for column in (128, 160):
+            found = [seam_ratio(image, column=column, span=span) for image in images]
+            ratios.append(np.mean(found))
+    assert max(ratios) < 2.5, ratios
+
+
+def _is_plain_single(scene: Scene) -> bool:
+    return scene.kind == "single" and scene.style == "plain"
+
+
 @pytest.mark.parametrize(
     ("edges", "sentence"),
     [({}, "no edge is to grow"), ({"left": -1}, "left=-1 must"), ({"top": 1.5}, "top=1.5 must")],
@@ -420,6 +514,12 @@ def test_slerp_keeps_the_length_that_a_straight_line_loses() -> None:
     torch.testing.assert_close(slerp(a, b, 0.0), a)
     torch.testing.assert_close(slerp(a, b, 1.0), b)
     torch.testing.assert_close(slerp(a, a, 0.3), a)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan, "0.5", None, True])
+def test_a_share_off_its_range_is_one_sentence(share: object) -> None:
+    with pytest.raises(ValueError, match="must be a number from 0 to 1"):
+        slerp(torch.zeros(2), torch.ones(2), share)
 
 
 def test_interpolation_begins_and_ends_with_the_two_pictures(

@@ -1,5 +1,6 @@
 """Control: by hand what diffusers does, an outline that is one, a training that goes on."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionPipeline
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 from torch import Generator
 
 from sdlesson import hub
 from sdlesson.diffusion import denoise
 from sdlesson.downloads import ModelError
-from sdlesson.editing import Controlled, draw_along, load_controlnet, outline
+from sdlesson.editing import Controlled, draw_along, load_controlnet, outline, outline_kept
 from sdlesson.images import to_pixels
 from sdlesson.pocket.training import controlnet as training
 from sdlesson.pocket.training.loop import OutOfTimeError
@@ -94,6 +95,35 @@ def test_the_outline_of_a_shape_lies_where_its_edge_is(lines: Image.Image) -> No
 
 def test_a_plain_picture_has_no_outline() -> None:
     assert not np.asarray(outline(Image.new("RGBA", (33, 20), "teal"))).any()
+
+
+def test_a_picture_keeps_the_outline_that_was_taken_of_it_and_no_other() -> None:
+    picture = Image.new("RGB", (128, 128), "white")
+    ImageDraw.Draw(picture).ellipse((30, 40, 90, 110), fill="navy")
+    lines = outline(picture)
+    assert outline_kept(lines, picture) == 1
+    assert outline_kept(lines, ImageChops.offset(picture, 1, 1)) > 0.95
+    assert outline_kept(lines, ImageChops.offset(picture, 20, 0)) < 0.3
+    for given, other in ((lines, picture.resize((64, 64))), (Image.new("L", (128, 128)), picture)):
+        with pytest.raises(ValueError, match="take one size, and an outline with a line"):
+            outline_kept(given, other)
+
+
+@pytest.mark.parametrize("scale", ["1", None, [1.0], True, -1, 2.1, math.nan, math.inf])
+def test_a_scale_off_its_range_is_one_sentence(pocket, controlnet, lines, scale) -> None:
+    with pytest.raises(ValueError, match="must be a number from 0 to 2"):
+        draw_along(pocket, lines, PROMPT, controlnet=controlnet, scale=scale)
+
+
+def test_a_controlnet_that_does_not_belong_to_the_unet_is_refused(
+    pocket: StableDiffusionPipeline, tiny: StableDiffusionPipeline, lines: Image.Image
+) -> None:
+    other = ControlNetModel.from_unet(pocket.unet)
+    with pytest.raises(ValueError, match="another U-Net: its block_out_channels"):
+        draw_along(tiny, lines, PROMPT, controlnet=other)
+    half = ControlNetModel.from_unet(tiny.unet).half()
+    with pytest.raises(ValueError, match=r"in torch.float16 on cpu and the U-Net in torch.float32"):
+        draw_along(tiny, lines, PROMPT, controlnet=half)
 
 
 def test_a_drawing_is_as_large_as_its_outline(

@@ -633,6 +633,20 @@ def test_a_change_refuses_lists_that_are_not_pairs(change):
         change([], [])
 
 
+def test_a_seam_that_is_only_blurred_is_one_over_several_pixels() -> None:
+    noise = Image.effect_noise((64, 64), 20)
+    steep = np.clip((np.arange(64) - 28) * 12, 0, 96)[None] + np.asarray(noise, float) / 2
+    blurred = Image.fromarray(steep.clip(0, 255).astype(np.uint8))
+    assert metrics.seam_ratio(blurred, column=32) < 2
+    assert metrics.seam_ratio(blurred, column=32, span=8) > 4
+    assert metrics.seam_ratio(noise, column=32, span=8) == pytest.approx(1, abs=0.3)
+    for wrong in (0, 1.5, 65):
+        with pytest.raises(ValueError, match="must be a whole number from 1 to 64"):
+            metrics.seam_ratio(noise, column=32, span=wrong)
+    with pytest.raises(ValueError, match="leaves no step that does not cross the seam"):
+        metrics.seam_ratio(noise, column=32, span=40)
+
+
 def test_a_seam_is_told_from_the_pictures_own_steps() -> None:
     levels = np.random.default_rng(0).integers(100, 120, (40, 60, 3)).astype(np.uint8)
     smooth = Image.fromarray(levels)

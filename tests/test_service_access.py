@@ -42,7 +42,7 @@ def test_forget_deletes_history_and_buttons_and_what_is_on_its_way(tmp_path: Pat
     with serving(tmp_path, Painter(step_s=0.0)) as served:
         ana = served.person()
         first = picture(ana, "a secret cat --seed 3")
-        assert "a secret cat · 3 · sent" in answer(ana, "/history")["text"]
+        assert "a secret cat · 3 · painter · sent" in answer(ana, "/history")["text"]
         served.painter.step_s = 0.3
         ana.says("a secret dog --steps 20")
         ana.waits_for("Drawing")

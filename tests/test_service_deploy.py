@@ -18,6 +18,7 @@ from sdlesson.bot_service.configuration import (
     load_configuration,
 )
 from sdlesson.bot_service.metrics import GpuMemory, MeasuredGenerator, Metrics
+from sdlesson.bot_service.models.metrics import ModelMetrics
 from sdlesson.bot_service.workers.__main__ import WorkerConfiguration
 from test_service_metrics import TwoGpus
 
@@ -40,6 +41,7 @@ def exposed(monkeypatch):
     monkeypatch.setattr("sdlesson.bot_service.metrics._open_nvml", TwoGpus)
     counted, workers = Metrics(), CollectorRegistry()
     counted.watch_workers(FewWorkers())
+    ModelMetrics(counted.registry)
     for name in ("sdlesson_queue_length", "sdlesson_drawing"):  # as health.serve names them
         counted.watch(name, name, int)
     MeasuredGenerator(Painter(), workers)
@@ -117,6 +119,30 @@ def test_every_container_is_locked_down_and_every_image_has_a_version():
     for name, service in services.items():
         assert ":" in service["image"], name
         assert service["restart"] == "unless-stopped", f"{name} would not outlive a reboot"
+
+
+def test_several_models_are_offered_by_bot_and_workers_alike(monkeypatch, tmp_path):
+    """As compose.models.yaml hands on what .env says, with the guide's own example."""
+    services = yaml.safe_load((DEPLOY / "compose.models.yaml").read_text())["services"]
+    assert services["bot"] == services["worker"]
+    for guide, lora in (("GUIDE.md", "hat"), ("GUIA.md", "sombrero")):
+        written = dict(re.findall(r"^#   (\w+)='(.+)'$", (DEPLOY / guide).read_text(), re.M))
+        for name, value in services["bot"]["environment"].items():
+            monkeypatch.setenv(name, written[value.strip("${}")])
+        found = load_configuration(kind=WorkerConfiguration)
+        assert found.models[0] == "pocket"
+        assert found.loras.keys() == {lora}
+        assert sum(found.ab_share.values()) == pytest.approx(1)
+
+
+def test_what_the_example_of_a_configuration_proposes_is_one(tmp_path):
+    example = (DEPLOY / "systemd" / "bot.toml.example").read_text()
+    proposed = re.sub(r"^#   ", "", example.replace('\nmodels = ["pocket"]\n', "\n"), flags=re.M)
+    path = tmp_path / "bot.toml"
+    path.write_text(proposed)
+    found = load_configuration(path, kind=WorkerConfiguration)
+    assert found.loras["hat"].model == found.models[0]
+    assert found.ab_share[found.models[1]] == 0.2
 
 
 def test_a_backup_is_whole_while_the_bot_writes_and_the_oldest_go(tmp_path):

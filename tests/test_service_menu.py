@@ -12,6 +12,7 @@ from sdlesson.bot import texts as bot_texts
 from sdlesson.bot.handlers import Handlers
 from sdlesson.bot_service.directory import DirectoryError
 from sdlesson.bot_service.login import LoginSettings
+from sdlesson.bot_service.models.catalogue import Catalogue
 from sdlesson.bot_service.service import login_texts, texts
 from sdlesson.bot_service.service.handlers import ServiceHandlers
 from sdlesson.bot_service.service.menu import users_commands
@@ -30,6 +31,7 @@ class Away:
         raise DirectoryError("away")
 
 
+CHOICE = Catalogue({"painter": "painter", "ink": "ink"})  # so there is a /model
 LOGIN = LoginSettings(Away(), "k" * 32)
 
 
@@ -48,7 +50,7 @@ def of_chat(number: int) -> str:
 
 @pytest.mark.parametrize("login", [None, LOGIN])
 def test_what_is_handled_is_in_the_menu_and_the_other_way_round(tmp_path: Path, login) -> None:
-    with serving(tmp_path, admins=(ADMIN,), login=login) as served:
+    with serving(tmp_path, admins=(ADMIN,), login=login, catalogue=CHOICE) as served:
         served.person("Admin", id=ADMIN)
         wait_until(lambda: len(menus(served)) == 4)
         everybodys, admins = menus(served)[DEFAULT, ""], menus(served)[of_chat(ADMIN), ""]
@@ -60,11 +62,11 @@ def test_what_is_handled_is_in_the_menu_and_the_other_way_round(tmp_path: Path, 
 
 
 def test_every_command_of_the_menu_is_answered(tmp_path: Path) -> None:
-    with serving(tmp_path, admins=(ADMIN,), login=LOGIN) as served:
+    with serving(tmp_path, admins=(ADMIN,), login=LOGIN, catalogue=CHOICE) as served:
         admin = served.person("Admin", id=ADMIN)
         wait_until(lambda: len(menus(served)) == 4)
         offered = menus(served)[of_chat(ADMIN), ""]
-        assert len(offered) >= 14
+        assert len(offered) >= 16
         for name in offered:
             assert answer(admin, f"/{name}")["text"] != bot_texts.NO_SUCH_COMMAND.en, name
         assert answer(admin, "/nonsense")["text"] == bot_texts.NO_SUCH_COMMAND.en

@@ -91,6 +91,33 @@ def test_a_photo_and_its_album_survive_a_stop(tmp_path: Path) -> None:
         assert sum(map(is_picture, ana.messages)) == 2
 
 
+def test_edits_that_wait_are_drawn_by_the_next_run_as_they_were_asked_for(tmp_path: Path) -> None:
+    painter = Painter(step_s=0.3, has_control=True)
+    with serving(tmp_path, painter) as served:
+        ana = served.person()
+        ana.says("a dog --steps 20")
+        ana.waits_for("Drawing")
+        wishes = {"a cat --control outline --seed 7": "red", "--widen left --seed 8": "blue"}
+        for wish, colour in wishes.items():
+            ana.says(wish, photo=Image.new("RGB", (96, 64), colour))
+        wait_until(lambda: len(states(served.parts.store)) == 3)
+        served.stop()
+        painter.step_s, painter.requests = 0.0, []
+        served.start()
+        first = ana.waits_for(lambda one: is_picture(one) and "control outline" in str(one))
+        ana.waits_for(lambda one: is_picture(one) and "widened: left" in str(one))
+        drawn = {request.seed: request for request in painter.requests}
+        assert (drawn[7].control, drawn[7].photo.size) == ("outline", (32, 32))
+        assert drawn[7].photo.getpixel((9, 9))[0] > 200 > 60 > drawn[7].photo.getpixel((9, 9))[2]
+        assert (drawn[8].widen, drawn[8].prompt, drawn[8].photo.size) == ("left", "", (48, 32))
+        served.stop()
+        served.start()
+        ana.presses(first, "➕ More steps")
+        again = ana.waits_for(is_picture, after=first)
+        assert "control outline" in again["caption"]
+        assert painter.requests[-1].photo.size == (32, 32)
+
+
 def test_settings_and_buttons_survive(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
         ana = served.person()

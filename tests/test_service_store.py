@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import os
 import sqlite3
 import stat
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,8 @@ from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJobState, S
 from sdlesson.bot_service.store.jobs import NEXT
 from sdlesson.bot_service.store.logins import LOCKED_S, MAX_WRONG_CODES, CodeOutcome
 from sdlesson.bot_service.store.migrations import STEPS, NewerDatabaseError
+from sdlesson.bot_service.store.outcomes import ModelOutcome, Refusal
+from sdlesson.bot_service.store.packing import unpack
 from sdlesson.bot_service.store.tables import METADATA
 
 NOON = 1_764_331_200.0  # 2025-11-28 12:00 UTC
@@ -74,6 +78,24 @@ def test_a_job_comes_back_as_it_was_with_its_photo(store: Store) -> None:
         "sombrero",
         2**40,
     ]
+
+
+@pytest.mark.parametrize("edit", [{"control": "outline"}, {"widen": "top"}])
+def test_an_edit_comes_back_with_its_photo_and_what_is_to_be_done_with_it(store, edit) -> None:
+    photo = Image.effect_noise((48, 32), 90).convert("RGB")
+    request = Request("a cat", photo=photo, **edit)
+    assert store.jobs.accept(NewJob("a", 1, 1, request, "en", None, 1), MANY, NOON)
+    (found,) = store.jobs.waiting()
+    assert (found.request.photo.size, found.request.photo.tobytes()) == (
+        photo.size,
+        photo.tobytes(),
+    )
+    assert replace(found.request, photo=photo) == request
+
+
+def test_a_request_of_before_there_were_edits_is_read() -> None:
+    packed = json.dumps({"prompt": "a cat", "strength": 0.5})
+    assert unpack(packed, None) == Request("a cat", strength=0.5)
 
 
 def test_one_update_makes_one_job_however_often_it_comes(store: Store) -> None:
@@ -313,6 +335,105 @@ def test_what_is_old_goes_and_what_is_owed_stays(store: Store) -> None:
     assert {one.id for one in store.jobs.history(1)} == {"owed", "waits", "new"}
     store.purge(30, now=time.time() + 3 * 86_400)
     assert store.inbox.unhandled() == []
+
+
+# Models, and thumbs for what they draw.
+
+
+def drawn(store: Store, name: str, model: str, end: State = State.SENT, **named) -> None:
+    """Take a job to its end."""
+    user_id, seconds = named.pop("user_id", 1), named.pop("seconds", None)
+    chat_id = named.pop("chat_id", user_id)
+    request = Request("a cat", model=model, lora=named.pop("lora", ""))
+    store.jobs.accept(NewJob(name, user_id, chat_id, request, **named), MANY)
+    store.jobs.move(name, State.RUNNING)
+    if end is State.SENT:
+        store.jobs.move(name, State.SENDING, seconds=seconds)
+    store.jobs.move(name, end, told=True)
+
+
+def test_outcomes_are_counted_by_model_and_for_a_comparison_only_those_by_lot(store) -> None:
+    drawn(store, "a", "oil", seconds=2.0, by_lot=True)
+    drawn(store, "b", "oil", seconds=4.0)
+    drawn(store, "c", "oil", by_lot=True, button="seed")  # out of the cache: no seconds
+    drawn(store, "d", "oil", State.FLAGGED, by_lot=True)
+    drawn(store, "e", "ink", State.FAILED)
+    store.jobs.accept(job("waits"), MANY)  # of a bot that knew no models
+    for name, user_id in (("a", 1), ("b", 1)):
+        store.outcomes.vote(name, user_id, 1, is_up=name == "a")
+    ink, oil = store.outcomes.by_model()
+    assert ink == ModelOutcome("ink", 0, 0, 1, 0, None, 0, 0)
+    assert oil == ModelOutcome("oil", 3, 1, 0, 1, pytest.approx(3.0), 1, 2)
+    (by_lot,) = store.outcomes.by_model(only_by_lot=True)
+    assert by_lot == ModelOutcome("oil", 2, 1, 0, 1, pytest.approx(2.0), 1, 1)
+
+
+def test_a_thumb_counts_once_a_user_and_the_latest_counts(store: Store) -> None:
+    drawn(store, "mine", "oil")
+    drawn(store, "ours", "oil", chat_id=-5)
+    for is_up, expected in ((True, (1, 0)), (True, (1, 0)), (False, (0, 1))):
+        assert store.outcomes.vote("mine", 1, 1, is_up=is_up) == ("oil", *expected)
+    assert store.outcomes.vote("ours", 1, -5, is_up=True) == ("oil", 1, 0)
+    assert store.outcomes.vote("ours", 2, -5, is_up=False) == ("oil", 1, 1)
+    assert store.outcomes.vote("mine", 2, 1, is_up=True) is Refusal.NOT_YOURS
+    assert store.outcomes.vote("mine", 2, 2, is_up=True) is Refusal.GONE, "not from that chat"
+    assert store.outcomes.vote("' OR 1=1 --", 1, 1, is_up=True) is Refusal.GONE
+    drawn(store, "withheld", "oil", State.FLAGGED)
+    assert store.outcomes.vote("withheld", 1, 1, is_up=True) is Refusal.GONE
+    assert store.outcomes.by_model()[0].votes == 3
+
+
+def test_forget_and_time_take_votes_along(store: Store) -> None:
+    drawn(store, "mine", "oil", chat_id=-5)
+    drawn(store, "theirs", "oil", user_id=2, chat_id=-5)
+    for name in ("mine", "theirs"):
+        for user_id in (1, 2):
+            store.outcomes.vote(name, user_id, -5, is_up=True)
+    store.people.forget(1)
+
+    def kept() -> list[tuple[str, int]]:
+        with store.database.begin() as connection:
+            return [
+                tuple(row) for row in connection.execute(text("SELECT job_id, user_id FROM votes"))
+            ]
+
+    assert kept() == [("theirs", 2)]
+    store.purge(30, now=time.time() + 31 * 86_400)
+    assert kept() == []
+
+
+def test_a_database_of_before_there_were_several_models_is_brought_up_to_date(
+    url: str, monkeypatch
+) -> None:
+    before = next(n for n, one in enumerate(STEPS) if any("votes" in line for line in one))
+    monkeypatch.setattr("sdlesson.bot_service.store.migrations.STEPS", STEPS[:before])
+    with Store(url) as store, store.database.begin() as connection:
+        connection.execute(text("INSERT INTO users VALUES (1, 'es', NULL, 1, 1, NULL, NULL)"))
+        packed = '{"prompt": "a cat", "seed": 3, "num_inference_steps": 7, "strength": 0.6}'
+        columns = "id, user_id, chat_id, language, request, state, told, created_at"
+        connection.execute(
+            text(
+                f"INSERT INTO jobs ({columns}) VALUES"
+                " ('old', 1, 1, 'en', :request, 'accepted', 0, 1)"
+            ),
+            {"request": packed},
+        )
+    monkeypatch.undo()
+    for _ in range(2):
+        with Store(url) as store:
+            assert store.people.load_user(1) == UserRecord("es", consented=True, as_file=True)
+            (found,) = store.jobs.waiting()
+            assert (found.request.seed, found.request.model, found.request.lora) == (3, "", "")
+    with Store(url) as store:
+        store.jobs.change_model("old", Request("a cat", seed=3, model="oil", lora="hat"))
+        store.jobs.move("old", State.RUNNING)
+        store.jobs.move("old", State.SENDING, seed=3, seconds=1.5)
+        store.jobs.move("old", State.SENT, told=True)
+        assert store.outcomes.vote("old", 1, 1, is_up=True) == ("oil", 1, 0)
+        assert store.jobs.find("old").request.lora == "hat"
+        assert store.outcomes.by_model()[0].seconds == pytest.approx(1.5)
+        store.people.save_user(1, UserRecord(model="oil", lora="hat"))
+        assert store.people.load_user(1) == UserRecord(model="oil", lora="hat")
 
 
 # The database itself.

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,14 +21,15 @@ from fixtures_servers import free_port
 from fixtures_talk import is_picture, talking, wait_until
 from sdlesson.bot.generator import PipelineGenerator
 from sdlesson.bot.queue import JobState
+from sdlesson.bot_service.models.cards import ModelCard, pack_cards, unpack_cards
 from sdlesson.bot_service.workers import CeleryGenerator, ParallelWorker, SmallerBatches
 from sdlesson.bot_service.workers.drawing import draw_batch
 from sdlesson.bot_service.workers.protocol import (
-    ModelCard,
     Orders,
     batch_key,
-    model_key,
+    models_key,
     pack_requests,
+    unpack_requests,
 )
 from sdlesson.bot_service.workers.remote import DrawingError, NoWorkersError
 from sdlesson.images import same_picture
@@ -82,6 +85,8 @@ def test_what_a_worker_draws_is_what_would_be_drawn_here(remote):
         ask("a cat", seed=7),
         ask("a volcano", seed=8),
         ask("ñandú 🐦", seed=9, photo=photo),
+        ask("a bird", seed=10, photo=photo, control="outline"),
+        ask("", seed=11, photo=photo.resize((48, 32)), widen="bottom"),
     ]
     steps, previews = [], {}
 
@@ -94,10 +99,27 @@ def test_what_a_worker_draws_is_what_would_be_drawn_here(remote):
     assert [one.image.tobytes() for one in there] == [one.image.tobytes() for one in here]
     assert [one.settings for one in there] == [one.settings for one in here]
     assert [one.request for one in there] == requests
-    assert [one.flagged for one in there] == [False, True, False]
+    assert [one.flagged for one in there] == [False, True, False, False, False]
     assert steps == [(step, 5) for step in range(1, 6)]
     assert previews[0].getpixel((0, 0)) == here[0].image.getpixel((0, 0))
     assert (remote.model, remote.size, remote.defaults.num_inference_steps) == ("painter", 32, 5)
+
+
+def test_an_edits_picture_and_options_reach_a_worker_as_they_are():
+    photo = Image.effect_noise((48, 32), 50).convert("RGB")
+    asked = [ask("a bird", photo=photo, control="outline"), ask("", photo=photo, widen="bottom")]
+    read, _ = unpack_requests(pack_requests(asked, {}).encode())
+    assert [one.photo.tobytes() for one in read] == [photo.tobytes()] * 2
+    assert [replace(one, photo=photo) for one in read] == asked
+
+
+def test_a_worker_says_whether_it_can_follow_outlines():
+    card = ModelCard("painter", 32, Painter().defaults, has_control=True)
+    assert unpack_cards(pack_cards([card]).encode()) == {"painter": card}
+    (packed,) = json.loads(pack_cards([card]))
+    del packed["has_control"]  # as an older worker writes it; a newer one knows of more
+    (older,) = unpack_cards(json.dumps([packed | {"mood": "good"}]).encode()).values()
+    assert older == replace(card, has_control=False)
 
 
 def test_nothing_of_a_batch_stays_in_redis_but_that_it_is_over(redis, remote):
@@ -221,7 +243,7 @@ def test_redis_goes_with_all_it_held_and_comes_back(tmp_path):
 def alone(redis) -> CeleryGenerator:
     """A generator to whose queue nobody listens."""
     card = ModelCard("painter", 32, Painter().defaults)
-    redis.client.set(model_key("alone"), card.pack())
+    redis.client.set(models_key("alone"), pack_cards([card]))
     redis.client.delete("sdlesson-alone")
     return CeleryGenerator(redis.url, queue="alone", timing=QUICK, wait_s=0.1)
 

@@ -40,6 +40,7 @@ from diffusers import (
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
 )
+from IPython.display import display
 from PIL import Image, ImageDraw
 
 import sdlesson
@@ -519,20 +520,23 @@ assert picture_difference(turtle, repaired).mean_error < worse, "repair brings t
 # %% [markdown] lang="en" short=true
 # ## Outpainting: beyond the edge
 #
-# A hole may lie outside of the picture. The model is shown half a picture of its own size, and
-# paints the other half; then again, as far as you like.
+# A hole may lie outside of the picture. The model is shown three quarters of a picture of its own
+# size, and paints the rest; then again, as far as you like. Name the *place* alone: a turtle in the
+# prompt would be drawn once more, cut in two by the old edge.
 
 # %% [markdown] lang="es" short=true
 # ## Ampliar: más allá del borde
 #
-# El hueco puede estar fuera de la imagen. Al modelo se le enseña media imagen de su tamaño y pinta
-# la otra mitad; y así, hasta donde quieras.
+# El hueco puede estar fuera de la imagen. Al modelo se le enseñan tres cuartos de una imagen de su
+# tamaño y pinta el resto; y así, hasta donde quieras. Nombra solo el *lugar*: si el prompt dijera
+# «tortuga», saldría otra más, partida en dos por el borde antiguo.
 
 # %%
+beach = say("on the beach", "en la playa")
 wide = editing.outpaint(
-    pipe, turtle, prompt, left=side // 2, right=side, num_inference_steps=15, resample=2
+    pipe, turtle, beach, left=side // 2, right=side, num_inference_steps=15, resample=2
 )
-seams = [seam_ratio(wide, column=x) for x in (side // 2, side * 3 // 2, side * 2)]
+seams = [seam_ratio(wide, column=side // 4 * i) for i in (1, 2, 6, 7, 8, 9)]
 print([round(ratio, 1) for ratio in seams])
 figures.enlarged(wide)
 
@@ -541,12 +545,14 @@ middle = wide.crop((side // 2, 0, side * 3 // 2, side))
 assert np.array_equal(middle, turtle), "the picture in the middle is the one that came"
 
 # %% [markdown] lang="en"
-# The numbers are the steps in colour at the three seams, as multiples of all the picture's other
-# steps: 1 would be no seam. In large samples:
+# The numbers are the steps in colour at the six seams, as multiples of all the picture's other
+# steps: 1 would be no seam. The VAE's error would be one, so the new part's colours are drawn to
+# those they meet. In large samples:
 
 # %% [markdown] lang="es"
-# Los números son los saltos de color en las tres juntas, en múltiplos de los demás saltos de la
-# imagen: con 1 no habría junta. En muestras grandes:
+# Los números son los saltos de color en las seis juntas, en múltiplos de los demás saltos de la
+# imagen: con 1 no habría junta. El error del VAE dejaría una; por eso los colores de lo nuevo se
+# acercan a los que tocan. En muestras grandes:
 
 # %%
 measured("editing_seams")
@@ -712,30 +718,40 @@ assert np.array_equal(along, alone), "an untrained ControlNet changes nothing"
 # empieza con el modelo terminado, y no con sus ruinas.
 
 # %% [markdown] lang="en"
-# And a trained one? For Stable Diffusion 1.5, `load_controlnet(pipe)` downloads a published one, so
-# with a GPU the next cell makes three drawings along one outline. The pocket model has none yet:
-# `python -m sdlesson.pocket.training.controlnet` trains one.
+# And a trained one? `load_controlnet(pipe)` loads it: for Stable Diffusion 1.5 a published one, for
+# the pocket model its own. Three drawings along one outline, and the share of it that each keeps;
+# the last one is drawn without it. Where there is no ControlNet, the cell says how to get one.
 
 # %% [markdown] lang="es"
-# ¿Y una entrenada? Para Stable Diffusion 1.5, `load_controlnet(pipe)` descarga una publicada: con
-# GPU, la celda siguiente hace tres dibujos con un mismo contorno. El modelo de bolsillo no tiene
-# todavía ninguna; la entrena `python -m sdlesson.pocket.training.controlnet`.
+# ¿Y una entrenada? La carga `load_controlnet(pipe)`: para Stable Diffusion 1.5, una publicada; para
+# el modelo de bolsillo, la suya. Tres dibujos con un mismo contorno y la parte de él que conserva
+# cada uno; el último se dibuja sin él. Donde no hay ControlNet, la celda dice cómo conseguirla.
 
 # %%
-drawn = []
-lines = editing.outline(turtle)
-if pipe.device.type == "cuda" or CONTROL_FOLDER.is_dir():
-    controlnet = editing.load_controlnet(pipe)
-    words = say(
-        ["a turtle in the snow", "a crab on Mars", "a turtle on the beach, in the style of Monet"],
-        [
-            "una tortuga en la nieve",
-            "un cangrejo en Marte",
-            "una tortuga en la playa, al estilo de Monet",
-        ],
-    )
+has_control = pipe.device.type == "cuda" or CONTROL_FOLDER.is_dir()
+words = say(
+    ["a turtle in the snow", "a crab on Mars", "a turtle on the beach, in the style of Monet"],
+    [
+        "una tortuga en la nieve",
+        "un cangrejo en Marte",
+        "una tortuga en la playa, al estilo de Monet",
+    ],
+)
+if has_control:
+    lines, controlnet = editing.outline(turtle), editing.load_controlnet(pipe)
     drawn = [editing.draw_along(pipe, lines, text, controlnet=controlnet) for text in words]
-figures.strip([lines, *drawn])
+    drawn.append(editing.draw_along(pipe, lines, words[0], controlnet=controlnet, scale=0.0))
+    kept = [editing.outline_kept(lines, picture) for picture in drawn]
+    display(figures.strip([lines, *drawn], ["", *(f"{share:.0%}" for share in kept)]))
+else:
+    how = "python -m sdlesson.pocket.training.controlnet"
+    print(
+        say(f"No ControlNet here; {how} trains one.", f"Aquí no hay ControlNet; la entrena {how}.")
+    )
+
+# %% part="claim"
+if has_control:
+    assert min(kept[0], kept[2]) > kept[3], "a drawing along an outline keeps more of it"
 
 # %% [markdown] lang="en"
 # ## Summary

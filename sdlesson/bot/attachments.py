@@ -13,7 +13,7 @@ from telegram.constants import FileSizeLimit
 from telegram.error import BadRequest
 from telegram.ext import ContextTypes
 
-from sdlesson.bot.requests import Reason, RequestError
+from sdlesson.bot.requests import MAX_SHAPE, Reason, RequestError
 from sdlesson.photos import MAX_ENLARGEMENT, PhotoError, open_photo
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 MAX_PHOTO_PIXELS = 16_000_000  # unpacked, some 250 MB for a moment: a small file may hold far more
 MAX_DOWNLOADS = 4  # at once, of up to 20 MB each
 QUIET_S = 1.0  # after the last photo of an album
+PLACEHOLDER_PHOTO = Image.new("RGB", (1, 1))  # stands for a photo until that is downloaded
 
 Context: TypeAlias = ContextTypes.DEFAULT_TYPE
 
@@ -77,8 +78,8 @@ class PhotoDownloader:
         self._download = asyncio.Semaphore(MAX_DOWNLOADS)
         self._unpack = asyncio.Lock()
 
-    async def download(self, source: PhotoSize | Document) -> Image.Image:
-        """Download a picture as a square.
+    async def download(self, source: PhotoSize | Document, *, square: bool = True) -> Image.Image:
+        """Download a picture as a square, or in its own shape with a square's short side.
 
         Raises:
             RequestError: It is too large, too small, or no picture.
@@ -96,6 +97,7 @@ class PhotoDownloader:
                         size=self.size,
                         name="the photo",
                         max_pixels=MAX_PHOTO_PIXELS,
+                        longest=None if square else MAX_SHAPE * self.size,
                     )
         except (PhotoError, BadRequest) as error:
             log.info("a picture was not taken: %s", error)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from telegram import CallbackQuery, Message, Update
 from telegram.ext import ContextTypes
 
 from sdlesson.bot import texts
-from sdlesson.bot.attachments import image_attachment
+from sdlesson.bot.attachments import PLACEHOLDER_PHOTO, image_attachment
 from sdlesson.bot.request_service import Requester, RequestService
 from sdlesson.bot.requests import MAX_STEPS, NUMBERS, Defaults, Request
 from sdlesson.bot.texts import Localizer
@@ -54,10 +54,8 @@ class ButtonHandlers:
         """Find the verb of a pressed button and do it."""
         query = update.callback_query
         assert query is not None
-        data, _at, owner = (query.data or "").partition("@")
-        requester = self._service.requester(update)
-        if owner and _stands_below(query):  # so the owner is one that the bot wrote there
-            requester = requester._replace(user_id=int(owner))
+        data = (query.data or "").partition("@")[0]
+        requester = on_behalf(query, self._service.requester(update))
         verb, _colon, argument = data.partition(":")
         await self._verbs.get(verb, self.refuse)(query, requester, argument)
 
@@ -75,20 +73,18 @@ class ButtonHandlers:
     async def draw_again(self, query: CallbackQuery, requester: Requester, token: str) -> None:
         """Draw the same picture: its seed is stored."""
         if request := await self._own_request(query, requester, token):
-            await self._service.handle_request(requester, lambda: request)
+            await self._draw(requester, request)
 
     async def draw_other_seed(self, query: CallbackQuery, requester: Requester, token: str) -> None:
         """Draw the same words from other noise."""
         if request := await self._own_request(query, requester, token):
-            await self._service.handle_request(requester, lambda: replace(request, seed=None))
+            await self._draw(requester, request, seed=None)
 
     async def draw_more_steps(self, query: CallbackQuery, requester: Requester, token: str) -> None:
         """Draw the same picture in more steps, up to the limit."""
         if request := await self._own_request(query, requester, token):
             steps = min(MAX_STEPS, request.num_inference_steps + MORE_STEPS)
-            await self._service.handle_request(
-                requester, lambda: replace(request, num_inference_steps=steps)
-            )
+            await self._draw(requester, request, num_inference_steps=steps)
 
     async def draw_variation(self, query: CallbackQuery, requester: Requester, token: str) -> None:
         """Draw a picture anew, starting from itself as Telegram keeps it."""
@@ -101,7 +97,7 @@ class ButtonHandlers:
             return
         await self._service.handle_request(
             requester,
-            lambda: replace(request, strength=VARIATION_STRENGTH, seed=None),
+            lambda: _variation(request),
             lambda: self._service.photos.download(source),
         )
 
@@ -150,6 +146,13 @@ class ButtonHandlers:
         self._store.save_user(requester.user_id, replace(user, language=code))
         await self._service.reply(requester, Localizer(code)(texts.LANGUAGE_SET))
 
+    async def _draw(self, requester: Requester, request: Request, **changes: Any) -> None:
+        """Request what was requested before, with these fields changed."""
+        service = self._service
+        await service.handle_request(
+            requester, lambda: service.check_drawable(replace(request, **changes))
+        )
+
     async def _answer(self, query: CallbackQuery, text: str = "") -> None:
         await self._service.delivery.answer_press(query, text)
 
@@ -166,6 +169,22 @@ class ButtonHandlers:
             await self._answer(query)
             return stored.request
         return None
+
+
+def on_behalf(query: CallbackQuery, requester: Requester) -> Requester:
+    """Name whose a pressed button is: a group's or channel's that wrote, else who pressed it."""
+    owner = (query.data or "").partition("@")[2]
+    if owner and _stands_below(query):  # so the owner is one that the bot wrote there
+        return requester._replace(user_id=int(owner))
+    return requester
+
+
+def _variation(request: Request) -> Request:
+    """The same words, to start from a picture of theirs, whichever way that was made."""
+    photo = request.photo or PLACEHOLDER_PHOTO
+    return replace(
+        request, photo=photo, control="", widen="", strength=VARIATION_STRENGTH, seed=None
+    )
 
 
 def _stands_below(query: CallbackQuery) -> bool:

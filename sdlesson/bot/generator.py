@@ -9,14 +9,22 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from diffusers import (
+    ControlNetModel,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionPipeline,
+)
 from PIL import Image
 from torch import Tensor
 
-from sdlesson.bot.requests import Defaults, Request
+from sdlesson import safety
+from sdlesson.bot.requests import GROWTH, MAX_SHAPE, Defaults, Request
 from sdlesson.copies import independent_copy
-from sdlesson.diffusion import embed
+from sdlesson.diffusion import embed, fresh_scheduler
 from sdlesson.drawing import Drawing, decode_and_check, unread
+from sdlesson.editing import load_controlnet, outline, outpaint
+from sdlesson.hub import CONTROL_FOLDER
 from sdlesson.images import encode_png
 from sdlesson.photos import open_photo
 from sdlesson.pipelines import is_pocket, model_name
@@ -42,7 +50,8 @@ class Result:
         request: What was asked, with the seed that was used.
         unknown: Words of the prompt that the model does not know.
         cut: The end of the prompt, which the model did not read.
-        seconds: How long it took, its share of the batch.
+        seconds: How long it took, its share of the batch; 0 where nothing was drawn.
+        weights: Names the numbers that drew it, where whoever drew it has taken that down.
     """
 
     drawing: Drawing
@@ -50,6 +59,7 @@ class Result:
     unknown: tuple[Unknown, ...] = ()
     cut: str = ""
     seconds: float = 0.0
+    weights: str = ""
 
     @property
     def image(self) -> Image.Image:
@@ -64,8 +74,13 @@ class Result:
     @property
     def settings(self) -> dict[str, str]:
         """Everything but the pictures, as text for a file."""
-        photo = {"strength": str(self.request.strength)} if self.request.photo else {}
-        return self.drawing.settings | photo
+        request = self.request
+        edit = {
+            "strength": str(request.strength) if request.redraws else "",
+            "control": request.control,
+            "widen": request.widen,
+        }
+        return self.drawing.settings | {name: value for name, value in edit.items() if value}
 
     def png(self) -> bytes:
         """Pack the picture with its settings as a file; slow enough to keep off an event loop."""
@@ -79,11 +94,13 @@ class ImageGenerator(Protocol):
         model: What it is called.
         defaults: The settings that suit the model.
         size: Pixels a side of its pictures; photos are made this size.
+        has_control: Whether it can follow the outline of a photo.
     """
 
     model: str
     defaults: Defaults
     size: int
+    has_control: bool
 
     def batch_key(self, request: Request) -> Hashable:
         """Requests with equal keys may be drawn in one batch."""
@@ -99,6 +116,7 @@ class PipelineGenerator:
 
     Args:
         pipe: Stable Diffusion 1.x, which a notebook may go on using meanwhile.
+        controlnet: One for outlines; by default the pocket model's own, where that is here.
         preview_every_s: How long to wait from one picture on the way to the next.
 
     Raises:
@@ -106,13 +124,23 @@ class PipelineGenerator:
     """
 
     def __init__(
-        self, pipe: StableDiffusionPipeline, *, preview_every_s: float = PREVIEW_EVERY_S
+        self,
+        pipe: StableDiffusionPipeline,
+        *,
+        controlnet: ControlNetModel | None = None,
+        preview_every_s: float = PREVIEW_EVERY_S,
     ) -> None:
         self._text = independent_copy(pipe)
         if pipe.safety_checker is None:
             raise ValueError("a bot needs the safety checker; load the model with load_pipeline()")
         self._photo = StableDiffusionImg2ImgPipeline(**self._text.components)
-        for ours in (self._text, self._photo):
+        # Going back up the schedule, as widening does, needs a scheduler without memory.
+        self._steady = StableDiffusionPipeline(
+            **self._text.components | {"scheduler": fresh_scheduler(pipe, "DDIMScheduler")}
+        )
+        self._along = _controlled(self._text, controlnet)
+        self.has_control = self._along is not None
+        for ours in filter(None, (self._text, self._photo, self._along)):
             ours.set_progress_bar_config(disable=True)
         self._preview_every_s = preview_every_s
         self.model = model_name(pipe)
@@ -121,9 +149,14 @@ class PipelineGenerator:
 
     @staticmethod
     def batch_key(request: Request) -> Hashable:
-        """What requests must have in common, since a pipeline takes one value for a batch."""
-        strength = None if request.photo is None else request.strength
-        return (request.num_inference_steps, request.guidance_scale, strength)
+        """What requests must have in common, since a pipeline takes one value for a batch.
+
+        A photo that is widened has a shape of its own, and is alone.
+        """
+        if request.widen:
+            return object()
+        strength = request.strength if request.redraws else None
+        return (request.num_inference_steps, request.guidance_scale, strength, request.control)
 
     @torch.no_grad()
     def draw(
@@ -132,6 +165,10 @@ class PipelineGenerator:
         """Draw requests of one batch key, and stop at the next step once all are cancelled."""
         started_s = time.perf_counter()
         seeded = [_seeded(request) for request in requests]
+        if seeded[0].widen:
+            widened = self._widen(seeded[0], on_step, is_cancelled)
+            seconds = time.perf_counter() - started_s
+            return [widened and self._result(seeded[0], *widened, seconds)]
         latents = self._denoise(seeded, on_step, is_cancelled)
         # One by one: the decoder takes far more memory than the U-Net, and a batch no less time.
         pictures = [
@@ -171,7 +208,46 @@ class PipelineGenerator:
         if not photos:
             return self._text, {}
         images = [open_photo(photo, size=self.size, name="the photo") for photo in photos]
-        return self._photo, {"image": images, "strength": requests[0].strength}
+        if not requests[0].control:
+            return self._photo, {"image": images, "strength": requests[0].strength}
+        if self._along is None:
+            raise ValueError(f"there is no ControlNet for {self.model}; ask without control")
+        return self._along, {"image": [outline(image) for image in images]}
+
+    def _widen(
+        self, request: Request, on_step: OnStep, is_cancelled: IsCancelled
+    ) -> tuple[Image.Image, bool] | None:
+        """Paint on beyond one side of a photo; None if that was cancelled meanwhile."""
+        assert request.photo is not None
+        photo = open_photo(
+            request.photo, size=self.size, name="the photo", longest=MAX_SHAPE * self.size
+        )
+        flags: list[str] = []
+
+        def note(step: int, steps: int) -> None:
+            if is_cancelled(0):
+                raise _CancelledError
+            on_step(step, steps, {})
+
+        try:
+            image = outpaint(
+                self._steady,
+                photo,
+                request.prompt,
+                **{request.widen: round(GROWTH * self.size)},
+                negative_prompt=request.negative_prompt,
+                guidance_scale=request.guidance_scale,
+                num_inference_steps=request.num_inference_steps,
+                generator=_noise_source(request),
+                report=flags.append,
+                on_step=note,
+            )
+        except _CancelledError:
+            return None
+        # The checker looks at a square: at each end, and not only at what is new.
+        ends = [_square(image, end) for end in (0, 1)]
+        flagged = bool(flags) or any(flag.flagged for flag in safety.flags(self._text, ends))
+        return (Image.new("RGB", image.size) if flagged else image), flagged
 
     def _result(
         self, request: Request, image: Image.Image, flagged: bool, seconds: float
@@ -189,6 +265,28 @@ class PipelineGenerator:
         )
         unknown, cut = unread(self._text, request.prompt)
         return Result(drawing, request, tuple(unknown), cut, seconds)
+
+
+class _CancelledError(Exception):
+    """Ends a drawing that nobody waits for any more."""
+
+
+def _controlled(
+    pipe: StableDiffusionPipeline, controlnet: ControlNetModel | None
+) -> StableDiffusionControlNetPipeline | None:
+    """Make the pipeline that follows outlines, where there is a ControlNet."""
+    if controlnet is None and is_pocket(pipe) and CONTROL_FOLDER.is_dir():
+        controlnet = load_controlnet(pipe)
+    if controlnet is None:
+        return None
+    return StableDiffusionControlNetPipeline(**pipe.components, controlnet=controlnet)
+
+
+def _square(image: Image.Image, end: int) -> Image.Image:
+    """The square at the left or upper end of a picture, or at its other one."""
+    side = min(image.size)
+    left, top = (end * (length - side) for length in image.size)
+    return image.crop((left, top, left + side, top + side))
 
 
 class _StepCallback:

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from PIL import Image
 from telegram import Message, Update
 from telegram.constants import ChatType
 from telegram.ext import (
@@ -23,19 +22,29 @@ from telegram.ext import (
 )
 
 from sdlesson.bot import keyboards, texts
-from sdlesson.bot.attachments import AlbumCollector, image_attachment
-from sdlesson.bot.buttons import ButtonHandlers
+from sdlesson.bot.attachments import PLACEHOLDER_PHOTO, AlbumCollector, image_attachment
+from sdlesson.bot.buttons import VARIATION_STRENGTH, ButtonHandlers
 from sdlesson.bot.queue import ID_BYTES
 from sdlesson.bot.request_service import Requester, RequestService, describe_progress
-from sdlesson.bot.requests import MAX_STEPS, clean_text, parse_request
+from sdlesson.bot.requests import (
+    MAX_STEPS,
+    STRENGTH,
+    WIDEN,
+    Request,
+    clean_text,
+    parse_request,
+)
 from sdlesson.bot.texts import MAX_CAPTION_PART, shorten
 
-DRAW_COMMANDS = ("draw", "generate")
+DRAW_COMMANDS = {  # and with what their words begin
+    "draw": "",
+    "generate": "",
+    "vary": f"{STRENGTH.name} {VARIATION_STRENGTH} ",
+    "widen": f"{WIDEN.name} ",
+}
 # As Telegram reads commands: at the start, of Latin letters, perhaps with the bot that is meant.
 _COMMAND = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]+))?(?![\w@])[:,]?")
 _INVISIBLE = re.compile(r"^[\s\u200b-\u200f\u2060\ufeff]+")
-
-PLACEHOLDER_PHOTO = Image.new("RGB", (1, 1))  # stands for a photo until that is downloaded
 
 log = logging.getLogger(__name__)
 
@@ -137,10 +146,16 @@ class Handlers:
         if not text:
             await service.reply(requester, requester.localize(texts.NO_CAPTION))
             return False
+        widens = False  # known once the text is read, which is before the download
+
+        def make_request() -> Request:
+            nonlocal widens
+            request = parse_request(text, defaults, photo=PLACEHOLDER_PHOTO)
+            widens = bool(request.widen)
+            return service.check_drawable(request)
+
         return await service.handle_request(
-            requester,
-            lambda: parse_request(text, defaults, photo=PLACEHOLDER_PHOTO),
-            lambda: service.photos.download(source),
+            requester, make_request, lambda: service.photos.download(source, square=not widens)
         )
 
     # All else.
@@ -224,9 +239,15 @@ def read_command(text: str | None) -> Command | None:
 
 
 def prompt_text(text: str | None) -> str:
-    """Return what a message says after /draw, or all of it; "" where nothing can be seen."""
+    """Return what a message says after /draw, or all of it; "" where nothing can be seen.
+
+    A command that is short for an option becomes that: "/widen left" is "/draw --widen left".
+    """
     command = read_command(text)
-    prompt = command.argument if command and command.name in DRAW_COMMANDS else text or ""
+    if command and command.name in DRAW_COMMANDS:
+        prompt = DRAW_COMMANDS[command.name] + command.argument
+    else:
+        prompt = text or ""
     return prompt if clean_text(prompt) else ""
 
 

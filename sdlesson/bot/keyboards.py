@@ -22,6 +22,8 @@ def consent(localize: Localizer) -> Keyboard:
 def below_picture(localize: Localizer, token: str, request: Request) -> Keyboard:
     """What one can do with a picture, whose request is remembered under the token."""
     more = [Button(localize(texts.MORE_STEPS), callback_data=f"steps:{token}")]
+    # A variation is a square, to which a picture that was widened would be cropped.
+    vary = [Button(localize(texts.VARIATION), callback_data=f"vary:{token}")]
     return Keyboard(
         [
             [
@@ -29,7 +31,7 @@ def below_picture(localize: Localizer, token: str, request: Request) -> Keyboard
                 *(more if request.num_inference_steps < MAX_STEPS else []),
             ],
             [
-                Button(localize(texts.VARIATION), callback_data=f"vary:{token}"),
+                *([] if request.widen else vary),
                 Button(localize(texts.SETTINGS), callback_data="settings:"),
             ],
         ]

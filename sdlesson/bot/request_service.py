@@ -19,7 +19,7 @@ from sdlesson.bot import keyboards, texts
 from sdlesson.bot.attachments import PhotoDownloader
 from sdlesson.bot.delivery import Delivery, DeliveryOutcome, Destination
 from sdlesson.bot.queue import Job, JobState, QueueFullError, TooManyJobsError
-from sdlesson.bot.requests import Defaults, Request, RequestError
+from sdlesson.bot.requests import CONTROL, Defaults, Reason, Request, RequestError
 from sdlesson.bot.store import Store
 from sdlesson.bot.texts import MAX_CAPTION_PART, Localizer, shorten, supported_language
 from sdlesson.bot.worker import StoppedError, Worker
@@ -110,6 +110,17 @@ class RequestService:
 
         self._run_in_background(requester, job, follow_and_deliver())
         return True
+
+    def check_drawable(self, request: Request) -> Request:
+        """Return a request that can be drawn here.
+
+        Raises:
+            RequestError: It cannot: what draws here has no ControlNet.
+        """
+        generator = self.worker.generator
+        if request.control and not generator.has_control:
+            raise RequestError(Reason.NO_CONTROL, option=CONTROL.name, model=generator.model)
+        return request
 
     # Who asks, and how to answer.
 
@@ -241,7 +252,7 @@ class RequestService:
     async def _tell_end(self, requester: Requester, job: Job) -> None:
         """Send the picture, or say why there is none."""
         if job.state is JobState.DONE and job.result:
-            await self._send_picture(requester, job.result)
+            await self._send_picture(requester, job, job.result)
             return
         is_stopped = isinstance(job.error, StoppedError)
         ends = {
@@ -253,12 +264,14 @@ class RequestService:
         text = requester.localize(ends[job.state], prompt=prompt, id=job.id)
         await self.reply(requester, text, at_least_once=True)
 
-    async def _send_picture(self, requester: Requester, result: Result) -> DeliveryOutcome:
+    async def _send_picture(
+        self, requester: Requester, job: Job, result: Result
+    ) -> DeliveryOutcome:
         """Send a picture with its buttons; where nobody knows whether it came, say so."""
         request, localize = result.request, requester.localize
         as_file = self.store.load_user(requester.user_id).as_file
         token = self.store.save_request(requester.user_id, request)
-        buttons = keyboards.below_picture(localize, token, request)
+        buttons = self._below_picture(requester, token, job, request)
         sent = await self.delivery.send_picture(
             requester.destination,
             await asyncio.to_thread(result.png),
@@ -276,6 +289,12 @@ class RequestService:
             text = localize(texts.NO_PICTURES_HERE, prompt=prompt)
             await self.reply(requester, text, at_least_once=True)
         return sent.outcome
+
+    def _below_picture(
+        self, requester: Requester, token: str, _job: Job, request: Request
+    ) -> InlineKeyboardMarkup:
+        """Make the buttons of a picture; who knows of more adds them."""
+        return keyboards.below_picture(requester.localize, token, request)
 
     async def _reply_privately(self, requester: Requester) -> None:
         """Tell a user alone that the bot may not write where it was asked."""

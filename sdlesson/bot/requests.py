@@ -6,10 +6,12 @@ values, which whoever talks to the user puts into words.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,10 @@ MAX_PROMPT_CHARS = 1000
 MAX_STEPS = 50  # others are waiting too
 MAX_GUIDANCE = 20.0
 MIN_STRENGTH, MAX_STRENGTH = 0.1, 1.0
+MAX_SHAPE = 4  # a picture that was widened is so many times as long as it is high, at most
+GROWTH = 0.5  # of the short side, which is the model's own: half of what it sees is then known
+WIDENING_GUIDANCE = 1.5  # more of it puts the prompt's subject once more into the new part
+WIDENING_STEPS = 4  # for one of drawing: it is done in two parts, each step of them twice
 MAX_SHOWN_CHARS = 20
 MIN_LIKENESS = 0.7
 
@@ -41,8 +47,12 @@ class Reason(StrEnum):
     UNKNOWN_OPTION = "unknown_option"  # (option, near), where near may be ""
     NO_VALUE = "no_value"  # (option)
     BAD_VALUE = "bad_value"  # (option, value, low, high, whole)
+    BAD_CHOICE = "bad_choice"  # (option, value, choices)
+    CONFLICT = "conflict"  # (option, other), two options that do not go together
     NEEDS_PHOTO = "needs_photo"  # (option)
     BAD_PHOTO = "bad_photo"  # (least, most), in pixels a side and in millions of pixels
+    TOO_LONG_PHOTO = "too_long_photo"  # (times), the long side by the short one
+    NO_CONTROL = "no_control"  # (option, model)
     TOO_FEW_STEPS = "too_few_steps"  # (steps, strength, needed)
 
 
@@ -63,26 +73,37 @@ class RequestError(ValueError):
 
 @dataclass(frozen=True)
 class Option:
-    """An option: the field of a request that it sets, its names, and its range if a number."""
+    """An option: the field of a request that it sets, its names, and what it may be set to.
+
+    Attributes:
+        low, high, whole: The range, if a number.
+        choices: Each word that it takes, and what that stands for, if a word.
+    """
 
     field: str
     names: tuple[str, ...]
     low: float = -math.inf
     high: float = math.inf
     whole: bool = False
+    choices: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """How it is shown to users."""
         return f"--{self.names[0]}"
 
-    def allows(self, value: float) -> bool:
-        """Whether a number is in the range."""
+    def allows(self, value: float | str) -> bool:
+        """Whether a number is in the range, or a word among the choices."""
+        if self.choices or isinstance(value, str):
+            return value in self.choices.values()
         return self.low <= value <= self.high and (not self.whole or value == int(value))
 
     def refuse(self, value: object) -> RequestError:
         """Make the error that says what came and what is allowed."""
         shown = str(value)[:MAX_SHOWN_CHARS]
+        if self.choices:
+            choices = tuple(dict.fromkeys(self.choices.values()))
+            return RequestError(Reason.BAD_CHOICE, option=self.name, value=shown, choices=choices)
         limits = {"low": self.low, "high": self.high, "whole": self.whole}
         return RequestError(Reason.BAD_VALUE, option=self.name, value=shown, **limits)
 
@@ -97,7 +118,22 @@ NUMBERS = (
     Option("seed", ("seed", "semilla"), 0, MAX_SEED, whole=True),
     STRENGTH,
 )
-OPTIONS = {name: option for option in (NEGATIVE, *NUMBERS) for name in option.names}
+OUTLINE = "outline"
+CONTROL = Option(
+    "control", ("control",), choices={OUTLINE: OUTLINE, "contorno": OUTLINE, "outlines": OUTLINE}
+)
+WIDEN = Option(
+    "widen",
+    ("widen", "ampliar", "extend", "outpaint"),
+    choices={
+        **{side: side for side in ("left", "right", "top", "bottom")},
+        **{"izquierda": "left", "derecha": "right", "arriba": "top", "abajo": "bottom"},
+        **{"up": "top", "down": "bottom"},
+    },
+)
+CHOICES = (CONTROL, WIDEN)
+ON_PHOTOS = (STRENGTH, *CHOICES)  # each says what to do with a photo, so they exclude each other
+OPTIONS = {name: option for option in (NEGATIVE, *NUMBERS, *CHOICES) for name in option.names}
 
 
 @dataclass(frozen=True)
@@ -111,12 +147,17 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Request:
-    """All that decides a picture, but for the model; one with a value off its range is not made.
+    """All that decides a picture; one with a value off its range is not made.
 
     Attributes:
+        prompt: May be empty where a photo is redrawn or widened: that shows what it is.
         seed: None lets the generator choose one.
-        photo: A picture to start from instead of noise.
+        photo: A picture to start from instead of noise, or to be widened or followed.
         strength: How much of the photo to redo, from 0.1 up to 1.0, all of it.
+        control: "outline" draws anew along the photo's outline; "" does not.
+        widen: The side at which the photo is painted on; "" for none.
+        model: What draws it, where a bot has several; "" leaves that to the bot.
+        lora: What is put on the model; "" for nothing.
 
     Raises:
         RequestError: A setting is outside its range, or the prompt is empty or too long.
@@ -129,26 +170,46 @@ class Request:
     seed: int | None = None
     photo: Image.Image | None = None
     strength: float = 0.6
+    control: str = ""
+    widen: str = ""
+    model: str = ""
+    lora: str = ""
 
     def __post_init__(self) -> None:
         for text in (self.prompt, self.negative_prompt):
             if len(text) > MAX_PROMPT_CHARS:
                 raise RequestError(Reason.TOO_LONG, chars=len(text), limit=MAX_PROMPT_CHARS)
-        if not _says_something(self.prompt):
+        if not _says_something(self.prompt) and (self.photo is None or self.control):
             raise RequestError(Reason.EMPTY)
-        for option in NUMBERS:
+        for option in (*NUMBERS, *CHOICES):
             value = getattr(self, option.field)
-            if value is not None and not option.allows(value):
+            if value not in (None, "") and not option.allows(value):
                 raise option.refuse(value)
+        chosen = [option.name for option in CHOICES if getattr(self, option.field)]
+        if chosen and self.photo is None:
+            raise RequestError(Reason.NEEDS_PHOTO, option=chosen[0])
+        if len(chosen) > 1:
+            raise RequestError(Reason.CONFLICT, option=chosen[0], other=chosen[1])
+        if self.photo is not None and self.widen:
+            short, long = sorted(self.photo.size)
+            if long > (MAX_SHAPE - GROWTH) * short:
+                raise RequestError(Reason.TOO_LONG_PHOTO, times=MAX_SHAPE - GROWTH)
         if self.steps_to_take < 1:
             needed = math.ceil(1 / self.strength)
             facts = {"steps": self.num_inference_steps, "strength": self.strength}
             raise RequestError(Reason.TOO_FEW_STEPS, **facts, needed=needed)
 
     @property
+    def redraws(self) -> bool:
+        """Whether it starts from its photo, with as much noise on it as the strength says."""
+        return self.photo is not None and not self.control and not self.widen
+
+    @property
     def steps_to_take(self) -> int:
-        """How many steps are really taken: with a photo, only the share that is redone."""
-        if self.photo is None:
+        """How many steps are really taken: of a photo redrawn, only the share that is redone."""
+        if self.widen:
+            return self.num_inference_steps * WIDENING_STEPS
+        if not self.redraws:
             return self.num_inference_steps
         return int(self.num_inference_steps * self.strength)
 
@@ -162,11 +223,17 @@ def parse_request(text: str, defaults: Defaults, *, photo: Image.Image | None = 
         photo: A picture to start from.
 
     Raises:
-        RequestError: Nothing is left to draw, or an option is unknown or has no sensible value.
+        RequestError: Nothing is left to draw, or an option is unknown, has no sensible value, or
+            does not go together with another.
     """
     prompt, found = _read_options(clean_text(text))
-    if photo is None and STRENGTH.field in found:
-        raise RequestError(Reason.NEEDS_PHOTO, option=STRENGTH.name)
+    on_photo = [option.name for option in ON_PHOTOS if option.field in found]
+    if on_photo and photo is None:
+        raise RequestError(Reason.NEEDS_PHOTO, option=on_photo[0])
+    if len(on_photo) > 1:
+        raise RequestError(Reason.CONFLICT, option=on_photo[0], other=on_photo[1])
+    if WIDEN.field in found:
+        defaults = replace(defaults, guidance_scale=WIDENING_GUIDANCE)
     return Request(prompt, photo=photo, **vars(defaults) | found)
 
 
@@ -200,8 +267,8 @@ def _read_options(text: str) -> tuple[str, dict[str, Any]]:
         if option is NEGATIVE:
             found[option.field] = ", ".join(filter(None, [found.get(option.field), value]))
         else:
-            number, _, rest = value.partition(" ")
-            found[option.field] = _number(option, number)
+            word, _, rest = value.partition(" ")
+            found[option.field] = (_choice if option.choices else _number)(option, word)
             prompt.append(rest)
     return " ".join(" ".join(prompt).split()), found
 
@@ -223,6 +290,14 @@ def _near(name: str) -> str:
     """Find the option that was perhaps meant."""
     near = get_close_matches(name.casefold()[:MAX_SHOWN_CHARS], OPTIONS, 1, MIN_LIKENESS)
     return f"--{near[0]}" if near else ""
+
+
+def _choice(option: Option, written: str) -> str:
+    """Read one of an option's words, in whatever letters."""
+    word = written.rstrip(".,;").casefold()
+    if word not in option.choices:
+        raise option.refuse(written)
+    return option.choices[word]
 
 
 def _number(option: Option, written: str) -> int | float:

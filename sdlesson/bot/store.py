@@ -21,12 +21,15 @@ class UserRecord:
         defaults: The settings chosen; None takes the model's.
         consented: Whether the user has agreed to what is stored.
         as_file: Whether pictures come as files, which keep their settings.
+        model, lora: Those chosen, where a bot has several; "" leaves that to the bot.
     """
 
     language: str | None = None
     defaults: Defaults | None = None
     consented: bool = False
     as_file: bool = False
+    model: str = ""
+    lora: str = ""
 
 
 class StoredRequest(NamedTuple):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sdlesson.bot.requests import NEGATIVE, Reason, Request, RequestError
 from sdlesson.bot.requests import STRENGTH as STRENGTH_OPTION
+from sdlesson.bot.requests import WIDEN as WIDEN_OPTION
 from sdlesson.language import LANGUAGES, Text
 from sdlesson.prompts import Unknown
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_CAPTION_PROMPT = 480  # a caption's 1,024 characters hold this and three shorter parts
 MAX_CAPTION_PART = 120
+MAX_NAME = 40  # of a model or a LoRA
 BAR_CELLS = 10
 SPANISH_OPTIONS = {
     "--steps": "--pasos",
@@ -26,6 +28,14 @@ SPANISH_OPTIONS = {
     "--seed": "--semilla",
     NEGATIVE.name: "--sin",
     STRENGTH_OPTION.name: "--fuerza",
+    WIDEN_OPTION.name: "--ampliar",
+}
+CHOICE_WORDS = {  # what the words that an option takes are called
+    "outline": Text("outline", "contorno"),
+    "left": Text("left", "izquierda"),
+    "right": Text("right", "derecha"),
+    "top": Text("top", "arriba"),
+    "bottom": Text("bottom", "abajo"),
 }
 
 # What the bot is.
@@ -59,7 +69,11 @@ HELP = Text(
     "<code>--seed</code> the same seed draws the same picture\n"
     "<code>--no</code> what to keep out\n"
     "<code>--strength</code> how much of a photo to redo (yours: {strength})\n\n"
-    "Send a photo with a caption, or reply to one with /draw, and I redraw it as you say.\n\n"
+    "Send a photo with a caption, or reply to one with /draw, and I redraw it as you say. Only "
+    "your own photos, or those whose owner agreed.\n"
+    "<code>--control outline</code> draws anew along the photo's outline\n"
+    "<code>--widen right</code> paints on beyond a side: left, right, top or bottom\n"
+    "/vary the same photo, a little different\n/widen such as <code>/widen right</code>\n\n"
     "/queue your pictures on the way in a chat\n/cancel give them up\n"
     "/settings what you usually want\n/language English or Spanish",
     "Escribe qué dibujar, o usa /draw (/generate hace lo mismo):\n"
@@ -70,12 +84,18 @@ HELP = Text(
     "<code>--sin</code> lo que no debe salir\n"
     "<code>--fuerza</code> cuánto rehacer de una foto (la tuya: {strength})\n\n"
     "Mándame una foto con unas palabras al pie, o contesta a una con /draw, y la redibujo como "
-    "digas.\n\n"
+    "digas. Solo fotos tuyas o de quien te haya dado permiso.\n"
+    "<code>--control contorno</code> dibuja de nuevo siguiendo el contorno de la foto\n"
+    "<code>--ampliar derecha</code> sigue pintando más allá de un lado: izquierda, derecha, arriba "
+    "o abajo\n"
+    "/vary la misma foto, un poco distinta\n/widen por ejemplo, <code>/widen derecha</code>\n\n"
     "/queue tus imágenes en camino en un chat\n/cancel renunciar a ellas\n"
     "/settings lo que sueles querer\n/language español o inglés",
 )
 COMMANDS = {
     "draw": Text("draw a picture", "dibujar una imagen"),
+    "vary": Text("a photo, a little different", "una foto, un poco distinta"),
+    "widen": Text("paint on beyond a photo's side", "pintar más allá de un lado de una foto"),
     "queue": Text("your pictures on the way", "tus imágenes en camino"),
     "cancel": Text("give them up", "renunciar a ellas"),
     "settings": Text("what you usually want", "lo que sueles querer"),
@@ -109,14 +129,35 @@ REFUSALS = {
         "{option} admite un número de {low} a {high}, y «{value}» no lo es.",
     ),
     Reason.NEEDS_PHOTO: Text(
-        "{option} says how much of a photo to redo: send a photo, and write this as its caption.",
-        "{option} dice cuánto rehacer de una foto: manda una foto y escribe esto al pie.",
+        "{option} says what to do with a photo: send one and write this as its caption, or reply "
+        "to one.",
+        "{option} dice qué hacer con una foto: manda una y escribe esto al pie, o contesta a una.",
+    ),
+    Reason.BAD_CHOICE: Text(
+        "{option} takes one of these words: {choices}; “{value}” is none of them.",
+        "{option} admite una de estas palabras: {choices}; «{value}» no lo es.",
+    ),
+    Reason.CONFLICT: Text(
+        "{option} and {other} do not go together: ask for one, then for the other of what comes.",
+        "{option} y {other} no van juntas: pide una y luego la otra de lo que salga.",
     ),
     Reason.BAD_PHOTO: Text(
         "I cannot read that picture. Send a JPEG, PNG or WebP of at least {least} pixels a side, "
         "at most {most} million pixels in all, and below 20 MB.",
         "No puedo leer esa imagen. Manda un JPEG, PNG o WebP de al menos {least} píxeles por lado, "
         "{most} millones de píxeles en total como mucho y menos de 20 MB.",
+    ),
+    Reason.TOO_LONG_PHOTO: Text(
+        "That picture is too long to be widened: its long side may be {times} times its short one "
+        "at most. Cut off what you need least, and send it again.",
+        "Esa imagen es demasiado alargada para ampliarla: el lado largo puede medir como mucho "
+        "{times} veces el corto. Recorta lo que menos te haga falta y vuelve a mandarla.",
+    ),
+    Reason.NO_CONTROL: Text(
+        "I cannot follow outlines here, since this bot has no ControlNet for its model {model}; "
+        "leave {option} out, and I redraw the photo as you say.",
+        "Aquí no sé seguir contornos, porque este bot no tiene una ControlNet para su modelo "
+        "{model}; quita {option} y redibujo la foto como digas.",
     ),
     Reason.TOO_FEW_STEPS: Text(
         "With strength {strength}, {steps} steps leave nothing to do. Take at least {needed}.",
@@ -220,6 +261,11 @@ SEED = Text("seed <code>{seed}</code>", "semilla <code>{seed}</code>")
 STEPS = Text("{steps} steps", "{steps} pasos")
 GUIDANCE = Text("guidance {guidance}", "guía {guidance}")
 STRENGTH = Text("strength {strength}", "fuerza {strength}")
+ALONG = Text("control {control}", "control {control}")
+WIDENED = Text("widened: {side}", "ampliada: {side}")
+NO_WORDS = Text("<i>(no words)</i>", "<i>(sin palabras)</i>")
+MODEL = Text("model {model}", "modelo {model}")
+LORA = Text("LoRA {lora}", "LoRA {lora}")
 UNKNOWN_WORDS = Text(
     "I guessed, because I do not know: {words}", "He improvisado, porque no conozco: {words}"
 )
@@ -279,8 +325,12 @@ class Localizer:
     def refusal(self, error: RequestError) -> str:
         """Say why a request is not drawn, and what would be."""
         values = dict(error.values)
-        if self.language == "es" and "option" in values:
-            values["option"] = SPANISH_OPTIONS.get(values["option"], values["option"])
+        for name in {"option", "other"} & values.keys():
+            if self.language == "es":
+                values[name] = SPANISH_OPTIONS.get(values[name], values[name])
+        if "choices" in values:
+            words = (self(CHOICE_WORDS[choice]) for choice in values["choices"])
+            values["choices"] = ", ".join(words)
         if values.get("whole"):
             return self(WHOLE_NUMBER, **values)
         if values.get("near"):
@@ -301,7 +351,8 @@ class Localizer:
     def caption(self, result: Result) -> str:
         """Say below a picture what it was made from, and what of it was not read."""
         request = result.request
-        lines = [self(PROMPT, prompt=shorten(request.prompt, MAX_CAPTION_PROMPT))]
+        prompt = shorten(request.prompt, MAX_CAPTION_PROMPT)
+        lines = [self(PROMPT, prompt=prompt) if prompt else self(NO_WORDS)]
         if request.negative_prompt:
             kept_out = shorten(request.negative_prompt, MAX_CAPTION_PART)
             lines.append(self(KEPT_OUT, words=kept_out))
@@ -319,8 +370,16 @@ class Localizer:
             self(STEPS, steps=request.num_inference_steps),
             self(GUIDANCE, guidance=float(request.guidance_scale)),
         ]
-        if request.photo is not None:
+        if request.redraws:
             parts.append(self(STRENGTH, strength=float(request.strength)))
+        if request.control:
+            parts.append(self(ALONG, control=self(CHOICE_WORDS[request.control])))
+        if request.widen:
+            parts.append(self(WIDENED, side=self(CHOICE_WORDS[request.widen])))
+        if request.model:
+            parts.append(self(MODEL, model=shorten(request.model, MAX_NAME)))
+        if request.lora:
+            parts.append(self(LORA, lora=shorten(request.lora, MAX_NAME)))
         return " · ".join(parts)
 
     def _unknown(self, unknown: Unknown) -> str:

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -36,11 +45,25 @@ _LDAP_URL = re.compile(r"ldaps?://(\[[0-9A-Fa-f:]+\]|[\w.-]+)(:[0-9]{1,5})?/?")
 # Of the signs that Telegram takes; it takes a single one, too, which anybody guesses.
 WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
 
+_LORA_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+NO_LORA = frozenset({"none", "no", "off", "ninguno", "ninguna"})  # what users write for: no LoRA
+SHARE_TOLERANCE = 1e-6
+
 Port: TypeAlias = int
 
 
 class ConfigurationError(ValueError):
     """A setting that cannot be used: one line for each, with what to do; no secret is shown."""
+
+
+class LoraSetting(BaseModel):
+    """A LoRA that users may choose."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: Path
+    model: str = ""  # the one of `models` that it is for; "" means the first
+    scale: FiniteFloat = 1.0
 
 
 class Configuration(BaseSettings):
@@ -102,7 +125,12 @@ class Configuration(BaseSettings):
     webhook_listen: str = "127.0.0.1"  # a proxy with the certificate stands before it
     webhook_port: Port = Field(8443, ge=0, le=65_535)
 
-    models: tuple[str, ...] = ("pocket",)
+    models: tuple[str, ...] = ("pocket",)  # what users may choose from; the first is the usual one
+    loras: dict[str, LoraSetting] = {}
+    models_in_memory: int = Field(2, ge=1)  # of each process that draws
+    ab_share: dict[str, float] = {}  # of two models, for users who choose none
+    ab_salt: str = ""  # another one deals users out anew
+    cache_mb: float = Field(64, ge=0)  # for pictures that are asked for again; 0 keeps none
     generator: Literal["local", "celery"] = "local"
     redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
     job_timeout_s: float = Field(600, gt=0)
@@ -139,6 +167,41 @@ class Configuration(BaseSettings):
         if not models or len(set(models)) < len(models):
             raise ValueError('must name one model or several different ones, such as ["pocket"]')
         return models
+
+    @field_validator("loras")
+    @classmethod
+    def _can_be_written(cls, loras: dict[str, LoraSetting]) -> dict[str, LoraSetting]:
+        for name in loras:
+            if not _LORA_NAME.fullmatch(name) or name.lower() in NO_LORA:
+                raise ValueError(
+                    f"has {name!r}, which users cannot write after /lora: use up to 32 letters, "
+                    f"digits, _ or -, and not {' or '.join(sorted(NO_LORA))}"
+                )
+        return loras
+
+    @model_validator(mode="after")
+    def _models_are_there(self) -> Self:
+        offered = ", ".join(self.models)
+        for name, lora in self.loras.items():
+            if lora.model and lora.model not in self.models:
+                raise ValueError(
+                    f"loras.{name}.model is {lora.model!r}, and models has {offered}; take one of "
+                    "those, or add it there"
+                )
+        if not self.ab_share:
+            return self
+        for name in self.ab_share:
+            if name not in self.models:
+                raise ValueError(
+                    f"ab_share has {name!r}, and models has {offered}; take two of those"
+                )
+        shares = self.ab_share.values()
+        if len(shares) != 2 or min(shares) <= 0 or abs(sum(shares) - 1) > SHARE_TOLERANCE:
+            raise ValueError(
+                "ab_share must give two models shares above 0 that make 1 together, such as "
+                "{ pocket = 0.8, sd15 = 0.2 }"
+            )
+        return self
 
     @model_validator(mode="after")
     def _webhook_is_whole(self) -> Self:

@@ -134,6 +134,7 @@ class MeasuredGenerator:
     def __init__(self, generator: ImageGenerator, registry: CollectorRegistry) -> None:
         self._generator = generator
         self.model, self.defaults, self.size = generator.model, generator.defaults, generator.size
+        self.has_control = generator.has_control
         self._pictures = Counter("sdlesson_worker_pictures", "Pictures drawn", registry=registry)
         self._flagged = Counter(
             "sdlesson_worker_flagged", "Pictures that were withheld", registry=registry

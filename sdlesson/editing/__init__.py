@@ -4,7 +4,13 @@ Each takes a pipeline, a PIL image, a prompt and a generator, and returns a PIL 
 loop of lesson 02, begun somewhere else or asked of something else than the U-Net alone.
 """
 
-from sdlesson.editing.control import Controlled, draw_along, load_controlnet, outline
+from sdlesson.editing.control import (
+    Controlled,
+    draw_along,
+    load_controlnet,
+    outline,
+    outline_kept,
+)
 from sdlesson.editing.inpainting import inpaint, outpaint
 from sdlesson.editing.interpolating import interpolate, slerp
 from sdlesson.editing.pictures import box_mask, shrink_to_fit
@@ -22,6 +28,7 @@ __all__ = [
     "interpolate",
     "load_controlnet",
     "outline",
+    "outline_kept",
     "outpaint",
     "redraw",
     "shrink_to_fit",

@@ -25,6 +25,8 @@ from sdlesson.editing.pictures import (
 from sdlesson.pipelines import is_pocket
 from sdlesson.settings import DEFAULT_STEPS, check_function
 
+MAX_SCALE = 2
+"""How much of what a ControlNet says may be added; beyond it the picture breaks up."""
 EDGE = 0.1
 """How steep a change of colour counts as an edge, in [0, 1] a pixel."""
 
@@ -59,6 +61,22 @@ def outline(image: Image.Image, *, edge: float = EDGE) -> Image.Image:
     neighbours = np.where(np.abs(across) > np.abs(down), beside, above)
     lines = (steepest > edge) & (steepest >= neighbours)
     return Image.fromarray(np.where(lines, 255, 0).astype(np.uint8)).convert("RGB")
+
+
+def outline_kept(lines: Image.Image, image: Image.Image) -> float:
+    """Say which share of an outline a picture has, as an edge of its own at most 2 pixels away.
+
+    Raises:
+        ValueError: The two are not of one size, or the outline has no line.
+    """
+    wanted = np.asarray(picture_to_edit(lines).convert("L")) >= 128
+    edges = outline(image).filter(ImageFilter.MaxFilter(5)).convert("L")
+    if edges.size != lines.size or not wanted.any():
+        raise ValueError(
+            f"the outline is {lines.size} and the picture {edges.size}; take one size, and an "
+            "outline with a line in it"
+        )
+    return float((np.asarray(edges)[wanted] > 0).mean())
 
 
 def load_controlnet(
@@ -176,8 +194,9 @@ def draw_along(
     picture = picture_to_edit(lines)
     check_room(pipe, picture.size)
     check_function(report=report)
-    if not isinstance(controlnet, ControlNetModel):
-        raise ValueError(f"controlnet={controlnet!r} must be loaded; try load_controlnet(pipe)")
+    _check_fits(pipe, controlnet)
+    if type(scale) not in (int, float) or not 0 <= scale <= MAX_SCALE:
+        raise ValueError(f"scale={scale!r} must be a number from 0 to {MAX_SCALE}; try 1.0")
     pixels = padded_pixels([picture])
     height, width = pixels.shape[-2:]
     *_, last = denoise(
@@ -192,3 +211,21 @@ def draw_along(
         unet=Controlled(pipe.unet, controlnet, pixels / 2 + 0.5, scale),
     )
     return decode_edit(pipe, last.latents, picture.size, report)
+
+
+def _check_fits(pipe: StableDiffusionPipeline, controlnet: ControlNetModel) -> None:
+    if not isinstance(controlnet, ControlNetModel):
+        raise ValueError(f"controlnet={controlnet!r} must be loaded; try load_controlnet(pipe)")
+    unet = check_loaded(pipe).unet
+    for name in ("block_out_channels", "cross_attention_dim", "layers_per_block"):
+        theirs, ours = controlnet.config[name], unet.config[name]
+        if theirs != ours:
+            raise ValueError(
+                f"this ControlNet belongs to another U-Net: its {name} is {theirs}, this one's "
+                f"{ours}; try load_controlnet(pipe)"
+            )
+    if (controlnet.dtype, controlnet.device) != (unet.dtype, unet.device):
+        raise ValueError(
+            f"the ControlNet is in {controlnet.dtype} on {controlnet.device} and the U-Net in "
+            f"{unet.dtype} on {unet.device}; try controlnet.to(pipe.device, pipe.dtype)"
+        )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Generator
 
 from sdlesson.copies import check_loaded
 from sdlesson.editing.pictures import (
+    OnStep,
     Report,
     Wish,
     decode_edit,
@@ -16,7 +20,13 @@ from sdlesson.editing.pictures import (
     picture_to_edit,
 )
 from sdlesson.editing.redrawing import redraw_as
-from sdlesson.settings import DEFAULT_STEPS, MAX_SIDE, SIZE_FACTOR, check_strength, check_whole
+from sdlesson.settings import (
+    DEFAULT_STEPS,
+    MAX_SIDE,
+    SIZE_FACTOR,
+    check_strength,
+    check_whole,
+)
 
 
 def inpaint(
@@ -57,7 +67,11 @@ def inpaint(
     wish = Wish(
         prompt, negative_prompt, guidance_scale, num_inference_steps, generator, resample, report
     )
-    return _paint(wish, pipe, image, mask, check_strength(strength))
+    picture = picture_to_edit(image)
+    hole = open_mask(mask, picture)
+    if check_strength(strength) == 0 or not hole.getbbox():
+        return picture
+    return _paint(wish, pipe, [picture], hole, strength)[0]
 
 
 def outpaint(
@@ -70,76 +84,130 @@ def outpaint(
     right: int = 0,
     bottom: int = 0,
     negative_prompt: str = "",
-    guidance_scale: float = 3.0,
+    guidance_scale: float = 1.5,
     num_inference_steps: int = DEFAULT_STEPS,
     generator: Generator | None = None,
-    resample: int = 4,
+    resample: int = 2,
     report: Report = print,
+    on_step: OnStep | None = None,
 ) -> Image.Image:
     """Paint on beyond the edges of a picture, by so many pixels; the picture itself stays.
 
-    The model sees half a picture of its own size and paints the other half, as often as it takes.
-    With `resample=4` each step is taken four times, so that the new half fits the old one; with a
+    The model sees three quarters of a picture of its own size and paints the last quarter, as often
+    as it takes: in half a picture, it would put a thing into the middle, where the old edge is.
+    With `resample=2` each step is taken twice, so that the new part fits the old one; with a
     scheduler other than DDIM say `resample=1`.
+
+    Let the prompt name the place alone, and keep guidance low: a thing that it names is drawn once
+    more, in the middle of what the model sees, and so cut in two by the edge of the old picture.
+
+    Args:
+        pipe: Any pipeline of Stable Diffusion's first generation.
+        image: Of any mode.
+        prompt: What lies beyond; "" leaves it to the picture.
+        left, top, right, bottom: By how many pixels each edge grows.
+        negative_prompt: What to keep out.
+        guidance_scale: How closely to follow the prompt; 1.0 is no guidance.
+        num_inference_steps: For each part that is painted.
+        generator: By default a new one on the CPU, which makes the same noise at each call.
+        resample: How often each step is taken.
+        report: Is told if the safety checker flags a part, which is then black.
+        on_step: Is told after each step how many are done, and of how many; may raise, to stop.
 
     Raises:
         ValueError: The picture cannot be used, no edge is to grow, or a setting is off its range.
     """
     grow = _check_growth({"left": left, "top": top, "right": right, "bottom": bottom})
-    picture, stride = picture_to_edit(image), own_size(pipe) // 2
-    generator = Generator("cpu") if generator is None else generator  # goes on from part to part
     wish = Wish(
-        prompt, negative_prompt, guidance_scale, num_inference_steps, generator, resample, report
+        prompt,
+        negative_prompt,
+        guidance_scale,
+        num_inference_steps,
+        Generator("cpu") if generator is None else generator,  # goes on from part to part
+        resample,
+        report,
+        on_step,
     )
-    for edge, pixels in grow.items():
-        for done in range(0, pixels, stride):
-            picture = _paint_beyond(wish, pipe, picture, edge, min(stride, pixels - done))
-    return picture
+    return outpaint_as(wish, pipe, [picture_to_edit(image)], grow)[0]
+
+
+def outpaint_as(
+    wish: Wish, pipe: StableDiffusionPipeline, images: list[Image.Image], grow: dict[str, int]
+) -> list[Image.Image]:
+    """Do what `outpaint` does to several RGB pictures of one size, as a wish says it.
+
+    Raises:
+        ValueError: A setting is off its range, or the model is another kind.
+    """
+    stride = own_size(pipe) // 4
+    parts = [
+        (edge, min(stride, pixels - done))
+        for edge, pixels in grow.items()
+        for done in range(0, pixels, stride)
+    ]
+    if tell := wish.on_step:
+        steps, count = len(parts) * wish.num_inference_steps * wish.resample, itertools.count(1)
+        wish = replace(wish, on_step=lambda *_: tell(min(steps, next(count)), steps))
+    for edge, by in parts:
+        images = _paint_beyond(wish, pipe, images, edge, by)
+    return images
 
 
 def _paint(
     wish: Wish,
     pipe: StableDiffusionPipeline,
-    image: Image.Image,
-    mask: Image.Image,
+    pictures: list[Image.Image],
+    hole: Image.Image,
     strength: float = 1.0,
-) -> Image.Image:
-    picture = picture_to_edit(image)
-    hole = open_mask(mask, picture)
-    if strength == 0 or not hole.getbbox():
-        return picture
-    *_, last = redraw_as(wish, pipe, [picture], mask=hole, strength=strength)
-    return decode_edit(pipe, last.latents, picture.size, wish.report, keep=(picture, hole))
+) -> list[Image.Image]:
+    """Paint the same hole of each RGB picture."""
+    steps = wish.num_inference_steps * wish.resample
+    for index, step in enumerate(redraw_as(wish, pipe, pictures, mask=hole, strength=strength)):
+        latents = step.latents
+        if wish.on_step is not None:
+            wish.on_step(index + 1, steps)
+    return [
+        decode_edit(pipe, one[None], picture.size, wish.report, keep=(picture, hole))
+        for one, picture in zip(latents, pictures, strict=True)
+    ]
 
 
 def _paint_beyond(
-    wish: Wish, pipe: StableDiffusionPipeline, picture: Image.Image, edge: str, by: int
-) -> Image.Image:
-    """Let one edge grow by a part of the model's own size."""
-    if turns := _TURNS[edge]:  # so that there is one case: to the right
-        picture = picture.transpose(turns[0])
+    wish: Wish, pipe: StableDiffusionPipeline, pictures: list[Image.Image], edge: str, by: int
+) -> list[Image.Image]:
+    """Let one edge of each picture grow by a part of the model's own size."""
+    to_right, back = _TURNS[edge]  # so that there is one case: to the right
+    canvases = [_with_room(_turned(picture, to_right), by) for picture in pictures]
+    width, height = canvases[0].size
+    begin = max(0, width - max(SIZE_FACTOR + by, own_size(pipe)))
+    hole = Image.new("L", (width - begin, height))
+    hole.paste(255, (width - begin - by, 0, *hole.size))
+    # The model has never seen the world lie on its side, so what it sees is turned back.
+    windows = [_turned(one.crop((begin, 0, width, height)), back) for one in canvases]
+    for canvas, painted in zip(
+        canvases, _paint(wish, pipe, windows, _turned(hole, back)), strict=True
+    ):
+        canvas.paste(_turned(painted, to_right), (begin, 0))
+    return [_turned(canvas, back) for canvas in canvases]
+
+
+def _with_room(picture: Image.Image, by: int) -> Image.Image:
+    """Make a picture wider at its right, where its last column is repeated."""
     width, height = picture.size
     canvas = Image.new("RGB", (width + by, height))
     canvas.paste(picture)
     last_column = picture.crop((width - 1, 0, width, height))
     canvas.paste(last_column.resize((by, height)), (width, 0))  # a quiet ground for the VAE
-    seen = min(width, max(SIZE_FACTOR, own_size(pipe) - by))
-    window = canvas.crop((width - seen, 0, width + by, height))
-    mask = Image.new("L", window.size)
-    mask.paste(255, (seen, 0, *window.size))
-    upright, upright_mask = window, mask
-    if turns:  # the model has never seen the world lie on its side
-        upright, upright_mask = window.transpose(turns[1]), mask.transpose(turns[1])
-    painted = _paint(wish, pipe, upright, upright_mask)
-    if turns:
-        painted = painted.transpose(turns[0])
-    canvas.paste(painted, (width - seen, 0))
-    return canvas.transpose(turns[1]) if turns else canvas
+    return canvas
+
+
+def _turned(picture: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+    return picture if turn is None else picture.transpose(turn)
 
 
 _FLIP, _QUARTER = Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.TRANSPOSE
-_TURNS: dict[str, tuple[Image.Transpose, Image.Transpose] | None] = {
-    "right": None,
+_TURNS: dict[str, tuple[Image.Transpose | None, Image.Transpose | None]] = {
+    "right": (None, None),
     "left": (_FLIP, _FLIP),
     "bottom": (_QUARTER, _QUARTER),
     "top": (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90),

@@ -30,12 +30,14 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     between two it is shorter by the root of two: not noise as the model knows it, but less.
 
     Raises:
-        ValueError: The noises are no tensors of one shape.
+        ValueError: The noises are no tensors of one shape, or the share is none.
 
     Source: Shoemake 1985, doi:10.1145/325334.325242.
     """
     if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.shape != b.shape:
         raise ValueError("slerp goes between two tensors of one shape; see draw_noise")
+    if type(share) not in (int, float) or not 0 <= share <= 1:
+        raise ValueError(f"share={share!r} must be a number from 0 to 1; try 0.5, half-way")
     cosine = torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0)
     angle = cosine.clamp(-1, 1).acos()
     if angle.sin().abs() < 1e-4:  # the same noise: no way to go

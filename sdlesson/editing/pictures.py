@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from sdlesson.copies import check_loaded
 from sdlesson.diffusion import check_generator, decode
+from sdlesson.editing.blending import blend
 from sdlesson.images import check_picture, to_pixels
 from sdlesson.photos import flatten
 from sdlesson.safety import flag_note, flags
@@ -37,6 +38,8 @@ MAX_RESAMPLE = 20
 """How often a step may be taken: twice as often as in the paper."""
 
 Report = Callable[[str], object]
+OnStep = Callable[[int, int], object]
+"""Is told how many steps are done, and of how many; may raise, to stop."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Wish:
     generator: Generator | list[Generator] | None
     resample: int = 1
     report: Report = print
+    on_step: OnStep | None = None
 
     def __post_init__(self) -> None:
         prompts, _ = pair_prompts(self.prompt, self.negative_prompt)
@@ -62,6 +66,8 @@ class Wish:
         check_generator(self.generator, len(prompts))
         check_whole(1, MAX_RESAMPLE, 4, resample=self.resample)
         check_function(report=self.report)
+        if self.on_step is not None:
+            check_function(on_step=self.on_step)
 
 
 def picture_to_edit(image: Image.Image) -> Image.Image:
@@ -76,7 +82,7 @@ def picture_to_edit(image: Image.Image) -> Image.Image:
             f"image is {_size(image.size)}; each side needs at least {SIZE_FACTOR} pixels, which "
             "is one latent"
         )
-    if image.mode in ("F", "LAB"):
+    if image.mode in ("F", "LAB", "La"):
         raise ValueError(
             f"image has mode {image.mode}, in which there is no one way to RGB; "
             "convert it to RGB first"
@@ -192,12 +198,13 @@ def decode_edit(
         latents: Of one picture, (1, 4, H/8, W/8).
         size: Of the picture that came.
         report: Is told if the picture was flagged.
-        keep: The picture that came and its mask: outside of the mask its pixels stay.
+        keep: The picture that came and its mask: outside of the mask its pixels stay, and what is
+            new is drawn to them at the border.
     """
     image = decode(pipe, latents)[0].crop((0, 0, *size))
     if keep:
         original, mask = keep
-        image = Image.composite(image, original, mask)
+        image = blend(image, original, mask)
     if pipe.safety_checker is not None and flags(pipe, [image])[0].flagged:
         report(flag_note())
         return Image.new("RGB", size)

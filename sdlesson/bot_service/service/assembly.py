@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import urlsplit
 
-from sdlesson.bot.generator import ImageGenerator, PipelineGenerator
+from sdlesson.bot.generator import ImageGenerator
 from sdlesson.bot.queue import FairQueue
 from sdlesson.bot_service import health
 from sdlesson.bot_service.configuration import Configuration, reveal
@@ -15,6 +15,9 @@ from sdlesson.bot_service.enrol import make_directory
 from sdlesson.bot_service.limits import Limits
 from sdlesson.bot_service.login import LoginSettings
 from sdlesson.bot_service.metrics import Metrics
+from sdlesson.bot_service.models.catalogue import read_catalogue
+from sdlesson.bot_service.models.loading import ModelGenerator
+from sdlesson.bot_service.models.metrics import ModelMetrics
 from sdlesson.bot_service.moderation import RULES, Moderation, read_words
 from sdlesson.bot_service.moderation_service import HttpModerator, ModerationSettings
 from sdlesson.bot_service.service import texts
@@ -23,15 +26,15 @@ from sdlesson.bot_service.store import Store
 from sdlesson.bot_service.webhook import WebhookSettings
 from sdlesson.bot_service.workers import memory, remote
 from sdlesson.language import Text
-from sdlesson.pipelines import load_pipeline
 
 
 def assemble(configuration: Configuration, store: Store) -> ServiceRun:
     """Make a service; the store stays its opener's.
 
     Raises:
-        ModelError: The model cannot be loaded.
-        ValueError: The list of words cannot be read.
+        ModelError: A model cannot be loaded.
+        LoraError: A LoRA cannot be loaded.
+        ValueError: The list of words cannot be read, or two models have one name.
         OSError: The list of words is not there.
     """
     metrics, moderator = Metrics(), make_moderator(configuration)
@@ -74,6 +77,9 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
             events=metrics,
             webhook=_webhook(configuration),
             beside=beside,
+            catalogue=read_catalogue(configuration),
+            cache_mb=configuration.cache_mb,
+            model_metrics=ModelMetrics(metrics.registry),
         )
     )
 
@@ -82,11 +88,13 @@ def make_generator(configuration: Configuration) -> ImageGenerator:
     """Make what draws: here, or on the machines that wait at Redis.
 
     Raises:
-        ModelError: The model cannot be loaded.
+        ModelError: A model cannot be loaded.
+        LoraError: A LoRA cannot be loaded.
     """
     if configuration.generator == "celery":
         return remote.make_generator(configuration)
-    return memory.SmallerBatches(PipelineGenerator(load_pipeline(configuration.models[0])))
+    most = configuration.models_in_memory
+    return memory.SmallerBatches(ModelGenerator(read_catalogue(configuration), most=most))
 
 
 def make_login(configuration: Configuration) -> LoginSettings | None:

@@ -24,10 +24,12 @@ from sdlesson.bot.handlers import Command, read_command
 from sdlesson.bot.request_service import Requester
 from sdlesson.bot.texts import MAX_CAPTION_PART, shorten
 from sdlesson.bot_service.access import Access, Standing
+from sdlesson.bot_service.models.catalogue import full_name
 from sdlesson.bot_service.service import login_texts, texts
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.login_handlers import LoginHandlers
 from sdlesson.bot_service.service.menu import Menu
+from sdlesson.bot_service.service.model_handlers import ModelHandlers
 from sdlesson.bot_service.service.requests import Origin, RecordingService, origin
 from sdlesson.bot_service.store import StoreError
 from sdlesson.language import Text
@@ -65,6 +67,7 @@ class ServiceHandlers:
         self._service, self._access, self._journal = service, access, journal
         self._menu, self._login = menu, login
         self._refused: dict[tuple[int, Text], float] = {}
+        self._models: ModelHandlers | None = None
         self._commands: dict[str, Do] = {
             "history": self.history,
             "privacy": self.privacy,
@@ -76,6 +79,11 @@ class ServiceHandlers:
             "unban": self.unban,
         }
 
+    def add(self, models: ModelHandlers) -> None:
+        """Answer the commands and buttons about models, too; before `register`."""
+        self._models = models
+        self._commands |= models.commands
+
     def register(self, application: Application[Any, Any, Any, Any, Any, Any]) -> None:
         """Say which update goes where, before the bot's own handlers."""
         application.add_handler(TypeHandler(Update, self.prepare), group=PREPARE)
@@ -83,6 +91,8 @@ class ServiceHandlers:
         application.add_handler(MessageHandler(messages, self.command), group=COMMANDS)
         forget = CallbackQueryHandler(self.forget, pattern=f"^{FORGET_DATA}")
         application.add_handler(forget, group=COMMANDS)
+        if self._models is not None:
+            self._models.register(application, group=COMMANDS)
 
     async def prepare(self, update: Update, context: Context) -> None:
         """Let in who may come in; where that fails, nobody."""
@@ -98,7 +108,8 @@ class ServiceHandlers:
 
     async def _let_in(self, update: Update, context: Context) -> None:
         """Load what the bot's handlers will ask the store for, and turn away who may not come."""
-        origin.set(Origin(update.update_id))
+        data = update.callback_query.data if update.callback_query else None
+        origin.set(Origin(update.update_id, (data or "").partition(":")[0] or None))
         if update.effective_sender is None:
             raise ApplicationHandlerStop
         user_id, query = update.effective_sender.id, update.callback_query
@@ -159,8 +170,10 @@ class ServiceHandlers:
             day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.created_at))
             prompt = shorten(one.request.prompt, MAX_CAPTION_PART)
             seed = f" · {one.seed}" if one.seed is not None else ""
+            name = full_name(one.request.model, one.request.lora)
+            model = f" · {localize(PLAIN, prompt=name)}" if name else ""
             state = localize(texts.STATES[one.state])
-            lines.append(f"{day} · {localize(PLAIN, prompt=prompt)}{seed} · {state}")
+            lines.append(f"{day} · {localize(PLAIN, prompt=prompt)}{seed}{model} · {state}")
         await self._service.reply(requester, "\n".join(lines))
 
     async def ask_to_forget(self, requester: Requester, _words: str) -> None:
@@ -199,6 +212,8 @@ class ServiceHandlers:
             running=len(service.worker.running),
             counts="\n".join(lines),
         )
+        if self._models is not None:
+            text += await self._models.report(requester)
         await service.reply(requester, text)
 
     async def ban(self, requester: Requester, written: str) -> None:

@@ -11,15 +11,21 @@ from telegram.ext import ExtBot
 
 from sdlesson.bot import texts as bot_texts
 from sdlesson.bot.texts import Localizer
-from sdlesson.bot_service.service import login_texts, texts
+from sdlesson.bot_service.service import login_texts, model_texts, texts
 from sdlesson.language import LANGUAGES, Text
 
 log = logging.getLogger(__name__)
 
 
-def users_commands(*, has_login: bool = False) -> dict[str, Text]:
+def users_commands(*, has_login: bool = False, has_choice: bool = False) -> dict[str, Text]:
     """Name what everybody may ask for."""
-    return bot_texts.COMMANDS | texts.COMMANDS | (login_texts.COMMANDS if has_login else {})
+    return bot_texts.COMMANDS | services_commands(has_login=has_login, has_choice=has_choice)
+
+
+def services_commands(*, has_login: bool = False, has_choice: bool = False) -> dict[str, Text]:
+    """Name what everybody may ask for that the bot itself does not know."""
+    models = model_texts.COMMANDS if has_choice else {}
+    return models | texts.COMMANDS | (login_texts.COMMANDS if has_login else {})
 
 
 class Menu:
@@ -28,10 +34,17 @@ class Menu:
     Args:
         admins: Who has more.
         has_login: Whether people log in.
+        has_choice: Whether there are several models, or LoRAs.
     """
 
-    def __init__(self, admins: Collection[int] = (), *, has_login: bool = False) -> None:
-        self._everybody = users_commands(has_login=has_login)
+    def __init__(
+        self,
+        admins: Collection[int] = (),
+        *,
+        has_login: bool = False,
+        has_choice: bool = False,
+    ) -> None:
+        self._everybody = users_commands(has_login=has_login, has_choice=has_choice)
         self._without = set(admins)  # those who have no menu of their own yet
 
     async def fill(self, bot: ExtBot[None]) -> None:

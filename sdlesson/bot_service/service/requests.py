@@ -17,20 +17,24 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from PIL import Image
-from telegram import Message
+from telegram import InlineKeyboardMarkup, Message
 
 from sdlesson.bot import keyboards
 from sdlesson.bot import texts as bot_texts
 from sdlesson.bot.delivery import Delivery, DeliveryOutcome
 from sdlesson.bot.queue import ID_BYTES, Job, JobState, QueueFullError, TooManyJobsError
 from sdlesson.bot.request_service import Requester, RequestService, StatusMessage
-from sdlesson.bot.requests import Request, RequestError
+from sdlesson.bot.requests import CONTROL, Defaults, Reason, Request, RequestError
 from sdlesson.bot.texts import MAX_CAPTION_PART, Localizer, shorten
 from sdlesson.bot.worker import StoppedError
 from sdlesson.bot_service.events import Events
 from sdlesson.bot_service.limits import LimitError, Limits
+from sdlesson.bot_service.models.cards import cards_of
+from sdlesson.bot_service.models.catalogue import full_name
+from sdlesson.bot_service.models.metrics import ModelMetrics
 from sdlesson.bot_service.moderation import Moderation, ModerationError
-from sdlesson.bot_service.service import texts
+from sdlesson.bot_service.service import model_texts, texts
+from sdlesson.bot_service.service.choices import Chosen, ModelChoice, thumbs
 from sdlesson.bot_service.service.memory import StoreView
 from sdlesson.bot_service.service.worker import RecordingWorker
 from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJob, StoredJobState, StoreError
@@ -61,9 +65,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Origin:
-    """The update that is being handled, and how many requests have come of it."""
+    """The update that is being handled, and how many requests have come of it.
+
+    Attributes:
+        button: What was pressed; None for a message.
+    """
 
     update_id: int
+    button: str | None = None
     requests: int = 0
 
 
@@ -81,6 +90,8 @@ class RecordingService(RequestService):
         limits: What one user may ask for.
         moderation: What looks at a request before it is taken.
         events: Who counts.
+        models: Which model draws for whom.
+        model_metrics: Who counts by model.
         retention_days: How long requests are kept.
         also_kept: What else there is to say about what is kept of people.
         help_commands: What /help names besides what the bot itself can do.
@@ -100,6 +111,8 @@ class RecordingService(RequestService):
         limits: Limits,
         moderation: Moderation,
         events: Events,
+        models: ModelChoice,
+        model_metrics: ModelMetrics,
         retention_days: float = 30.0,
         also_kept: Sequence[Text] = (),
         help_commands: Mapping[str, Text] = texts.COMMANDS,
@@ -107,8 +120,10 @@ class RecordingService(RequestService):
         super().__init__(worker, view, delivery)
         self.record, self.call, self.limits = store, call, limits
         self._moderation, self.events = moderation, events
+        self.models, self.model_metrics = models, model_metrics
         self._days, self.also_kept, self._help = retention_days, also_kept, help_commands
         self._accepted_at: dict[str, float] = {}
+        self._model_of: dict[str, str] = {}
         worker.begin = self._begin
 
     async def handle_request(
@@ -123,6 +138,7 @@ class RecordingService(RequestService):
         try:
             request = make_request()
             await self._moderation.check(request)
+            request = self._check_control(await self._settle_model(requester, request))
             self._check_room(requester)
             if download_photo is not None:
                 request = replace(request, photo=await download_photo())
@@ -139,7 +155,7 @@ class RecordingService(RequestService):
 
     async def ask_consent(self, requester: Requester) -> None:
         """Say what the bot does and how long it keeps what, and ask for agreement."""
-        model, days = self.worker.generator.model, self.days(requester)
+        model, days = self.model_of(requester).model, self.days(requester)
         text = requester.localize(texts.WELCOME, model=model, days=days)
         await self.reply(requester, text, keyboards.consent(requester.localize))
 
@@ -199,6 +215,44 @@ class RecordingService(RequestService):
         await self.store.forget(requester.user_id)
         for job in self.worker.jobs_of(requester.user_id):
             self.worker.cancel(job)
+        self.worker.cache.forget(requester.user_id)  # last: from now on nothing comes in any more
+
+    # Which model draws.
+
+    def model_of(self, requester: Requester) -> Chosen:
+        """Say with what a user draws."""
+        return self.models.of_user(requester.user_id, self.store.load_user(requester.user_id))
+
+    def defaults_of(self, requester: Requester) -> Defaults:
+        """The settings that a user chose, else the model's."""
+        user, cards = self.store.load_user(requester.user_id), cards_of(self.worker.generator)
+        card = cards.get(self.model_of(requester).model)
+        return user.defaults or (card.defaults if card else self.worker.generator.defaults)
+
+    async def _settle_model(self, requester: Requester, request: Request) -> Request:
+        """Say in a request what draws it; what is no longer offered is told, and forgotten."""
+        user = self.store.load_user(requester.user_id)
+        settled, gone = self.models.settle(requester.user_id, user, request)
+        if gone:
+            if gone == user.model:
+                self.store.save_user(requester.user_id, replace(user, model="", lora=""))
+            elif gone == user.lora:
+                self.store.save_user(requester.user_id, replace(user, lora=""))
+            instead = full_name(settled.model, settled.lora)
+            text = requester.localize(model_texts.NO_LONGER, gone=gone, instead=instead)
+            await self.reply(requester, text)
+        return settled
+
+    def _check_control(self, request: Request) -> Request:
+        """Return a request that its model can draw.
+
+        Raises:
+            RequestError: It cannot: another model may have a ControlNet, and this one has none.
+        """
+        card = cards_of(self.worker.generator).get(request.model)
+        if request.control and card and not card.has_control:
+            raise RequestError(Reason.NO_CONTROL, option=CONTROL.name, model=request.model)
+        return request
 
     # On the way in.
 
@@ -220,6 +274,7 @@ class RecordingService(RequestService):
             StoredOrNot: It could not be written down, or the bot is being stopped.
         """
         source = origin.get()
+        user = self.store.load_user(requester.user_id)
         new = NewJob(
             secrets.token_hex(ID_BYTES),
             requester.user_id,
@@ -229,6 +284,8 @@ class RecordingService(RequestService):
             requester.thread_id,
             source.update_id if source else None,
             source.requests if source else 0,
+            self.models.is_by_lot(requester.user_id, user, request),
+            source.button if source else None,
         )
         if source:
             source.requests += 1
@@ -241,7 +298,9 @@ class RecordingService(RequestService):
             raise StoredOrNot from error
         self.events.accepted(new.id)
         job = Job(requester.user_id, request, id=new.id, chat_id=requester.chat_id)
-        self._accepted_at[job.id] = time.time()
+        self._accepted_at[job.id], self._model_of[job.id] = time.time(), request.model
+        if new.button is not None:
+            self.model_metrics.again(request.model)
         try:
             return self.worker.enqueue(job)
         except StoppedError:  # it is on record, and waits for the next start
@@ -295,15 +354,25 @@ class RecordingService(RequestService):
             await self._reply_privately(requester)
         await status.remove()
         self._accepted_at.pop(job.id, None)
+        self._model_of.pop(job.id, None)
+
+    def _below_picture(
+        self, requester: Requester, token: str, job: Job, request: Request
+    ) -> InlineKeyboardMarkup:
+        """Make the buttons of a picture, with thumbs below."""
+        keyboard = super()._below_picture(requester, token, job, request)
+        return InlineKeyboardMarkup([*keyboard.inline_keyboard, thumbs(job.id)])
 
     async def _tell_end(self, requester: Requester, job: Job) -> None:
         """Send what was drawn, or tell why nothing was, once that is on record."""
         if isinstance(job.error, StoppedError):
             await self._keep_for_later(requester, job)
         elif job.state is JobState.DONE and job.result:
-            seed = job.result.request.seed
-            if await self._record(job.id, StoredJobState.SENDING, seed=seed):
-                outcome = await self._send_picture(requester, job.result)
+            seed, seconds = job.result.request.seed, job.result.seconds or None
+            if seconds is not None:
+                self.model_metrics.drawn(job.request.model, seconds)
+            if await self._record(job.id, StoredJobState.SENDING, seed=seed, seconds=seconds):
+                outcome = await self._send_picture(requester, job, job.result)
                 if not await self._record(job.id, OUTCOMES[outcome], told=True):
                     # The user was forgotten while the picture left: so are the buttons below it.
                     await self.store.written()
@@ -326,13 +395,22 @@ class RecordingService(RequestService):
         await self.delivery.send_text(requester.destination, text, retry=False)
 
     async def _record(
-        self, job_id: str, state: StoredJobState, *, seed: int | None = None, told: bool = False
+        self,
+        job_id: str,
+        state: StoredJobState,
+        *,
+        seed: int | None = None,
+        seconds: float | None = None,
+        told: bool = False,
     ) -> bool:
         """Put a job's next state on record; False where it does not follow, so nothing may."""
-        moved = await self.call.insist(self.record.jobs.move, job_id, state, seed=seed, told=told)
+        moved = await self.call.insist(
+            self.record.jobs.move, job_id, state, seed=seed, seconds=seconds, told=told
+        )
         if moved and state.is_end:
             now = time.time()
             self.events.ended(job_id, state, now - self._accepted_at.get(job_id, now))
+            self.model_metrics.ended(self._model_of.get(job_id, ""), state)
         return bool(moved)
 
     # After a restart.
@@ -340,8 +418,11 @@ class RecordingService(RequestService):
     async def _take_up(self, stored: StoredJob) -> None:
         """Let a job wait again that an earlier run has accepted."""
         requester = _requester(stored)
-        job = Job(stored.user_id, stored.request, id=stored.id, chat_id=stored.chat_id)
-        self._accepted_at[job.id] = stored.created_at
+        request = await self._settle_model(requester, stored.request)
+        if request is not stored.request:
+            await self.call.insist(self.record.jobs.change_model, stored.id, request)
+        job = Job(stored.user_id, request, id=stored.id, chat_id=stored.chat_id)
+        self._accepted_at[job.id], self._model_of[job.id] = stored.created_at, request.model
         try:
             self.worker.enqueue(job)
         except QueueFullError as error:  # there is less room than there was

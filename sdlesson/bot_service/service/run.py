@@ -23,13 +23,18 @@ from sdlesson.bot_service.access import Access
 from sdlesson.bot_service.events import Events, NoEvents
 from sdlesson.bot_service.limits import Limits
 from sdlesson.bot_service.login import Login, LoginSettings
+from sdlesson.bot_service.models.cache import PictureCache
+from sdlesson.bot_service.models.catalogue import Catalogue
+from sdlesson.bot_service.models.metrics import ModelMetrics
 from sdlesson.bot_service.moderation import Moderation
-from sdlesson.bot_service.service import login_texts, texts
+from sdlesson.bot_service.service import login_texts
+from sdlesson.bot_service.service.choices import ModelChoice
 from sdlesson.bot_service.service.handlers import ServiceHandlers
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.login_handlers import LoginHandlers
 from sdlesson.bot_service.service.memory import StoreView
-from sdlesson.bot_service.service.menu import Menu
+from sdlesson.bot_service.service.menu import Menu, services_commands
+from sdlesson.bot_service.service.model_handlers import ModelHandlers
 from sdlesson.bot_service.service.requests import RecordingService
 from sdlesson.bot_service.service.worker import RecordingWorker
 from sdlesson.bot_service.store import OffLoop, Store, StoredJob, StoreError
@@ -65,6 +70,9 @@ class Parts:
         events: Who counts.
         webhook: Where Telegram brings updates; None asks for them.
         beside: What runs in the same loop while users are heard, such as a page of metrics.
+        catalogue: The models that users choose from; None is the generator's only one.
+        cache_mb: How much memory pictures may take that are asked for again.
+        model_metrics: Who counts by model.
     """
 
     token: str
@@ -84,6 +92,9 @@ class Parts:
     events: Events = field(default_factory=NoEvents)
     webhook: WebhookSettings | None = None
     beside: Callable[[ServiceRun], AbstractAsyncContextManager[None]] = nothing_beside
+    catalogue: Catalogue | None = None
+    cache_mb: float = 0.0
+    model_metrics: ModelMetrics = field(default_factory=ModelMetrics)
 
 
 class Left(NamedTuple):
@@ -109,7 +120,12 @@ class ServiceRun(BotRun):
         self._view = StoreView(parts.store.people, self._call)
         self._journal = Journal(parts.store.inbox, self._view, self._call)
         self._login = Login(parts.login, parts.store.logins, self._call) if parts.login else None
-        self._menu = Menu(parts.admins, has_login=self._login is not None)
+        self._catalogue = parts.catalogue or Catalogue.only(parts.generator.model)
+        self._has = {
+            "has_login": self._login is not None,
+            "has_choice": self._catalogue.has_choice,
+        }
+        self._menu = Menu(parts.admins, **self._has)
         self._access = Access(
             parts.store.people,
             self._call,
@@ -117,7 +133,10 @@ class ServiceRun(BotRun):
             allowed=parts.allowed,
             ask_login=self._login.standing if self._login else None,
         )
-        worker = RecordingWorker(parts.generator, parts.queue(), max_batch=parts.max_batch)
+        self._cache = PictureCache(parts.cache_mb, on_look=parts.model_metrics.looked)
+        worker = RecordingWorker(
+            parts.generator, parts.queue(), max_batch=parts.max_batch, cache=self._cache
+        )
         server_name = "localhost" if parts.base_url else "Telegram"
         super().__init__(worker, lambda _: self._application(worker), RingBuffer(), server_name)
 
@@ -144,9 +163,11 @@ class ServiceRun(BotRun):
                 limits=parts.limits,
                 moderation=parts.moderation,
                 events=parts.events,
+                models=ModelChoice(self._catalogue),
+                model_metrics=parts.model_metrics,
                 retention_days=parts.retention_days,
                 also_kept=(*parts.also_kept, *([login_texts.KEPT] if login else [])),
-                help_commands=texts.COMMANDS | (login_texts.COMMANDS if login else {}),
+                help_commands=services_commands(**self._has),
             )
 
         application = build_application(
@@ -161,6 +182,7 @@ class ServiceRun(BotRun):
         service = application.bot_data["service"]
         logging_in = LoginHandlers(service, self._access, login) if login else None
         handlers = ServiceHandlers(service, self._access, self._journal, self._menu, logging_in)
+        handlers.add(ModelHandlers(service))
         handlers.register(application)
         return application
 

@@ -20,16 +20,16 @@ ADMINS_COMMANDS = {
 WELCOME = Text(
     "<b>I draw pictures from your words</b>, with the model {model}. Write me what you want to "
     "see, or send a photo and say in its caption what it should become.\n\n"
-    "<b>What I keep</b>: your language and your settings until /forget; your requests, and the "
-    "photos in them, for {days}. Whoever runs this bot can see them, so leave out what is "
-    "private. A safety checker looks at every picture, and I withhold what it flags. /privacy "
-    "says more, and /forget deletes everything.\n\nIs that all right with you?",
+    "<b>What I keep</b>: your language and your settings until /forget; your requests, the photos "
+    "in them and your thumbs for pictures, for {days}. Whoever runs this bot can see them, so "
+    "leave out what is private. A safety checker looks at every picture, and I withhold what it "
+    "flags. /privacy says more, and /forget deletes everything.\n\nIs that all right with you?",
     "<b>Dibujo imágenes a partir de tus palabras</b> con el modelo {model}. Escríbeme qué quieres "
     "ver, o mándame una foto y di al pie en qué debe convertirse.\n\n"
-    "<b>Qué guardo</b>: tu idioma y tus ajustes hasta que uses /forget; tus peticiones y sus fotos "
-    "durante {days}. Quien maneja este bot puede verlas, así que no pongas nada privado. Un filtro "
-    "de seguridad revisa cada imagen, y no te mando las que marca. /privacy lo explica mejor y "
-    "/forget lo borra todo.\n\n¿Te parece bien?",
+    "<b>Qué guardo</b>: tu idioma y tus ajustes hasta que uses /forget; tus peticiones, sus fotos "
+    "y tus pulgares sobre las imágenes durante {days}. Quien maneja este bot puede ver todo eso, "
+    "así que no pongas nada privado. Un filtro de seguridad revisa cada imagen, y no te mando las "
+    "que marca. /privacy lo explica mejor y /forget lo borra todo.\n\n¿Te parece bien?",
 )
 ONE_DAY = Text("one day", "un día")
 DAYS = Text("{count} days", "{count} días")
@@ -117,17 +117,25 @@ STATS = Text(
 
 PRIVACY = Text(
     "<b>What I keep of you</b>\n"
-    "Your number on Telegram, your language and settings, until /forget.\n"
-    "Your requests, with the photos behind your buttons, for {days}. I do not keep the "
-    "pictures that I draw; Telegram does.\n"
+    "Your number on Telegram, your language and settings, and the model you chose, until "
+    "/forget.\n"
+    "Your requests, with the photos behind your buttons, which model drew them, and your thumbs "
+    "for pictures, for {days}.\n"
+    "The latest pictures that were asked for with a seed, in memory only, so that whoever asks for "
+    "exactly the same need not wait. /forget drops those drawn for you, a restart all of them. I "
+    "keep no other pictures; Telegram does.\n"
     "Each message until I have answered it.\n\n"
     "/history shows your requests. /forget deletes everything at once, but for how many pictures "
     "you had today, until midnight, and whether you are shut out.\n"
     "Whoever runs this bot can read all of this.",
     "<b>Qué guardo de ti</b>\n"
-    "Tu número de Telegram, tu idioma y tus ajustes, hasta que uses /forget.\n"
-    "Tus peticiones, con las fotos de tus botones, durante {days}. No guardo las imágenes que "
-    "dibujo; Telegram sí.\n"
+    "Tu número de Telegram, tu idioma, tus ajustes y el modelo que elegiste, hasta que uses "
+    "/forget.\n"
+    "Tus peticiones, con las fotos de tus botones, qué modelo las dibujó y tus pulgares sobre las "
+    "imágenes, durante {days}.\n"
+    "Las últimas imágenes pedidas con semilla, solo en memoria, para que quien pida exactamente lo "
+    "mismo no tenga que esperar. /forget borra las que dibujé para ti, y un reinicio, todas. No "
+    "guardo más imágenes; Telegram sí.\n"
     "Cada mensaje, hasta que lo contesto.\n\n"
     "/history muestra tus peticiones. /forget lo borra todo de inmediato, salvo cuántas imágenes "
     "llevas hoy, hasta medianoche, y si tienes el paso cerrado.\n"

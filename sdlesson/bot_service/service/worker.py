@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
-from sdlesson.bot.generator import ImageGenerator
+from sdlesson.bot.generator import ImageGenerator, Result
 from sdlesson.bot.queue import FairQueue, Job, JobState
 from sdlesson.bot.worker import MAX_BATCH
+from sdlesson.bot_service.models.cache import PictureCache
+from sdlesson.bot_service.models.cards import cards_of, weights_of
 from sdlesson.bot_service.workers.parallel import ParallelWorker
 
 # Puts jobs on record as running, and returns those that may be drawn.
@@ -23,6 +25,10 @@ async def begin_all(job_ids: Sequence[str]) -> Sequence[str]:
 class RecordingWorker(ParallelWorker):
     """Draws what waits in a queue, and first says so to the record.
 
+    Args:
+        generator, queue, max_batch: As `ParallelWorker` takes them.
+        cache: Pictures that need not be drawn again; by default none.
+
     Attributes:
         begin: Called with the jobs of a batch before it is drawn; the others are dropped.
     """
@@ -33,11 +39,13 @@ class RecordingWorker(ParallelWorker):
         queue: FairQueue | None = None,
         *,
         max_batch: int = MAX_BATCH,
+        cache: PictureCache | None = None,
     ) -> None:
         at_once = getattr(generator, "batches_at_once", lambda: 1)
         super().__init__(generator, queue, max_batch=max_batch, batches_at_once=at_once)
         self.begin: Begin = begin_all
         self._begun: set[str] = set()
+        self.cache = PictureCache(0) if cache is None else cache
 
     def enqueue(self, job: Job) -> Job:
         """Let a job wait that has been made elsewhere, under the name that it has there.
@@ -55,13 +63,26 @@ class RecordingWorker(ParallelWorker):
         return job
 
     async def _draw_batch(self, batch: list[Job], executor: ThreadPoolExecutor) -> None:
-        if new := [job.id for job in batch if job.id not in self._begun]:
+        new = [job.id for job in batch if job.id not in self._begun]
+        if new:
             self._begun |= set(new)  # those of a batch that failed are drawn again, one by one
             granted = await self.begin(new)
             for job in batch:
                 if job.id in new and job.id not in granted and not job.state.is_end:
                     self._end(job, JobState.CANCELLED)
+        for job in batch:
+            if job.state.is_end or job.id not in new:
+                continue
+            known = self.cache.find(job.request, weights_of(cards_of(self.generator), job.request))
+            if known is not None:
+                super()._finish(job, known)
         going_on = [job for job in batch if not job.state.is_end]
         if going_on:
             await super()._draw_batch(going_on, executor)
         self._begun -= {job.id for job in batch if job.state.is_end}
+
+    def _finish(self, job: Job, result: Result | None) -> None:
+        """End a job whose batch has been drawn, and keep its picture for who asks for the same."""
+        super()._finish(job, result)
+        if job.state is JobState.DONE and job.result is not None:
+            self.cache.keep(job.user_id, job.request, job.result)

@@ -69,6 +69,8 @@ class NewJob:
         update_id, part: Which update asked for it, and the how-manieth it was of that one's.
         thread_id: The topic to answer in, where the chat is a forum.
         language: In which the user is answered.
+        by_lot: Whether it counts for the comparison of two models.
+        button: What was pressed under another picture to ask for it; None for words.
     """
 
     id: str
@@ -79,6 +81,8 @@ class NewJob:
     thread_id: int | None = None
     update_id: int | None = None
     part: int = 0
+    by_lot: bool = False
+    button: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,8 @@ class Jobs:
                 **{name: getattr(job, name) for name in ("id", "user_id", "chat_id", "thread_id")},
                 **{name: getattr(job, name) for name in ("language", "update_id", "part")},
                 **{"request": request, "photo": photo},
+                **{"model": job.request.model or None, "lora": job.request.lora or None},
+                **{"by_lot": int(job.by_lot), "button": job.button},
                 **{"state": StoredJobState.ACCEPTED, "told": 0, "created_at": now},
             }
             connection.execute(insert(JOBS).values(values))
@@ -135,6 +141,7 @@ class Jobs:
         state: StoredJobState,
         *,
         seed: int | None = None,
+        seconds: float | None = None,
         told: bool = False,
         now: float | None = None,
     ) -> list[str]:
@@ -147,6 +154,7 @@ class Jobs:
             job_ids: One or several.
             state: Where they go.
             seed: The one that the picture was drawn with.
+            seconds: Its share of the drawing.
             told: Whether the user knows of this end.
             now: When.
 
@@ -163,6 +171,8 @@ class Jobs:
             values["ended_at"] = time.time() if now is None else now
         if seed is not None:
             values["seed"] = seed
+        if seconds is not None:
+            values["seconds"] = seconds
         if told:
             values["photo"] = None  # the buttons below the picture have their own
         moved = []
@@ -178,6 +188,14 @@ class Jobs:
         with self._database.begin() as connection:
             change = update(JOBS).where(JOBS.c.id == job_id)
             connection.execute(change.values(told=1, photo=None))
+
+    def change_model(self, job_id: str, request: Request) -> None:
+        """Take down that a waiting job is drawn with another model than it was asked for."""
+        packed, _ = pack(request)
+        values = {"request": packed, "model": request.model, "lora": request.lora or None}
+        with self._database.begin() as connection:
+            change = update(JOBS).where(JOBS.c.id == job_id)
+            connection.execute(change.values(**values, by_lot=0))
 
     def show_in(self, job_id: str, message_id: int | None) -> None:
         """Take down which message tells how a job stands."""

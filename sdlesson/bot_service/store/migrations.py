@@ -36,11 +36,24 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE inbox (update_id BIGINT PRIMARY KEY, body TEXT,"
         " received_at DOUBLE PRECISION NOT NULL, tries INTEGER NOT NULL)",
     ),
-    (  # logins
+    (  # 2: logins
         "CREATE TABLE enrolments (user_id BIGINT PRIMARY KEY, name TEXT NOT NULL,"
         " salt TEXT NOT NULL, last_step BIGINT NOT NULL,"
         " allowed_until DOUBLE PRECISION NOT NULL, wrong INTEGER NOT NULL,"
         " wrong_at DOUBLE PRECISION NOT NULL, enrolled_at DOUBLE PRECISION NOT NULL)",
+    ),
+    (  # 3: several models, and thumbs for what they draw
+        "ALTER TABLE users ADD COLUMN model TEXT",
+        "ALTER TABLE users ADD COLUMN lora TEXT",
+        "ALTER TABLE jobs ADD COLUMN model TEXT",
+        "ALTER TABLE jobs ADD COLUMN lora TEXT",
+        "ALTER TABLE jobs ADD COLUMN by_lot INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN button TEXT",
+        "ALTER TABLE jobs ADD COLUMN seconds DOUBLE PRECISION",
+        "CREATE TABLE votes (job_id TEXT NOT NULL, user_id BIGINT NOT NULL,"
+        " is_up INTEGER NOT NULL, voted_at DOUBLE PRECISION NOT NULL,"
+        " PRIMARY KEY (job_id, user_id))",
+        "CREATE INDEX votes_by_user ON votes (user_id)",
     ),
 )
 

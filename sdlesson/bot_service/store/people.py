@@ -16,7 +16,15 @@ from sdlesson.bot_service.limits import day_of, start_of_day
 from sdlesson.bot_service.store.database import Database
 from sdlesson.bot_service.store.jobs import count_drawn
 from sdlesson.bot_service.store.packing import pack, unpack
-from sdlesson.bot_service.store.tables import BANS, BUTTONS, ENROLMENTS, JOBS, SPENT, USERS
+from sdlesson.bot_service.store.tables import (
+    BANS,
+    BUTTONS,
+    ENROLMENTS,
+    JOBS,
+    SPENT,
+    USERS,
+    VOTES,
+)
 
 MAX_BUTTONS = 50  # of one user; each may hold a photo
 TOKEN_BYTES = 8
@@ -35,13 +43,21 @@ class People:
         if row is None:
             return UserRecord()
         defaults = Defaults(**json.loads(row.defaults)) if row.defaults else None
-        return UserRecord(row.language, defaults, bool(row.consented), bool(row.as_file))
+        return UserRecord(
+            row.language,
+            defaults,
+            bool(row.consented),
+            bool(row.as_file),
+            row.model or "",
+            row.lora or "",
+        )
 
     def save_user(self, user_id: int, user: UserRecord) -> None:
         """Keep a user's settings."""
         defaults = json.dumps(asdict(user.defaults)) if user.defaults else None
         values: dict[str, Any] = {"language": user.language, "defaults": defaults}
         values |= {"consented": int(user.consented), "as_file": int(user.as_file)}
+        values |= {"model": user.model or None, "lora": user.lora or None}
         with self._database.begin() as connection:
             _save(connection, user_id, values)
 
@@ -106,8 +122,10 @@ class People:
             drawn = count_drawn(connection, user_id, start_of_day(now))
             if drawn:
                 _keep_spent(connection, user_id, drawn, now)
+            mine = select(JOBS.c.id).where(JOBS.c.user_id == user_id)
+            connection.execute(delete(VOTES).where(VOTES.c.job_id.in_(mine)))  # also others'
             gone = connection.execute(delete(JOBS).where(JOBS.c.user_id == user_id)).rowcount
-            for table in (BUTTONS, USERS, ENROLMENTS):
+            for table in (BUTTONS, USERS, VOTES, ENROLMENTS):
                 connection.execute(delete(table).where(table.c.user_id == user_id))
         self._database.wipe()
         return gone

@@ -17,6 +17,8 @@ USERS = Table(
     Column("defaults", Text),  # JSON
     Column("consented", Integer, nullable=False),
     Column("as_file", Integer, nullable=False),
+    Column("model", Text),  # the one chosen, as is the next
+    Column("lora", Text),
     Column("bucket_tokens", Double),
     Column("bucket_at", Double),
 )
@@ -56,6 +58,20 @@ JOBS = Table(
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("ended_at", Double),
+    Column("model", Text),
+    Column("lora", Text),
+    Column("by_lot", Integer, nullable=False),  # whether it counts for a comparison of two models
+    Column("button", Text),  # what was pressed under another picture to ask for it
+    Column("seconds", Double),  # its share of the drawing; null where nothing had to be drawn
+)
+
+VOTES = Table(  # a thumb for a picture
+    "votes",
+    METADATA,
+    Column("job_id", Text, primary_key=True),
+    Column("user_id", BigInteger, primary_key=True),
+    Column("is_up", Integer, nullable=False),
+    Column("voted_at", Double, nullable=False),
 )
 
 BUTTONS = Table(

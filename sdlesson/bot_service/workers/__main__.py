@@ -9,16 +9,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more on busy core
 
 from pydantic import Field, SecretStr
 
-from sdlesson.bot.generator import PipelineGenerator
-from sdlesson.bot_service.configuration import (
-    Configuration,
-    ConfigurationError,
-    load_configuration,
-)
+from sdlesson.bot_service.configuration import Configuration, load_configuration
 from sdlesson.bot_service.log import set_up
+from sdlesson.bot_service.models.catalogue import read_catalogue
+from sdlesson.bot_service.models.loading import ModelGenerator
 from sdlesson.bot_service.workers.process import run_worker
 from sdlesson.downloads import ModelError
-from sdlesson.pipelines import load_pipeline
 
 BAD_INPUT = 2
 
@@ -31,13 +27,14 @@ class WorkerConfiguration(Configuration):
 
 
 def main() -> int:
-    """Load the model, listen to its queue and draw until told to end."""
+    """Load the models, listen to its queue and draw until told to end."""
     try:
         configuration = load_configuration(kind=WorkerConfiguration)
         set_up(configuration)
         queue = configuration.models[0]
-        generator = PipelineGenerator(load_pipeline(queue))
-    except (ConfigurationError, ModelError) as error:
+        catalogue, most = read_catalogue(configuration), configuration.models_in_memory
+        generator = ModelGenerator(catalogue, most=most)
+    except (ModelError, ValueError) as error:  # among the latter a LoRA's, and a setting's
         print(error, file=sys.stderr)
         return BAD_INPUT
     port = configuration.metrics_port

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from sdlesson.bot.requests import Request
+from sdlesson.bot_service.models.cards import cards_of
 
 if TYPE_CHECKING:
     from sdlesson.bot.generator import ImageGenerator, IsCancelled, OnStep, Result
@@ -27,6 +28,7 @@ class SmallerBatches:
         generator: What draws.
 
     Attributes:
+        cards: What is known of each model.
         most: How many pictures fit at once, as far as is known; None before memory ran out.
         splits: How often a batch had to be halved.
     """
@@ -34,6 +36,8 @@ class SmallerBatches:
     def __init__(self, generator: ImageGenerator) -> None:
         self._generator = generator
         self.model, self.defaults, self.size = generator.model, generator.defaults, generator.size
+        self.cards = cards_of(generator)
+        self.has_control = generator.has_control
         self.most: int | None = None
         self.splits = 0
 

@@ -17,16 +17,16 @@ from redis.exceptions import RedisError
 
 from sdlesson.bot_service.health import answering
 from sdlesson.bot_service.metrics import GpuMemory, MeasuredGenerator
+from sdlesson.bot_service.models.cards import cards_of, pack_cards
 from sdlesson.bot_service.workers.drawing import draw_batch
 from sdlesson.bot_service.workers.memory import SmallerBatches
 from sdlesson.bot_service.workers.protocol import (
     TASK,
     Client,
-    ModelCard,
     Timing,
     connect,
     make_celery,
-    model_key,
+    models_key,
     queue_name,
     worker_key,
 )
@@ -60,7 +60,7 @@ class Announcement:
     ) -> None:
         self._redis, self._queue, self._timing = redis, queue, timing
         self._key = worker_key(queue, name)
-        self._card = ModelCard(generator.model, generator.size, generator.defaults).pack()
+        self._cards = pack_cards(cards_of(generator).values())
         self._is_over = threading.Event()
         self._is_heard = False
         self._thread = threading.Thread(target=self._go_on, name="announcement", daemon=True)
@@ -82,8 +82,8 @@ class Announcement:
     def _go_on(self) -> None:
         while True:
             try:
-                self._redis.set(model_key(self._queue), self._card)
-                self._redis.set(self._key, self._card, px=round(1000 * self._timing.lost_s))
+                self._redis.set(models_key(self._queue), self._cards)
+                self._redis.set(self._key, self._cards, px=round(1000 * self._timing.lost_s))
                 self._is_heard = True
             except RedisError as error:
                 if self._is_heard:  # once an outage
@@ -118,14 +118,14 @@ def run_worker(
     registry = CollectorRegistry()
     registry.register(GpuMemory())
     ProcessCollector(registry=registry)
-    generator = MeasuredGenerator(SmallerBatches(generator), registry)
+    drawing = MeasuredGenerator(SmallerBatches(generator), registry)
     # Of this start of this process: one that is restarted is another worker.
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     redis, app = connect(url), make_celery(url, timing)
 
     @app.task(name=TASK)
     def draw(batch_id: str, attempt: int) -> None:
-        draw_batch(redis, generator, batch_id, attempt, name, timing)
+        draw_batch(redis, drawing, batch_id, attempt, name, timing)
 
     announcement = Announcement(redis, generator, queue, name, timing)
     worker_ready.connect(announcement.start, weak=False)

@@ -32,7 +32,7 @@ from PIL import Image
 from redis import Redis
 from redis.exceptions import ConnectionError, TimeoutError
 
-from sdlesson.bot.requests import Defaults, Request
+from sdlesson.bot.requests import Request
 
 if TYPE_CHECKING:
     from sdlesson.bot.generator import Result
@@ -84,25 +84,6 @@ class Orders:
         return cls(read["attempt"], frozenset(read["cancelled"]))
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """What a worker says about its model, so that the bot need not load it."""
-
-    model: str
-    size: int
-    defaults: Defaults
-
-    def pack(self) -> str:
-        """Write it for Redis."""
-        return json.dumps({"model": self.model, "size": self.size, **vars(self.defaults)})
-
-    @classmethod
-    def unpack(cls, packed: bytes) -> ModelCard:
-        """Read what `pack` wrote."""
-        read = json.loads(packed)
-        return cls(read.pop("model"), read.pop("size"), Defaults(**read))
-
-
 def connect(url: str) -> Client:
     """Make a client of Redis, which connects at its first call and again after each outage."""
     return Redis.from_url(
@@ -143,9 +124,9 @@ def worker_key(queue: str, name: str) -> str:
     return f"{PREFIX}:worker:{queue}:{name}"
 
 
-def model_key(queue: str) -> str:
-    """Name the key under which the latest worker of a queue left the card of its model."""
-    return f"{PREFIX}:model:{queue}"
+def models_key(queue: str) -> str:
+    """Name the key under which the latest worker of a queue left the cards of its models."""
+    return f"{PREFIX}:models:{queue}"
 
 
 def queue_name(queue: str) -> str:
@@ -183,6 +164,7 @@ def pack_result(result: Result | None) -> Json | None:
         "unknown": unknown,
         "cut": result.cut,
         "seconds": result.seconds,
+        "weights": result.weights,
     }
 
 
@@ -201,6 +183,7 @@ def unpack_result(packed: Json | None, request: Request) -> Result | None:
         unknown=tuple(Unknown(word, tuple(near)) for word, near in packed["unknown"]),
         cut=packed["cut"],
         seconds=packed["seconds"],
+        weights=packed["weights"],
     )
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,18 +16,19 @@ from structlog.contextvars import get_contextvars
 
 from sdlesson.bot.generator import NEW_SEEDS, IsCancelled, OnStep, PipelineGenerator, Result
 from sdlesson.bot.requests import Request
+from sdlesson.bot_service.models.cards import ModelCard, unpack_cards
+from sdlesson.bot_service.models.catalogue import read_catalogue
 from sdlesson.bot_service.workers.protocol import (
     AWAY,
     KEEP_S,
     TASK,
     Json,
-    ModelCard,
     Orders,
     Timing,
     batch_key,
     connect,
     make_celery,
-    model_key,
+    models_key,
     pack_requests,
     queue_name,
     unpack_image,
@@ -63,8 +64,10 @@ class CeleryGenerator:
         queue: Where its workers listen; by custom the name of their model.
         timing: How patient both sides are.
         wait_s: How long to wait for a worker, should none have been there before.
+        offered: The models that users may choose, which workers should have.
 
     Attributes:
+        cards: What is known of each model.
         lost: How often a batch was asked for again, since its worker had gone.
 
     Raises:
@@ -78,16 +81,21 @@ class CeleryGenerator:
         queue: str = "pocket",
         timing: Timing | None = None,
         wait_s: float = FIRST_WORKER_S,
+        offered: Sequence[str] = (),
     ) -> None:
         self._redis, self._queue, self._timing = connect(url), queue, timing or Timing()
+        self._offered = offered
         self._celery = make_celery(url, self._timing)
-        card = self._first_card(wait_s)
-        self.model, self.size, self.defaults = card.model, card.size, card.defaults
+        self.cards = self._first_cards(wait_s)
+        usual = next(iter(self.cards.values()))
+        self.model, self.defaults = usual.model, usual.defaults
+        self.size = max(card.size for card in self.cards.values())
+        self.has_control = any(card.has_control for card in self.cards.values())
         self.lost = 0
 
     def batch_key(self, request: Request) -> Hashable:
         """Requests with equal keys may be drawn in one batch."""
-        return PipelineGenerator.batch_key(request)
+        return (request.model, request.lora, PipelineGenerator.batch_key(request))
 
     def draw(
         self, requests: Sequence[Request], *, on_step: OnStep, is_cancelled: IsCancelled
@@ -109,6 +117,8 @@ class CeleryGenerator:
         Raises:
             ConnectionError: Of redis, as are its kin in `AWAY`: nobody knows just now.
         """
+        if packed := self._redis.get(models_key(self._queue)):
+            self.cards = unpack_cards(packed)  # workers may have been started with newer weights
         return max(1, self.workers_alive())
 
     def workers_alive(self) -> int:
@@ -119,17 +129,18 @@ class CeleryGenerator:
         """Say why nothing can be drawn just now; "" where something can."""
         try:
             if self.workers_alive():
-                return ""
+                missing = [name for name in self._offered if name not in self.cards]
+                return f"the workers lack the model {missing[0]!r}" if missing else ""
         except AWAY as error:
             return f"Redis cannot be reached ({type(error).__name__})"
         return f"no worker listens to the queue {self._queue!r}"
 
-    def _first_card(self, wait_s: float) -> ModelCard:
+    def _first_cards(self, wait_s: float) -> Mapping[str, ModelCard]:
         deadline = time.monotonic() + wait_s
         while True:
             with suppress(*AWAY):
-                if packed := self._redis.get(model_key(self._queue)):
-                    return ModelCard.unpack(packed)
+                if packed := self._redis.get(models_key(self._queue)):
+                    return unpack_cards(packed)
             if time.monotonic() > deadline:
                 raise NoWorkersError(
                     f"no worker has listened to the queue {self._queue!r} within {wait_s:.0f} s: "
@@ -271,7 +282,8 @@ class _Batch:
 def make_generator(configuration: Configuration) -> CeleryGenerator:
     """Make what draws as the configuration says."""
     url = configuration.redis_url.get_secret_value()
-    return CeleryGenerator(url, queue=configuration.models[0])
+    offered = list(read_catalogue(configuration).sources)
+    return CeleryGenerator(url, queue=configuration.models[0], offered=offered)
 
 
 def _new_seed() -> int:
