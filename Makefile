@@ -61,6 +61,7 @@ bench: $(STAMP) ## what is faster or better than what, each script in turn
 
 soak: $(STAMP) ## the long load, kill and fuzz runs, and the notebooks the other way round
 	$(RUN) -m pytest -m slow --timeout 3600
+	failed=0; for script in $(wildcard benchmarks/soak/*.py); do $(RUN) $$script || failed=1; done; exit $$failed
 	$(RUN) notebooks/build.py soak
 
 notebooks: $(STAMP) ## build every notebook from its source and execute it

@@ -6,8 +6,9 @@ Importing this package is light. torch and diffusers are loaded with the first n
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from typing import Any
+
+from sdlesson.lazy import lazy_names
 
 # Else transformers says in red, in a student's first cell, that torchvision is not installed. It
 # reads this once, when it is first imported; who has set it keeps what they chose.
@@ -24,15 +25,12 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
+_find, __dir__ = lazy_names(__name__, _HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return import_module("importlib.metadata").version(__name__)
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        from importlib.metadata import version
 
-
-def __dir__() -> list[str]:
-    return __all__
+        return version(__name__)
+    return _find(name)

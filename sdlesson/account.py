@@ -23,14 +23,14 @@ LIMITS_PAGE = "https://huggingface.co/docs/hub/rate-limits"
 TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 
-class Found(NamedTuple):
+class FoundToken(NamedTuple):
     """A token, and what a sentence calls it."""
 
     token: str
     called: str
 
     def __repr__(self) -> str:
-        return f"Found(called={self.called!r})"
+        return f"FoundToken(called={self.called!r})"
 
 
 class Answer(NamedTuple):
@@ -67,7 +67,7 @@ def login() -> str | None:
     return _log_in_by_hand()
 
 
-def ask_hub(found: Found) -> Answer:
+def ask_hub(found: FoundToken) -> Answer:
     """Ask the Hub whose token this is; whatever fails becomes a sentence, never an error."""
     if not can_be_sent(found.token):
         return Answer(None, _not_a_token(found.called), refused=True)
@@ -112,25 +112,25 @@ def ask_hidden(question: str) -> str:
         return ""
 
 
-def _from_colab() -> Found | None:
+def _from_colab() -> FoundToken | None:
     token = colab_secret(TOKEN_VARIABLES[0])
     called = say("the token in Colab's secret HF_TOKEN", "el token del secreto HF_TOKEN de Colab")
-    return Found(token, called) if token else None
+    return FoundToken(token, called) if token else None
 
 
-def _from_environment() -> Found | None:
+def _from_environment() -> FoundToken | None:
     for name in TOKEN_VARIABLES:
         if token := clean_token(os.environ.get(name)):
             called = say(f"the token in the variable {name}", f"el token de la variable {name}")
-            return Found(token, called)
+            return FoundToken(token, called)
     return None
 
 
-def _from_store() -> Found | None:
+def _from_store() -> FoundToken | None:
     if not has_file(constants.HF_TOKEN_PATH):  # or the client would ask Colab once more
         return None
     token = clean_token(huggingface_hub.get_token())
-    return Found(token, say("the stored token", "el token guardado")) if token else None
+    return FoundToken(token, say("the stored token", "el token guardado")) if token else None
 
 
 def _log_in_by_hand() -> str | None:
@@ -138,7 +138,7 @@ def _log_in_by_hand() -> str | None:
     if not token:
         print(say("No account is needed here.", "Aquí no hace falta cuenta."))
         return None
-    answer = ask_hub(Found(token, say("what you pasted", "lo que has pegado")))
+    answer = ask_hub(FoundToken(token, say("what you pasted", "lo que has pegado")))
     print(answer.sentence)
     if answer.name:
         _store(token)

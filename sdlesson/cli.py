@@ -20,7 +20,7 @@ from sdlesson.terminal import (
     Screen,
     number,
     port,
-    quiet_libraries,
+    set_quiet_environment,
     set_terminal_language,
     tell,
     whole_number,
@@ -39,7 +39,7 @@ LOOK_EVERY_S = 0.5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     set_terminal_language()
-    quiet_libraries()
+    set_quiet_environment()
     words = list(sys.argv[1:] if arguments is None else arguments)
     with redirect_stdout(Screen(sys.stdout)), redirect_stderr(Screen(sys.stderr)):
         options = _parser(words).parse_args(words)

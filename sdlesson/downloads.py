@@ -154,7 +154,7 @@ def verify_saved(folder: Path) -> None:
         )
 
 
-def strangers(folder: Path, *, mark: str = "model_index.json") -> list[str]:
+def unlisted_files(folder: Path, *, mark: str = "model_index.json") -> list[str]:
     """List what a folder holds beyond the model that was saved in it, hidden files too.
 
     Where no such model is recorded in it, all of it is strange, whatever it looks like.

@@ -69,6 +69,9 @@ def check_picture(image: Image.Image, name: str = "image") -> None:
 def as_rgb(image: Image.Image, name: str = "image") -> Image.Image:
     """Return a PIL image in RGB; numbers with a point are levels from 0 to 1, or up to 255.
 
+    For pictures that code made: each pixel stays where it is. A person's photo goes through
+    `photos.flatten`, which turns it the right way up and puts a ground below what is transparent.
+
     Raises:
         ValueError: It is no PIL image, is empty, was closed, is damaged, or holds other numbers.
     """

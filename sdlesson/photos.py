@@ -76,6 +76,8 @@ def open_photo(
 def flatten(image: Image.Image, name: str, *, ground: str = "white") -> Image.Image:
     """Turn any PIL picture into RGB, the right way up and on a ground; it stays as it is.
 
+    For what people bring, with an error in their language; `images.as_rgb` is for what code made.
+
     Raises:
         PhotoError: It is closed or damaged, or its numbers are none of a picture's.
     """

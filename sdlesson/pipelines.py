@@ -22,6 +22,8 @@ LEARNED = " + "
 """Between the name of a model and each word that it was taught in full."""
 BEGINNING = 8
 """Numbers at the head of a weight by which it is known again."""
+ORIGIN_KEYS = {"_name_or_path", "name_or_path"}
+"""Under which libraries write down where they found a part."""
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 # diffusers renamed the argument: the new name is not read before 0.42, the old one warns since.
@@ -90,7 +92,20 @@ def save_pipeline(pipe: StableDiffusionPipeline, folder: Path) -> None:
         amend_json(folder / "model_index.json", feature_extractor=["transformers", name])
         processor = folder / "feature_extractor" / "preprocessor_config.json"
         amend_json(processor, image_processor_type=name)
+    forget_origin(folder)
     downloads.write_checksums(folder)
+
+
+def forget_origin(folder: Path) -> None:
+    """Take out of the configurations where a part was loaded from: a path on somebody's computer.
+
+    A part of random weights has none, but one that was read from a folder keeps that folder's name.
+    """
+    for path in sorted(folder.rglob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and ORIGIN_KEYS & found.keys():
+            kept = {key: value for key, value in found.items() if key not in ORIGIN_KEYS}
+            path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
 def amend_json(path: Path, **fields: object) -> None:

@@ -34,7 +34,7 @@ class Rule(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Fuller:
+class FullerPrompt:
     """A fuller prompt, and the words that each rule added, by the rule's name."""
 
     prompt: str
@@ -123,7 +123,7 @@ def fuller_prompt(
     seed: int = 0,
     pocket: bool = True,
     tokenizer: PreTrainedTokenizerBase | None = None,
-) -> Fuller:
+) -> FullerPrompt:
     """Add a place, a colour and a style where an idea names none, in the idea's language.
 
     Args:
@@ -148,7 +148,7 @@ def fuller_prompt(
         longer = rule.join(prompt, words)
         if tokenizer is None or not cut_words(tokenizer, longer):
             prompt, added[say(*rule.name)] = longer, words
-    return Fuller(prompt, added)
+    return FullerPrompt(prompt, added)
 
 
 def _plain(prompt: str) -> str:

@@ -95,7 +95,7 @@ def tell(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
-def quiet_libraries() -> None:
+def set_quiet_environment() -> None:
     """Leave the speaking to us; the libraries read these variables when they are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")

@@ -108,7 +108,7 @@ DEMOS: dict[str, Demo] = {
         Text("The dial called guidance", "El mando llamado guía"),
         Text(
             "Guidance 1, 3, 7.5 and 15 from one noise: which picture is best?",
-            "Guía 1, 3, 7,5 y 15 a partir del mismo ruido: ¿cuál es la mejor imagen?",
+            "Guía 1, 3, 7.5 y 15 a partir del mismo ruido: ¿cuál es la mejor imagen?",
         ),
         "an astronaut riding a horse on Mars",
         plain("1", "3", "7.5", "15"),

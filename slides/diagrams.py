@@ -370,7 +370,7 @@ def guidance(language: str) -> str:
     s.curve("M 60 130 L 1130 130")
     for scale, x in places.items():
         s.dot(x, 130, 12, "orange" if scale in "01" else "blue")
-        s.word(x, 172, scale.replace(".", "," if language == "es" else "."), SIZE, bold=True)
+        s.word(x, 172, scale, SIZE, bold=True)
     s.word(160, 95, s.say("without words", "sin palabras"))
     s.word(340, 95, s.say("with them", "con ellas"))
     s.word(860, 95, s.say("beyond: extrapolation", "más allá: extrapolación"))

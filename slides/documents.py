@@ -141,7 +141,7 @@ def _front_matter(name: str, language: str, size: str = "") -> str:
 def _slide(page: Page, language: str, drawn: Drawn, *, foot: str = "") -> str:
     """One page: its text beside or below its pictures, its sources, the speaker's notes."""
     layout = page.setting("layout").split()
-    body = filled_in(page.body(language), language).strip()
+    body = filled_in(page.body(language)).strip()
     heading, _, rest = body.partition("\n") if body.startswith("# ") else ("", "", body)
     shape = "columns" if "columns" in layout else "wide"
     shown = [_diagram(name, language) for name in page.setting("diagram").split()]
@@ -164,7 +164,7 @@ def _slide(page: Page, language: str, drawn: Drawn, *, foot: str = "") -> str:
         parts += [*shown, rest.strip()]
     parts.append(_sources(page, language, foot))
     if notes := page.notes(language):
-        parts.append(f"<!--\n{filled_in(notes, language)}\n-->")
+        parts.append(f"<!--\n{filled_in(notes)}\n-->")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -231,9 +231,9 @@ def _questions(quiz: Page, language: str) -> str:
     title = Text("Quiz", "Cuestionario")
     parts = [f"## {getattr(title, language)}"]
     for number, (question, options) in enumerate(questions(quiz), 1):
-        parts.append(f"**{number}. {filled_in(getattr(question.text, language), language)}**")
+        parts.append(f"**{number}. {filled_in(getattr(question.text, language))}**")
         listed = "".join(
-            f"<li>{_inline(getattr(option.answer, language), language)}</li>" for option in options
+            f"<li>{_inline(getattr(option.answer, language))}</li>" for option in options
         )
         parts.append(f'<ol class="options">{listed}</ol>')
     return "\n\n".join(parts)
@@ -243,14 +243,14 @@ def _answers(quiz: Page, language: str) -> str:
     title = Text("Answers, each with its reason", "Respuestas, cada una con su porqué")
     parts = [f"## {getattr(title, language)}"]
     for number, (question, options) in enumerate(questions(quiz), 1):
-        parts.append(f"**{number}. {filled_in(getattr(question.text, language), language)}**")
+        parts.append(f"**{number}. {filled_in(getattr(question.text, language))}**")
         listed = []
         for option in options:
             right = option.kind == "+"
             verdict = getattr(RIGHT if right else WRONG, language)
             mark = f'<span class="{"right" if right else "wrong"}">{verdict}</span>'
             listed.append(
-                f"<li>{mark} {_inline(getattr(option.explanation, language), language)}</li>"
+                f"<li>{mark} {_inline(getattr(option.explanation, language))}</li>"
             )
         parts.append(f'<ol class="options">{"".join(listed)}</ol>')
     return "\n\n".join(parts)
@@ -267,9 +267,9 @@ def questions(quiz: Page) -> list[tuple[Line, list[Line]]]:
     return found
 
 
-def _inline(text: str, language: str) -> str:
+def _inline(text: str) -> str:
     """Markdown inside a line of HTML: code and emphasis."""
-    text = html.escape(filled_in(text, language), quote=False)
+    text = html.escape(filled_in(text), quote=False)
     text = re.sub(r"`(.+?)`", r"<code>\1</code>", text)
     return re.sub(r"\*(.+?)\*", r"<em>\1</em>", text)
 

@@ -61,17 +61,17 @@ def figure(table: str, column: str, picks: str = "") -> Figure:
     return Figure(table, found.value, found.low, found.high, found.n, is_share)
 
 
-def filled_in(text: str, language: str) -> str:
-    """Put figures in the places of their references, written as in that language."""
+def filled_in(text: str) -> str:
+    """Put figures in the places of their references, with the decimal point of code and lessons."""
 
     def write(reference: re.Match[str]) -> str:
         found = figure(*reference.groups("")[1:])
         if reference[1] == "n of ":
-            return _written(found.n, False, language)
+            return _written(found.n, False)
         if reference[1]:
-            low, high = (_written(end, found.is_share, language) for end in (found.low, found.high))
+            low, high = (_written(end, found.is_share) for end in (found.low, found.high))
             return f"{low.removesuffix('%')}–{high}"
-        return _written(found.value, found.is_share, language)
+        return _written(found.value, found.is_share)
 
     return REFERENCE.sub(write, text)
 
@@ -139,10 +139,8 @@ def _is(value: object, wanted: str) -> bool:
     return f"{value:g}" == wanted if isinstance(value, float | int) else str(value) == wanted
 
 
-def _written(value: float, is_share: bool, language: str) -> str:
+def _written(value: float, is_share: bool) -> str:
     if is_share:
         near_an_end = 0 < value < 0.01 or 0.99 < value < 1
-        text = f"{100 * value:.1f}%" if near_an_end else f"{100 * value:.0f}%"
-    else:
-        text = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return text.replace(".", ",") if language == "es" else text
+        return f"{100 * value:.1f}%" if near_an_end else f"{100 * value:.0f}%"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -206,7 +206,7 @@ def bias_chart() -> Chart:
     labels = [
         say("yellow in training", "amarillas al entrenar"),
         say("yellow for “a flower”", "amarillas con «a flower»"),
-        *(f"“a {colour} flower”" for colour in colours),
+        *(say(f"“a {colour} flower”", f"«a {colour} flower»") for colour in colours),
     ]
     shares = [rows["(training)"]["yellow"], rows["a flower"]["yellow"], *named]
     return bars(labels, shares, y_label=say("of the flowers", "de las flores"), percent=True)

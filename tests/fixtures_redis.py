@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from fixtures_bot import Painter
+from fixtures_servers import free_port
 from fixtures_talk import wait_until
 from sdlesson.bot_service.log import write_log
 from sdlesson.bot_service.workers import run_worker
@@ -119,13 +119,6 @@ def workers(
         for process in processes:
             process.kill()  # which ends a frozen one too
             process.join()
-
-
-def free_port() -> int:
-    """A port of this machine on which nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def _work(url: str, queue: str, port: int, log: Path) -> None:

@@ -20,7 +20,7 @@ POSTGRES = "/usr/lib/postgresql"  # where Debian puts it, a folder for each vers
 def postgres() -> Iterator[str]:
     """Run a PostgreSQL of its own, and yield its address."""
     tools = _postgres_tools()
-    port, folder = _free_port(), Path(tempfile.mkdtemp(prefix="sdlesson-postgres-"))
+    port, folder = free_port(), Path(tempfile.mkdtemp(prefix="sdlesson-postgres-"))
     as_user = _as_postgres(folder)
     data = folder / "data"
     quiet = {"check": True, "capture_output": True}
@@ -49,6 +49,13 @@ def missing(what: str, package: str) -> None:
     pytest.skip(sentence)
 
 
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
 def _postgres_tools() -> Path:
     found = sorted(Path(POSTGRES).glob("*/bin/initdb"))
     if found:
@@ -65,12 +72,6 @@ def _as_postgres(folder: Path) -> list[str]:
         return []
     shutil.chown(folder, "postgres")
     return ["runuser", "-u", "postgres", "--"]
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def _wait_for(port: int, server: subprocess.Popen) -> None:

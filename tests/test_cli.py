@@ -17,7 +17,7 @@ from sdlesson import cli, doctor, drawing
 from sdlesson.finetuning.training_settings import TrainingSettings
 from sdlesson.images import read_settings
 from sdlesson.language import set_language
-from sdlesson.terminal import quiet_libraries
+from sdlesson.terminal import set_quiet_environment
 
 QUIETING = {
     "TQDM_DISABLE": "1",
@@ -320,7 +320,7 @@ def test_a_progress_bar_is_for_a_terminal_only(
 ) -> None:
     monkeypatch.delenv("TQDM_DISABLE")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
-    quiet_libraries()
+    set_quiet_environment()
     assert os.environ.get("TQDM_DISABLE") == disabled
 
 

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "sdlesson"
 
 # From top to bottom; a name is a module, a package, or a folder in one, such as "pocket/world".
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("language", "files", "pocket"),
+    ("language", "lazy", "files", "pocket"),
     (
         "runtime",
         "images",
@@ -25,9 +25,9 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("hub", "account", "diffusion", "prompts", "probe", "bot_api"),
     ("pipelines", "prompting", "safety", "attention", "metrics", "figures", "pocket/world"),
     ("drawing", "editing"),
-    ("experiments", "finetuning", "exercises", "widgets"),
+    ("experiments", "finetuning", "exercises"),
     ("bot", "pocket/training", "pocket/evaluation", "doctor"),
-    ("bot_service",),
+    ("widgets", "bot_service"),
     ("cli",),
     ("__main__",),
 )

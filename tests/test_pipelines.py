@@ -43,6 +43,18 @@ def test_a_saved_pipeline_loads_again_under_names_that_every_version_has(
     assert torch.equal(again.unet.conv_in.weight, tiny.unet.conv_in.weight)
 
 
+def test_a_saved_pipeline_does_not_say_where_it_was_loaded_from(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    pipe = load_pipeline(tiny_folder, device="cpu")
+    assert str(tiny_folder) in pipe.vae.config._name_or_path  # what diffusers would save
+    save_pipeline(pipe, tmp_path / "saved")
+    texts = [path.read_text() for path in (tmp_path / "saved").rglob("*.json")]
+    assert texts
+    assert not [text for text in texts if tiny_folder.parent.name in text]
+    verify_folder(tmp_path / "saved")
+
+
 @pytest.mark.parametrize(("device", "model"), [("cuda", "sd15"), ("mps", "pocket")])
 def test_the_default_model_follows_the_machine(
     asked: list[str], monkeypatch: pytest.MonkeyPatch, device: str, model: str

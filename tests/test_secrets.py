@@ -18,7 +18,7 @@ from nbformat import v4
 import sdlesson
 from hub_server import HubServer, closed_url, point_the_client_at, user
 from sdlesson import hub
-from sdlesson.account import Found
+from sdlesson.account import FoundToken
 from sdlesson.downloads import ModelError
 
 ROOT = Path(__file__).parent.parent
@@ -153,7 +153,7 @@ def test_a_token_in_an_address_or_a_name_is_found(tmp_path: Path, text: str) -> 
 
 
 def test_a_found_token_is_not_in_its_repr() -> None:
-    found = Found(HF_TOKEN, "the stored token")
+    found = FoundToken(HF_TOKEN, "the stored token")
     assert HF_TOKEN not in f"{found} {found!r} {[found]} {found.called}"
 
 

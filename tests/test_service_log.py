@@ -113,6 +113,15 @@ def test_in_a_whole_run_nothing_logged_names_a_user_a_prompt_or_the_token(writte
     assert [secret for secret in private if secret in text] == []
 
 
+def test_what_is_less_urgent_than_the_operator_asks_for_is_not_written_in_a_run_either(written):
+    write_log(stream=written, level="WARNING")
+    with talking(Painter()) as talk:
+        person = talk.person()
+        person.waits_for(is_picture, after=person.says("a cat"))
+        person.waits_for("went wrong", after=person.says("explode"))
+    assert {line["level"] for line in lines(written)} == {"error"}
+
+
 @in_a_loop
 async def test_what_the_drawing_thread_logs_carries_the_jobs_ids():
     class Talkative(Painter):

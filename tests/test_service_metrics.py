@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from fixtures_bot import Painter
-from fixtures_redis import free_port
+from fixtures_servers import free_port
 from sdlesson.bot_service import health, metrics
 from sdlesson.bot_service.health import Gauges, answering, serve
 from sdlesson.bot_service.metrics import GpuMemory, MeasuredGenerator, Metrics

@@ -1,33 +1,20 @@
 """A bot that is stopped, killed and started again: what was promised is kept, or said."""
 
-import random
-import re
 import sqlite3
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from fixtures_bot import Painter
-from fixtures_service import Nursery, agrees, serving
+from fixtures_kills import endure, states, texts_of
+from fixtures_service import serving
 from fixtures_talk import album, answer, is_picture, picture, wait_until
-from sdlesson.bot_api import BotApiServer
-from sdlesson.bot_service.store import Store, StoredJobState
+from sdlesson.bot_service.store import StoredJobState
 from sdlesson.bot_service.store.inbox import MAX_TRIES, Inbox
 
 State = StoredJobState
-
-
-def texts_of(person) -> list[str]:
-    return [one.get("text") or one.get("caption") or "" for one in person.messages]
-
-
-def states(store: Store) -> dict[str, State]:
-    with store.database.begin() as connection:
-        rows = connection.exec_driver_sql("SELECT request, state FROM jobs").all()
-    return {re.search(r'"prompt": "([^"]*)"', packed)[1]: State(state) for packed, state in rows}
 
 
 def test_a_picture_is_on_record_from_the_request_to_its_arrival(tmp_path: Path) -> None:
@@ -179,85 +166,7 @@ def test_while_the_database_is_locked_nothing_is_lost(tmp_path: Path) -> None:
 # kill -9.
 
 
-def endure(folder: Path, kills: int, seed: int, people: int = 4) -> None:
-    """Kill a bot under load at random moments; count what became of every request."""
-    dice, wishes = random.Random(seed), 0
-    with BotApiServer() as server:
-        url = f"sqlite:///{folder}/bot.db"
-        child = Nursery(server, url)
-        child.start()
-        users = [server.user(f"user {number}") for number in range(people)]
-        for user in users:
-            agrees(user)
-        asked: list[tuple[object, str]] = []
-        for _ in range(kills):
-            for _ in range(dice.randint(2, 5)):
-                wish = f"wish {wishes} end"
-                wishes += 1
-                user = dice.choice(users)
-                user.says(f"{wish} --steps {dice.randint(1, 9)}")
-                asked.append((user, wish))
-                time.sleep(dice.uniform(0, 0.05))
-            time.sleep(dice.uniform(0, 0.4))
-            child.kill()
-            child.start()
-
-        store = Store(url)
-
-        def is_over() -> bool:
-            counts = store.counts()
-            busy = sum(counts.get(one, 0) for one in (State.ACCEPTED, State.RUNNING, State.SENDING))
-            return not busy and not store.jobs.untold() and bool(counts)
-
-        wait_until(lambda: is_over() and not server.run(lambda t: t.updates.pending), 60)
-        time.sleep(1.0)
-        wait_until(is_over, 30)
-        child.kill()
-        child.close()
-        check_every_wish(server, store, asked)
-        store.close()
-
-
-def check_every_wish(server: BotApiServer, store: Store, asked: list) -> None:
-    """Each request has one end, on record and on the user's screen."""
-    pictures = Counter(
-        re.search(r"wish \d+ end", str(call.parameters))[0]
-        for call in server.calls
-        if call.method == "sendPhoto"
-    )
-    recorded = states(store)
-    ends = Counter()
-    for user, wish in asked:
-        seen = [
-            text
-            for text in texts_of(user)
-            if f"{wish}" in text and not text.startswith(wish + " --")
-        ]
-        refused = [text for text in texts_of(user) if "pictures waiting already" in text]
-        assert pictures[wish] <= 1, f"{wish} was sent {pictures[wish]} times"
-        if wish not in recorded:
-            assert refused, f"{wish} is lost: {texts_of(user)}"
-            ends["refused"] += 1
-            continue
-        state = recorded[wish]
-        ends[state] += 1
-        if state is State.SENT:
-            assert pictures[wish] == 1, f"{wish} is on record as sent"
-        elif state is State.INTERRUPTED:
-            assert not pictures[wish], f"{wish} was sent and called interrupted"
-            assert any("broke off" in text for text in seen), f"{wish}: its user was not told"
-        elif state is State.UNCONFIRMED:
-            assert any("did not confirm" in text for text in texts_of(user)), wish
-        else:
-            raise AssertionError(f"{wish} is {state}")
-    assert ends[State.SENT]
-    print(dict(ends))
-
-
 def test_kill_9_at_random_moments_loses_nothing_and_sends_nothing_twice(tmp_path: Path) -> None:
-    endure(tmp_path, kills=5, seed=1)
-
-
-@pytest.mark.slow
-def test_kill_9_at_fifty_random_moments(tmp_path: Path) -> None:
-    endure(tmp_path, kills=50, seed=2, people=10)
+    ends = endure(tmp_path, kills=5, seed=1, daily=3)
+    assert ends["sent"]
+    assert ends["refused"]

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from fixtures_bot import Painter
-from fixtures_redis import QUICK, START_S, RedisServer, free_port, redis_server, workers
+from fixtures_redis import QUICK, START_S, RedisServer, redis_server, workers
+from fixtures_servers import free_port
 from fixtures_talk import is_picture, talking, wait_until
 from sdlesson.bot.generator import PipelineGenerator
 from sdlesson.bot.queue import JobState

@@ -18,9 +18,9 @@ try:
     downloads.fetch(downloads.Source("ana/tiny"), ["*.json"])
 except downloads.ModelError as error:
     print(error)
-print(account.ask_hub(account.Found("hf_madeUp", "the token")).sentence)
+print(account.ask_hub(account.FoundToken("hf_madeUp", "the token")).sentence)
 sdlesson.set_language("es")
-print(account.ask_hub(account.Found("hf_madeUp", "el token")).sentence)
+print(account.ask_hub(account.FoundToken("hf_madeUp", "el token")).sentence)
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from sdlesson.account import Found, ask_hidden, clean_token, colab_secret
+from sdlesson.account import FoundToken, ask_hidden, clean_token, colab_secret
 from sdlesson.language import say
 
 TOKEN_VARIABLE = "TELEGRAM_BOT_TOKEN"
@@ -61,17 +61,17 @@ def check_token(token: str, called: str) -> str:
     return token
 
 
-def _first_found() -> Found | None:
+def _first_found() -> FoundToken | None:
     """Return what the first place has that has anything."""
     secret = say(f"Colab's secret {TOKEN_VARIABLE}", f"el secreto {TOKEN_VARIABLE} de Colab")
     variable = say(f"the variable {TOKEN_VARIABLE}", f"la variable {TOKEN_VARIABLE}")
     if token := colab_secret(TOKEN_VARIABLE):
-        return Found(token, secret)
+        return FoundToken(token, secret)
     if given := os.environ.get(TOKEN_VARIABLE):  # blanks or quotes alone are a slip, no choice
-        return Found(clean_token(given), variable)
+        return FoundToken(clean_token(given), variable)
     question = say(
         "Paste the token from @BotFather, or press Enter to go on without one: ",
         "Pega el token de @BotFather o pulsa Intro para seguir sin él: ",
     )
     token = clean_token(ask_hidden(question))
-    return Found(token, say("what you pasted", "lo que has pegado")) if token else None
+    return FoundToken(token, say("what you pasted", "lo que has pegado")) if token else None

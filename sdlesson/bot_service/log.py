@@ -65,6 +65,7 @@ def write_log(form: str = "json", level: str = "INFO", stream: TextIO | None = N
     stop_writing()
     _handler = _Handler(stream or sys.stderr)
     _handler.setFormatter(_PrivateFormatter(form))
+    _handler.setLevel(level)  # a bot's own buffer sets lower ones on the loggers
     for name in WRITTEN:
         logging.getLogger(name).addHandler(_handler)
     logging.getLogger().setLevel(level)

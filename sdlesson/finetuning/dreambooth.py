@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from diffusers import StableDiffusionPipeline
 
-from sdlesson.downloads import strangers
+from sdlesson.downloads import unlisted_files
 from sdlesson.files import atomic_folder
 from sdlesson.finetuning.adapters import (
     check_adapters,
@@ -166,7 +166,7 @@ def check_model_folder(path: Path) -> None:
         raise ValueError(f"{path} is a file; name a folder for the model")
     if Path.cwd().is_relative_to(path.resolve()):
         raise ValueError(f"{path} is the folder that you work in; name a new one in it")
-    if found := strangers(path):
+    if found := unlisted_files(path):
         is_model = (path / "model_index.json").is_file()
         what = "more than a model saved here" if is_model else "no pipeline"
         raise ValueError(

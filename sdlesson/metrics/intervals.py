@@ -17,36 +17,30 @@ T_95 = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764}
 """The same of Student's t, by degrees of freedom, where the series in 1/freedom is too coarse."""
 
 
-class Share(NamedTuple):
-    """A proportion in [0, 1], with its 95% interval, of `n` trials."""
-
+class _Figure(NamedTuple):
     value: float
     low: float
     high: float
     n: int
+
+    def __repr__(self) -> str:
+        return str(self)  # what a notebook shows
+
+
+class Share(_Figure):
+    """A proportion in [0, 1], with its 95% interval, of `n` trials."""
 
     def __str__(self) -> str:
         to = say("to", "a")
         return f"{self.value:.0%} ({100 * self.low:.0f} {to} {self.high:.0%}, n={self.n})"
 
-    def __repr__(self) -> str:
-        return str(self)  # what a notebook shows
 
-
-class Mean(NamedTuple):
+class Mean(_Figure):
     """The mean of `n` values, with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
     def __str__(self) -> str:
         to = say("to", "a")
         return f"{self.value:.3g} ({self.low:.3g} {to} {self.high:.3g}, n={self.n})"
-
-    def __repr__(self) -> str:
-        return str(self)  # what a notebook shows
 
 
 def share(flags: Iterable[bool]) -> Share:

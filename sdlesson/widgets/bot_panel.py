@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from inspect import ismethod
 from threading import RLock
-from typing import Protocol
+from typing import TYPE_CHECKING
 from weakref import WeakMethod
 
 from IPython.display import DisplayHandle
@@ -21,51 +21,14 @@ from sdlesson.language import say
 from sdlesson.photos import PhotoError, flatten
 from sdlesson.widgets.parts import PollingThread, in_notebook
 
+if TYPE_CHECKING:
+    from sdlesson.bot.runner import BotSnapshot
+
 REFRESH_S = 1.0
 MAX_PICTURES = 6
 MAX_ERRORS = 3
 THUMBNAIL_PX = 96
 JPEG_QUALITY = 80
-
-
-class BotStatus(Protocol):
-    """What is told of a bot at one moment; `bot.snapshot()` gives one."""
-
-    @property
-    def running(self) -> bool:
-        """Whether it answers."""
-
-    @property
-    def name(self) -> str:
-        """Such as "@my_bot"; "" before it is known."""
-
-    @property
-    def server(self) -> str:
-        """What it talks to: "Telegram" or "localhost"."""
-
-    @property
-    def queued(self) -> int:
-        """How many pictures wait."""
-
-    @property
-    def drawing(self) -> int:
-        """How many are being drawn."""
-
-    @property
-    def done(self) -> int:
-        """How many were drawn."""
-
-    @property
-    def failed(self) -> int:
-        """How many could not be."""
-
-    @property
-    def pictures(self) -> Sequence[tuple[Image.Image, str]]:
-        """The latest first, each with its caption."""
-
-    @property
-    def errors(self) -> Sequence[str]:
-        """The latest first, in a sentence each."""
 
 
 class BotPanel:
@@ -78,15 +41,15 @@ class BotPanel:
         ValueError: The snapshot is no function, but a bot, or one snapshot of it.
     """
 
-    def __init__(self, snapshot: Callable[[], BotStatus]) -> None:
+    def __init__(self, snapshot: Callable[[], BotSnapshot]) -> None:
         if not callable(snapshot):
             raise ValueError(
                 "snapshot must be a function, which the panel calls once a second, not "
                 f"{type(snapshot).__name__}; try BotPanel(bot.snapshot)"
             )
         self._of = id(getattr(snapshot, "__self__", snapshot))
-        self._ask: Callable[[], Callable[[], BotStatus] | None] = lambda: snapshot
-        self._last: BotStatus | None = None
+        self._ask: Callable[[], Callable[[], BotSnapshot] | None] = lambda: snapshot
+        self._last: BotSnapshot | None = None
         self._handles: list[DisplayHandle] = []
         self._shown: object = None
         self._thread: PollingThread | None = None
@@ -116,7 +79,7 @@ class BotPanel:
             for handle in self._handles:
                 handle.update(bundle, raw=True)
 
-    def _look(self) -> BotStatus:
+    def _look(self) -> BotSnapshot:
         """Ask for a snapshot; a bot that has stopped is not kept in memory for the panel's sake."""
         with self._lock:
             ask = self._ask()
@@ -149,13 +112,13 @@ def thumbnail(image: Image.Image, side: int) -> str:
     return f'<img src="data:image/jpeg;base64,{source}" {size} style="{style}">'
 
 
-def _key(snapshot: BotStatus) -> object:
+def _key(snapshot: BotSnapshot) -> object:
     """What is shown, without the work of showing it; the same picture is the same object."""
     pictures = snapshot.pictures[:MAX_PICTURES]
     return _lines(snapshot), [(id(image), caption) for image, caption in pictures]
 
 
-def _lines(snapshot: BotStatus) -> list[str]:
+def _lines(snapshot: BotSnapshot) -> list[str]:
     """The state, the counts, and what went wrong, in the reader's language."""
     state = say("Running", "En marcha") if snapshot.running else say("Stopped", "Detenido")
     stand_in = say("a local stand-in, not Telegram", "un sustituto local, no es Telegram")
@@ -170,7 +133,7 @@ def _lines(snapshot: BotStatus) -> list[str]:
     return [first, counts, *snapshot.errors[:MAX_ERRORS]]
 
 
-def _bundle(snapshot: BotStatus) -> dict[str, str]:
+def _bundle(snapshot: BotSnapshot) -> dict[str, str]:
     """What a notebook shows, and what a terminal does."""
     first, counts, *errors = map(html.escape, _lines(snapshot))
     colour = "#2e9e4f" if snapshot.running else "#888"

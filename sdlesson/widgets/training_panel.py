@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from IPython.display import DisplayHandle, display
 from PIL import Image, ImageOps
@@ -19,6 +19,9 @@ from sdlesson.language import say
 from sdlesson.photos import PhotoError, flatten
 from sdlesson.widgets.parts import in_notebook
 
+if TYPE_CHECKING:
+    from sdlesson.finetuning.history import TrainingStep
+
 DRAWING_SHARE = 0.015  # of a training's time, the most that drawing the curve may take
 FIRST_DRAWING_S = 0.1  # guessed; from then on, what the last took
 TELL_EVERY_S = 0.5
@@ -26,30 +29,6 @@ WINDOW = 25  # steps in the running mean, for the loss of one step is mostly cha
 MAX_POINTS = 60
 MAX_COLUMNS = 6
 SAMPLE_PX = 128
-
-
-class ReportedStep(Protocol):
-    """What is told of one step of a training; `finetuning.TrainingStep` is one."""
-
-    @property
-    def index(self) -> int:
-        """From 0."""
-
-    @property
-    def steps(self) -> int:
-        """How many there will be."""
-
-    @property
-    def loss(self) -> float:
-        """What the optimizer lowered."""
-
-    @property
-    def seconds(self) -> float:
-        """Since this run began."""
-
-    @property
-    def images(self) -> Sequence[Image.Image]:
-        """Sample pictures, in the steps that draw them."""
 
 
 class TrainingPanel:
@@ -62,14 +41,14 @@ class TrainingPanel:
     def __init__(self) -> None:
         self._losses: dict[int, float] = {}
         self._samples: dict[int, Image.Image] = {}
-        self._first: ReportedStep | None = None  # of this run
-        self._newest: ReportedStep | None = None
+        self._first: TrainingStep | None = None  # of this run
+        self._newest: TrainingStep | None = None
         self._status: DisplayHandle | None = None
         self._picture: DisplayHandle | None = None
         self._began = self._told = self._drawing_s = 0.0
         self._last_drawing_s = FIRST_DRAWING_S
 
-    def __call__(self, step: ReportedStep) -> None:
+    def __call__(self, step: TrainingStep) -> None:
         """Take in one step, and show what there is time for; after the last, everything."""
         if self._newest is None or step.seconds < self._newest.seconds:
             self._begin(step)
@@ -115,7 +94,7 @@ class TrainingPanel:
             pictures=[self._samples[i] if i in shown else None for i in indices] if shown else (),
         )
 
-    def _begin(self, step: ReportedStep) -> None:
+    def _begin(self, step: TrainingStep) -> None:
         """A run begins: its outputs belong below the cell that runs now."""
         self._first, self._began = step, time.perf_counter()
         self._told = self._drawing_s = 0.0
@@ -124,7 +103,7 @@ class TrainingPanel:
             for index in [index for index in known if index >= step.index]:
                 del known[index]  # it goes on from an earlier checkpoint
 
-    def _take(self, step: ReportedStep) -> None:
+    def _take(self, step: TrainingStep) -> None:
         self._newest = step
         self._losses[step.index] = step.loss
         if step.images:

@@ -7,8 +7,7 @@ has several batches drawn at once).
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from sdlesson.lazy import lazy_names
 
 _HOMES = {
     "CeleryGenerator": "remote",
@@ -19,13 +18,4 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

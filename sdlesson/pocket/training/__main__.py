@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import os
 import time
 from collections.abc import Callable
@@ -33,13 +32,13 @@ from sdlesson.pocket.training.export import export_model
 from sdlesson.pocket.training.loop import (
     OutOfTimeError,
     Recipe,
+    add_training_options,
     is_first_process,
     process_count,
     read_checkpoint,
     write_checkpoint,
 )
 from sdlesson.pocket.training.tokenizer import train_tokenizer
-from sdlesson.runtime import best_device
 
 SCENES = 40_000
 HELD_OUT_SHARE = 10
@@ -172,14 +171,8 @@ def _log_run(folder: Path, options: argparse.Namespace, started: datetime) -> No
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sdlesson.pocket.training", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
-    parser.add_argument("--output", type=Path, default=HOME)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
-    parser.add_argument("--device", default=best_device())
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scenes", type=int, default=SCENES)
-    parser.add_argument("--scale", type=float, default=1.0, help="of every stage's steps")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop training after this")
+    add_training_options(parser, output=HOME, scenes=SCENES)
     return parser.parse_args(arguments)
 
 

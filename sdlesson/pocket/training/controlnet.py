@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import random
 import time
 from pathlib import Path
@@ -31,11 +30,10 @@ from sdlesson.pipelines import load_pipeline
 from sdlesson.pocket.paths import CONTROL_FOLDER
 from sdlesson.pocket.training.dataset import to_unit_pixels
 from sdlesson.pocket.training.denoiser import loss_weights, training_caption
-from sdlesson.pocket.training.loop import OutOfTimeError, Recipe, fit
+from sdlesson.pocket.training.loop import OutOfTimeError, Recipe, add_training_options, fit
 from sdlesson.pocket.training.tokenizer import tokenize
 from sdlesson.pocket.world.rendering import render
 from sdlesson.pocket.world.scenes import scene_at
-from sdlesson.runtime import best_device
 
 RECIPE = Recipe(steps=4_000, batch=32, learning_rate=5e-4, warmup=100, ema_decay=0.998)
 SCENES = 8_000
@@ -165,13 +163,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m sdlesson.pocket.training.controlnet", description=__doc__
     )
-    parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
-    parser.add_argument("--output", type=Path, default=CONTROL_FOLDER)
-    parser.add_argument("--device", default=best_device())
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scenes", type=int, default=SCENES)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the steps")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop training after this")
+    add_training_options(parser, output=CONTROL_FOLDER, scenes=SCENES)
     return parser.parse_args(arguments)
 
 

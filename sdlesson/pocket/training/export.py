@@ -11,9 +11,9 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from sdlesson.downloads import strangers, write_checksums
+from sdlesson.downloads import unlisted_files, write_checksums
 from sdlesson.files import atomic_folder
-from sdlesson.pipelines import amend_json, save_pipeline
+from sdlesson.pipelines import amend_json, forget_origin, save_pipeline
 from sdlesson.pocket.paths import POCKET_FOLDER, SCORER_FOLDER, VOCABULARY_FILE
 from sdlesson.pocket.training.autoencoder import latents_std, new_autoencoder
 from sdlesson.pocket.training.denoiser import Denoiser, new_scheduler, new_text_encoder, new_unet
@@ -23,9 +23,6 @@ from sdlesson.pocket.training.scorer import IMAGE_MEAN, IMAGE_STD, LABELS, new_c
 from sdlesson.pocket.world.grammar import LANGUAGES, vocabulary
 from sdlesson.pocket.world.scenes import SIZE_PX
 from sdlesson.probe import Probe
-
-ORIGIN_KEYS = {"_name_or_path", "name_or_path"}
-"""Under which libraries write down where they found a part."""
 
 PROBE_FILE = "probe.safetensors"
 
@@ -78,7 +75,6 @@ def save_in_half_precision(pipe: StableDiffusionPipeline, folder: Path) -> None:
         for part in ("text_encoder", "safety_checker"):
             amend_json(new / part / "config.json", dtype="float32")
         _write_merges(pipe.tokenizer, new / "tokenizer")
-        _forget_origin(new)
         write_checksums(new)
 
 
@@ -97,7 +93,7 @@ def save_scorer(
         amend_json(new / "clip/config.json", dtype="float32")
         amend_json(new / "clip/preprocessor_config.json", image_processor_type="CLIPImageProcessor")
         probe.save(new / PROBE_FILE)
-        _forget_origin(new)
+        forget_origin(new)
         write_checksums(new)
 
 
@@ -132,25 +128,12 @@ def _in_place_of(folder: Path, mark: str) -> AbstractContextManager[Path]:
     Raises:
         ValueError: The folder holds anything else, which would be lost.
     """
-    if folder.is_dir() and (others := strangers(folder, mark=mark)):
+    if folder.is_dir() and (others := unlisted_files(folder, mark=mark)):
         raise ValueError(
             f"{folder} holds {others[0]}, which was not packaged there; move it, or choose another "
             "output"
         )
     return atomic_folder(folder)
-
-
-def _forget_origin(folder: Path) -> None:
-    """Take out of the configurations where a part was loaded from: a path on the maker's machine.
-
-    A part of random weights has none, but one that was read from a folder, to be trained on or to
-    be exported again, keeps that folder's name.
-    """
-    for path in sorted(folder.rglob("*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if ORIGIN_KEYS & found.keys():
-            kept = {key: value for key, value in found.items() if key not in ORIGIN_KEYS}
-            path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_merges(tokenizer: CLIPTokenizer, folder: Path) -> None:
