@@ -1,17 +1,21 @@
 """A bot that is stopped, killed and started again: what was promised is kept, or said."""
 
+import asyncio
 import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from telegram import Update
 
 from fixtures_bot import Painter
 from fixtures_kills import endure, states, texts_of
 from fixtures_service import serving
 from fixtures_talk import album, answer, is_picture, picture, wait_until
-from sdlesson.bot_service.store import StoredJobState
+from sdlesson.bot_service.service.journal import Journal
+from sdlesson.bot_service.service.memory import StoreView
+from sdlesson.bot_service.store import OffLoop, Store, StoredJobState
 from sdlesson.bot_service.store.inbox import MAX_TRIES, Inbox
 
 State = StoredJobState
@@ -191,6 +195,32 @@ def test_while_the_database_is_locked_nothing_is_lost(tmp_path: Path) -> None:
 
 
 # kill -9.
+
+
+def test_an_update_that_comes_again_does_not_pass_for_the_first_which_still_waits(
+    tmp_path: Path,
+) -> None:
+    """As after a kill: the server brings again what the store has, and the bot is killed again."""
+    user = {"id": 5, "is_bot": False, "first_name": "Ana"}
+    chat = {"id": 5, "type": "private"}
+    message = {"message_id": 1, "date": 1, "chat": chat, "from": user, "text": "a cat"}
+    first, unreadable = {"update_id": 7, "message": message}, {"update_id": 8}
+
+    async def live(store: Store, call: OffLoop) -> None:
+        journal = Journal(store.inbox, StoreView(store.people, call), call)
+        assert await journal.received([first, unreadable]) == {7, 8}
+        assert await journal.received([first, unreadable]) == set()
+        for number in (7, 8):
+            await journal.handled(Update(number))  # emptied, as it comes again
+        assert store.inbox.unhandled() == [first, unreadable]
+        for one in (first, unreadable):
+            await journal.handled(Update.de_json(one, None))
+        assert store.inbox.unhandled() == []
+
+    with Store(f"sqlite:///{tmp_path}/bot.db") as store:
+        call = OffLoop()
+        asyncio.run(live(store, call))
+        call.close()
 
 
 def test_kill_9_at_random_moments_loses_nothing_and_sends_nothing_twice(tmp_path: Path) -> None:

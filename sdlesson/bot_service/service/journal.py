@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Any
 
 from telegram import Update
@@ -30,6 +31,7 @@ class Journal:
     def __init__(self, inbox: Inbox, view: StoreView, call: OffLoop) -> None:
         self._inbox, self._view, self._call = inbox, view, call
         self._again: set[int] = set()
+        self._repeated: Counter[int] = Counter()  # those that came again, and were emptied
         self._later: set[asyncio.Task[None]] = set()
 
     async def received(self, updates: list[dict[str, Any]]) -> set[int]:
@@ -41,10 +43,12 @@ class Journal:
         if not updates:
             return set()
         try:
-            return await self._call(self._inbox.add, updates)
+            new = await self._call(self._inbox.add, updates)
         except StoreError as error:
             log.error("updates cannot be written down, so they stay where they are: %s", error)
             raise NetworkError("the updates could not be written down") from error
+        self._repeated.update({one["update_id"] for one in updates} - new)
+        return new
 
     async def left_undone(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """List the updates that an earlier run has left, and those that are given up.
@@ -66,7 +70,14 @@ class Journal:
             await self._call(self._inbox.begin_again, update.update_id)
 
     async def handled(self, update: Update) -> None:
-        """Take down that an update needs no more care."""
+        """Take down that an update needs no more care.
+
+        One that came again is emptied on its way and says nothing of the first, which may wait yet.
+        """
+        if update.effective_sender is None and self._repeated[update.update_id]:
+            self._repeated[update.update_id] -= 1
+            self._repeated += Counter()  # without those that are at zero
+            return
         message = update.effective_message
         if message is not None and message.media_group_id:
             task = asyncio.create_task(self._handled_later(update.update_id))
