@@ -16,7 +16,7 @@ from sdlesson.bot_service.moderation import RULES, Moderation, read_words
 from sdlesson.bot_service.service.run import Parts, ServiceRun
 from sdlesson.bot_service.store import Store
 from sdlesson.bot_service.webhook import WebhookSettings
-from sdlesson.bot_service.workers import memory, remote
+from sdlesson.bot_service.workers import memory
 from sdlesson.pipelines import load_pipeline
 
 
@@ -29,9 +29,7 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
         OSError: The list of words is not there.
     """
     metrics = Metrics()
-    generator = make_generator(configuration)
-    if isinstance(generator, remote.CeleryGenerator):
-        metrics.watch_workers(generator)
+    generator = make_generator(configuration, metrics)
 
     @asynccontextmanager
     async def beside(run: ServiceRun) -> AsyncIterator[None]:
@@ -61,14 +59,18 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
     )
 
 
-def make_generator(configuration: Configuration) -> ImageGenerator:
+def make_generator(configuration: Configuration, metrics: Metrics) -> ImageGenerator:
     """Make what draws: here, or on the machines that wait at Redis.
 
     Raises:
         ModelError: The model cannot be loaded.
     """
     if configuration.generator == "celery":
-        return remote.make_generator(configuration)
+        from sdlesson.bot_service.workers import remote  # Celery and Redis: only where they draw
+
+        generator = remote.make_generator(configuration)
+        metrics.watch_workers(generator)
+        return generator
     return memory.SmallerBatches(PipelineGenerator(load_pipeline(configuration.models[0])))
 
 

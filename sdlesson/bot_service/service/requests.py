@@ -307,7 +307,9 @@ class RecordingService(RequestService):
         moved = await self.call.insist(self.record.jobs.move, job_id, state, seed=seed, told=told)
         if moved and state.is_end:
             now = time.time()
-            self.events.ended(job_id, state, now - self._accepted_at.get(job_id, now))
+            seconds = now - self._accepted_at.get(job_id, now)
+            log.info("job %s has ended after %.1f s: %s", job_id, seconds, state)
+            self.events.ended(job_id, state, seconds)
         return bool(moved)
 
     # After a restart.
