@@ -139,7 +139,7 @@ def test_the_log_tells_of_a_request_from_its_wait_to_its_end(written, tmp_path):
         ana = served.person()
         ana.waits_for(is_picture, after=ana.says("a cat"))
         (job,) = served.parts.store.jobs.history(ana.id)
-    told = [line["event"] for line in written() if job.id in line["event"]]
+    told = [line["event"] for line in lines(written) if job.id in line["event"]]
     assert "waits, 1 in all" in told[0]
     assert told[1].endswith("is done")
     assert told[2].startswith(f"job {job.id} has ended after 0.")

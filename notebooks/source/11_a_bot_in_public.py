@@ -530,7 +530,7 @@ verdicts = [
     (next((word for word in words if word in wish.lower()), ""), rules.blocked_word(wish))
     for wish in wishes
 ]
-print(f"{'':16} {say('naive', 'ingenuo'):10} Moderation")
+print(say("wish             naive      Moderation", "deseo            ingenuo    Moderation"))
 for wish, (naive, ours) in zip(wishes, verdicts, strict=True):
     shown = wish if wish.isprintable() else ascii(wish)
     print(f"{shown:16} {naive or '-':10} {ours or '-'}")
