@@ -65,16 +65,15 @@ server = BotApiServer().start()  # the stand-in for Telegram, as in lesson 10
 # ## A promise that outlives the bot
 #
 # The bot of [lesson 10](lesson:10) keeps its queue in memory: when it dies, whoever waits will wait
-# for ever. A public bot *will* die: of an update, a power cut, a full memory. So this one writes
-# each request into a database before it says yes. Let us start it, in a process of its own.
+# for ever. A public bot *will* die: a power cut, a full memory, a mistake of ours. So this one writes
+# each request down before it says yes. We start it as a process of its own.
 
 # %% [markdown] lang="es" short=true
 # ## Una promesa que sobrevive al bot
 #
 # El bot de la [lección 10](lesson:10) guarda su cola en memoria: si muere, quien espera esperará
-# para siempre. Un bot público *va a* morir: por una actualización, un apagón, la memoria llena. Por
-# eso este anota cada petición en una base de datos antes de aceptarla. Arranquémoslo, en un proceso
-# propio.
+# para siempre. Un bot público *va a* morir: un apagón, la memoria llena, un error nuestro. Por
+# eso este anota cada petición antes de aceptarla. Lo arrancamos como proceso propio.
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -91,18 +90,15 @@ first = subprocess.Popen(
 
 # %% [markdown] lang="en"
 # This is how an operator starts it too: settings in the environment, so that no secret stands in
-# the code. While it loads, two helpers: one lets a person agree to what the bot keeps, one reads
-# the *record*, a table of *jobs*, each with its state.
+# the code. While it loads, two helpers. One lets a person in, who agrees to what the bot keeps.
 
 # %% [markdown] lang="es"
 # Así lo arranca también quien lo opera: los ajustes van en el entorno, para que ningún secreto esté
-# en el código. Mientras carga, dos ayudas: una acepta, en nombre de alguien, lo que el bot guarda;
-# la otra lee el *registro*, una tabla de *trabajos*, cada uno con su estado.
+# en el código. Mientras carga, dos funciones de ayuda. Una deja entrar a alguien, que acepta lo que
+# el bot guarda.
+
 
 # %%
-store = service.Store(database)
-
-
 def newcomer(name):
     """Let somebody in, who agrees to what the bot keeps."""
     # es: Deja entrar a alguien, que acepta lo que el bot guarda.
@@ -114,11 +110,25 @@ def newcomer(name):
     return person
 
 
+# %% [markdown] lang="en"
+# The other reads the *record*: a table of *jobs*, each with its state. Where it is given a
+# condition, it waits until that holds.
+
+# %% [markdown] lang="es"
+# La otra lee el *libro de pedidos*: una tabla de *trabajos*, cada uno con su estado. Si se le da una
+# condición, espera hasta que se cumpla.
+
+# %%
+store = service.Store(database)
+
+
 def on_record(person, is_settled=lambda found: True):
-    """Each request of a person and its state, as soon as that is settled; the oldest first."""
-    # es: Cada petición de una persona y su estado, en cuanto esté resuelto; la más antigua, antes.
-    for _ in range(6000):
-        found = [(job.request.prompt, job.state) for job in store.jobs.history(person.id)[::-1]]
+    """A person's requests and their states, the oldest first, once that is settled."""
+    # es: Las peticiones de alguien y sus estados, desde la más antigua, cuando esté resuelto.
+    for _ in range(6000):  # for a minute at most
+        # es: durante un minuto como mucho
+        jobs = store.jobs.history(person.id)[::-1]
+        found = [(job.request.prompt, job.state) for job in jobs]
         if is_settled(found):
             break
         time.sleep(0.01)
@@ -137,9 +147,9 @@ def all_over(found):
 # say a word. What will the record say then?
 
 # %% [markdown] lang="es"
-# Ana pide un robot, que lleva cincuenta pasos, y un zorro. En cuanto el registro diga que el robot
-# se está dibujando, matamos el proceso con `kill -9`: no puede ni terminar, ni recoger, ni decir
-# nada. ¿Qué dirá entonces el registro?
+# Ana pide un robot, que lleva cincuenta pasos, y un zorro. En cuanto el libro diga que el robot se
+# está dibujando, matamos el proceso con `kill -9`: no puede ni terminar, ni recoger, ni decir nada.
+# ¿Qué dirá entonces el libro?
 
 # %%
 ana = newcomer("Ana")
@@ -167,7 +177,7 @@ assert on_record(ana) == [(robot, "running"), (fox, "accepted")], "killed in mid
 # it is drawn, *before* its picture leaves.
 
 # %% [markdown] lang="es"
-# Ya no queda nadie, y el registro conserva las dos. La regla que lo hace fiable: **primero
+# Ya no queda nadie, y el libro conserva las dos. La regla que lo hace fiable: **primero
 # anotar, luego actuar**. Un trabajo está anotado *antes* de que su dueña sepa que espera, *antes*
 # de dibujarse y *antes* de que salga su imagen.
 
@@ -243,30 +253,30 @@ def after_kill(state):
 
 # %% [markdown] lang="en"
 # Now a second process takes over the same database: this notebook, so that we can look inside.
-# `Parts` says what a service is made of. The second half of the cell will count and log, for the
-# end of the lesson.
+# `Parts` says what a service is made of: what draws, what remembers, what refuses, what counts. The
+# log and the metrics are for the end of the lesson.
 
 # %% [markdown] lang="es"
 # Ahora un segundo proceso se hace cargo de la misma base de datos: este cuaderno, para poder mirar
-# dentro. `Parts` dice de qué se compone un servicio. La segunda mitad de la celda cuenta y
-# registra, para el final de la lección.
+# dentro. `Parts` dice de qué se compone un servicio: qué dibuja, qué recuerda, qué rechaza, qué
+# cuenta. El registro y las métricas son para el final de la lección.
 
 # %%
-pipe = sdlesson.load_pipeline("pocket")
+log, metrics = io.StringIO(), service.Metrics()
+service.write_log(stream=log)
+
 limits = service.Limits(burst=2, per_minute=6, daily=3)
 moderation = service.Moderation(service.read_words())
 parts = service.Parts(
     server.token,
-    PipelineGenerator(pipe),
+    PipelineGenerator(sdlesson.load_pipeline("pocket")),
     store,
     base_url=server.base_url,
     limits=limits,
     moderation=moderation,
+    events=metrics,
 )
-
-log, metrics = io.StringIO(), service.Metrics()
-service.write_log(stream=log)
-run = service.ServiceRun(replace(parts, events=metrics)).start()
+run = service.ServiceRun(parts).start()
 
 # %%
 fox_seen = ana.waits_for(say("seed", "semilla"), timeout_s=60)
@@ -393,16 +403,16 @@ assert max(gaps) < 0.01, "the buckets wait as the formula says"
 #
 # $$w_n = \max(0,\ n - b) \cdot \frac{60}{r} \text{ seconds}$$
 #
-# The burst shifts the line, the rate is its slope. Both protect *other users*, from one minute to
-# the next. The quota protects your bill. On an evening in November:
+# The burst shifts the line, the rate is its slope. Both protect *other users*. The quota protects
+# your bill, until midnight:
 
 # %% [markdown] lang="es"
 # Con una ráfaga de $b$ y $r$ por minuto, la $n$-ésima de muchas peticiones se acepta al cabo de
 #
 # $$w_n = \max(0,\ n - b) \cdot \frac{60}{r} \text{ segundos}$$
 #
-# La ráfaga desplaza la línea; el ritmo es su pendiente. Ambos protegen a *los demás*, de un minuto
-# a otro. La cuota protege tu factura. Una tarde de noviembre:
+# La ráfaga desplaza la línea; el ritmo es su pendiente. Ambos protegen a *los demás*. La cuota
+# protege tu factura, hasta medianoche:
 
 # %% tags=["nbval-check-output"]
 evening = datetime(2026, 11, 28, 21, 30, tzinfo=UTC).timestamp()
@@ -510,15 +520,15 @@ def at_most(seconds, burst, per_minute, daily):
 # %% [markdown] lang="en" short=true
 # ## What it does not draw
 #
-# The first gate is a list of words. Below, a naive filter looks for them anywhere in the text, and
-# `Moderation` for whole words as people read them: without accents, dots or invisible characters,
-# digits as letters. Which of the seven does each of them get wrong?
+# *Moderation* begins with a list of words. Below, a naive filter looks for them anywhere in the
+# text, and the bot's for whole words as people read them: without accents, dots or invisible
+# characters, digits as letters. Which of the seven does each of them get wrong?
 
 # %% [markdown] lang="es" short=true
 # ## Lo que no dibuja
 #
-# La primera puerta es una lista de palabras. Abajo, un filtro ingenuo las busca en cualquier parte
-# del texto, y `Moderation`, como palabras enteras y tal como se leen: sin acentos, puntos ni
+# La *moderación* empieza con una lista de palabras. Abajo, un filtro ingenuo las busca en cualquier
+# parte del texto, y el del bot, como palabras enteras y tal como se leen: sin acentos, puntos ni
 # caracteres invisibles, con cifras por letras. ¿En cuáles de los siete falla cada uno?
 
 # %% tags=["nbval-check-output"]
@@ -530,7 +540,7 @@ verdicts = [
     (next((word for word in words if word in wish.lower()), ""), rules.blocked_word(wish))
     for wish in wishes
 ]
-print(say("wish             naive      Moderation", "deseo            ingenuo    Moderation"))
+print(say("wish             naive      the bot's", "deseo            ingenuo    el del bot"))
 for wish, (naive, ours) in zip(wishes, verdicts, strict=True):
     shown = wish if wish.isprintable() else ascii(wish)
     print(f"{shown:16} {naive or '-':10} {ours or '-'}")
@@ -569,7 +579,7 @@ print(chloe.waits_for(say("list of words", "lista de palabras"), after=asked)["t
 # %%
 broccoli = say("broccoli on the beach --seed 0", "un brócoli en la playa --semilla 0")
 asked = chloe.says(broccoli)
-print(chloe.waits_for(say("flagged", "marcó"), after=asked, timeout_s=60)["text"])
+print(chloe.waits_for(say("checker", "filtro"), after=asked, timeout_s=60)["text"])
 
 # %% part="claim"
 assert not moderation.blocked_word(broccoli), "no word of it is on the list"
@@ -613,7 +623,7 @@ assert [state for _, state in on_record(chloe, all_over)] == ["flagged"], "it is
 run.stop()
 secret = "only-telegram-knows-this"
 webhook = service.WebhookSettings("https://bot.example/telegram", secret, port=0)
-run = service.ServiceRun(replace(parts, events=metrics, webhook=webhook)).start()
+run = service.ServiceRun(replace(parts, webhook=webhook)).start()
 
 
 def knock(update, secret):
@@ -802,7 +812,7 @@ def break_in(leak, signs, length):
 # %% [markdown] lang="es"
 # Los de verdad tardan en arrancar; por eso aquí los *simulamos*, con dos partes medidas ahora mismo
 # en este equipo: cuánto tardó en dibujarse una imagen y lo que hace el propio bot por cada imagen,
-# una tras otra, para llevar el registro.
+# una tras otra, para llevar el libro.
 
 # %%
 on_record(chloe, all_over)
@@ -854,7 +864,7 @@ assert rates[-1] < 1.3 * rates[-2], "the last five hundred gain little"
 
 # %% [markdown] lang="es"
 # Dos dibujan casi el doble, y en algún número se acaba: siempre hay algo que se hace uno tras otro;
-# aquí, el registro.
+# aquí, llevar el libro.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 4 · The bottleneck
@@ -1054,13 +1064,6 @@ assert float(counted['sdlesson_jobs_ended_total{state="sent"}']) >= 3, "fox, rob
 # Its [guide](https://github.com/sdlesson/sdlesson/blob/main/deploy/GUIDE.md) leads from an empty
 # machine to a bot that survives a reboot, in half an hour. Its containers have not run anywhere
 # yet; it says so, too.
-#
-# - **What it costs:** some 4 to 7 € a month for the pocket model on a small server; about 1 $ an
-#   hour for a GPU that draws Stable Diffusion 1.5, so start it before class and stop it after. Seen
-#   in November 2026.
-# - **What can go wrong:** the disk fills, the certificate lapses, a token leaks (`/revoke` at
-#   @BotFather), a backup that nobody ever restored does not restore.
-# - **Who answers for it:** you do. Say who you are in `/privacy`, and read what people complain of.
 
 # %% [markdown] lang="es"
 # ## De verdad
@@ -1069,7 +1072,16 @@ assert float(counted['sdlesson_jobs_ended_total{state="sent"}']) >= 3, "fox, rob
 # métricas, copias. Su [guía](https://github.com/sdlesson/sdlesson/blob/main/deploy/GUIA.md) lleva
 # de una máquina vacía a un bot que sobrevive a un reinicio, en media hora. Sus contenedores aún no
 # se han ejecutado en ningún sitio; también lo dice.
-#
+
+# %% [markdown] lang="en"
+# - **What it costs:** some 4 to 7 € a month for the pocket model on a small server; about 1 $ an
+#   hour for a GPU that draws Stable Diffusion 1.5, so start it before class and stop it after. Seen
+#   in November 2026.
+# - **What can go wrong:** the disk fills, the certificate lapses, a token leaks (`/revoke` at
+#   @BotFather), a backup that nobody ever restored does not restore.
+# - **Who answers for it:** you do. Say who you are in `/privacy`, and read what people complain of.
+
+# %% [markdown] lang="es"
 # - **Cuánto cuesta:** de 4 a 7 € al mes para el modelo de bolsillo en un servidor pequeño; cerca de
 #   1 $ por hora para una GPU que dibuje Stable Diffusion 1.5: enciéndela antes de clase y apágala
 #   después. Visto en noviembre de 2026.
@@ -1090,8 +1102,9 @@ server.stop()
 # - What may come twice has a number; what is compared in secret takes the same time always.
 # - Measure the bottleneck before you buy machines, and log numbers instead of people.
 #
-# You can now run what you drew for strangers, and look them in the eye. The code is in
-# `sdlesson/bot_service/`: begin with `limits.py` and `store/jobs.py`.
+# The code is in `sdlesson/bot_service/`: begin with `limits.py` and `store/jobs.py`. You have
+# reached the end of the road that began with an astronaut on a horse. Now it is your turn: pick a
+# number from one of the lessons, and beat it.
 
 # %% [markdown] lang="es"
 # ## Por dónde seguir
@@ -1101,5 +1114,6 @@ server.stop()
 # - Lo que puede llegar dos veces lleva un número; lo que se compara en secreto tarda siempre igual.
 # - Mide el cuello de botella antes de comprar máquinas, y registra números en lugar de personas.
 #
-# Ya puedes ofrecer a desconocidos lo que dibujas, y mirarlos a los ojos. El código está en
-# `sdlesson/bot_service/`: empieza por `limits.py` y `store/jobs.py`.
+# El código está en `sdlesson/bot_service/`: empieza por `limits.py` y `store/jobs.py`. Has llegado
+# al final del camino que empezó con un astronauta a caballo. Ahora te toca a ti: toma un número de
+# alguna lección y mejóralo.
