@@ -37,7 +37,6 @@
 # %% part="setup"
 import heapq
 import io
-import json
 import os
 import subprocess
 import sys
@@ -65,8 +64,8 @@ server = BotApiServer().start()  # the stand-in for Telegram, as in lesson 10
 # ## A promise that outlives the bot
 #
 # The bot of [lesson 10](lesson:10) keeps its queue in memory: when it dies, whoever waits will wait
-# for ever. A public bot *will* die: a power cut, a full memory, a mistake of ours. So this one writes
-# each request down before it says yes. We start it as a process of its own.
+# for ever. A public bot *will* die: a power cut, a full memory, a mistake of ours. So this one
+# writes each request down before it says yes. We start it as a process of its own.
 
 # %% [markdown] lang="es" short=true
 # ## Una promesa que sobrevive al bot
@@ -90,12 +89,13 @@ first = subprocess.Popen(
 
 # %% [markdown] lang="en"
 # This is how an operator starts it too: settings in the environment, so that no secret stands in
-# the code. While it loads, two helpers. One lets a person in, who agrees to what the bot keeps.
+# the code. While it loads, three helpers. One lets a person in, who agrees to what the bot keeps;
+# one waits for a picture.
 
 # %% [markdown] lang="es"
 # Así lo arranca también quien lo opera: los ajustes van en el entorno, para que ningún secreto esté
-# en el código. Mientras carga, dos funciones de ayuda. Una deja entrar a alguien, que acepta lo que
-# el bot guarda.
+# en el código. Mientras carga, tres funciones de ayuda. Una deja entrar a alguien, que acepta lo
+# que el bot guarda; otra espera una imagen.
 
 
 # %%
@@ -110,13 +110,19 @@ def newcomer(name):
     return person
 
 
+def picture_of(person, wish):
+    """Wait for the picture of a wish, and return the message that it comes in."""
+    # es: Espera la imagen de un deseo y devuelve el mensaje en el que llega.
+    return person.waits_for(lambda seen: seen.get("caption", "").startswith(wish), timeout_s=60)
+
+
 # %% [markdown] lang="en"
-# The other reads the *record*: a table of *jobs*, each with its state. Where it is given a
+# The third reads the *record*: a table of *jobs*, each with its state. Where it is given a
 # condition, it waits until that holds.
 
 # %% [markdown] lang="es"
-# La otra lee el *libro de pedidos*: una tabla de *trabajos*, cada uno con su estado. Si se le da una
-# condición, espera hasta que se cumpla.
+# La tercera lee el *libro de pedidos*: una tabla de *trabajos*, cada uno con su estado. Si se le da
+# una condición, espera hasta que se cumpla.
 
 # %%
 store = service.Store(database)
@@ -160,7 +166,8 @@ on_record(ana, lambda found: [state for _, state in found] == ["running", "accep
 
 first.kill()  # on Linux and macOS: kill -9
 # es: en Linux y macOS: kill -9
-first.wait()
+first.wait()  # minus the number of the signal
+# es: menos el número de la señal
 
 # %% part="claim"
 assert first.returncode != 0, "the process did not end by itself"
@@ -279,7 +286,7 @@ parts = service.Parts(
 run = service.ServiceRun(parts).start()
 
 # %%
-fox_seen = ana.waits_for(say("seed", "semilla"), timeout_s=60)
+fox_seen = picture_of(ana, fox)
 told = ana.waits_for(say("broke off", "Me interrumpí"))
 print(told["text"])
 on_record(ana, all_over)
@@ -294,8 +301,11 @@ on_record(ana, all_over)
 
 # %%
 ana.presses(told, say("↻ Draw it again", "↻ Dibujarla otra vez"))
-robot_seen = ana.waits_for(say("seed", "semilla"), after=told, timeout_s=60)
+robot_seen = picture_of(ana, robot)
 strip([server.picture(fox_seen), server.picture(robot_seen)], [fox, robot])
+
+# %% part="claim"
+assert server.picture(fox_seen) != server.picture(robot_seen), "two pictures, not one twice"
 
 # %%
 ended = on_record(ana, all_over)
@@ -303,7 +313,7 @@ asked = ana.says("/history")
 print(ana.waits_for(say("latest", "últimas"), after=asked)["text"])
 
 # %% tags=["nbval-check-output"]
-captions = [seen["caption"] for seen in ana.messages if say("seed", "semilla") in str(seen)]
+captions = [seen["caption"] for seen in ana.messages if "caption" in seen]
 [(wish, sum(caption.startswith(wish) for caption in captions)) for wish in (robot, fox)]
 
 # %% part="claim"
@@ -646,13 +656,12 @@ def knock(update, secret):
 
 # %% tags=["nbval-check-output"]
 penguin = say("a penguin in the snow", "un pingüino en la nieve")
-asked = chloe.says(penguin)
+chloe.says(penguin)
 update = server.updates[-1]
 [knock(update, "only-telegram-knows-that"), knock(update, secret), knock(update, secret)]
 
 # %%
-shown = chloe.waits_for(say("seed", "semilla"), after=asked, timeout_s=60)
-strip([server.picture(shown)], [penguin])
+strip([server.picture(picture_of(chloe, penguin))], [penguin])
 
 # %% part="claim"
 assert knock(update, secret) == 200, "and again: it is known"
@@ -672,20 +681,20 @@ assert len(penguins) == 1, "one penguin in the chat"
 # cuando el mensaje está anotado: primero anotar, luego contestar.
 
 # %% [markdown] lang="en"
-# How is the secret compared? `==` may stop at the first sign that differs. Then a guess with more
-# right signs at its front takes a little longer, and time can be measured over the network. Here
-# `leak(guess)` stands for that measurement: how many signs at the front are right.
+# How is the secret compared? `==` may stop at the first character that differs. Then a guess that
+# begins right takes a little longer, and time can be measured over the network. Here `leak(guess)`
+# stands for that measurement: how many characters at the front are right.
 
 # %% [markdown] lang="es"
-# ¿Cómo se compara el secreto? `==` puede parar en el primer signo distinto. Así, un intento con más
-# signos correctos al principio tarda un poco más, y el tiempo se puede medir por la red. Aquí
-# `leak(intento)` representa esa medida: cuántos signos del principio son correctos.
+# ¿Cómo se compara el secreto? `==` puede parar en el primer carácter distinto. Así, un intento que
+# empieza bien tarda un poco más, y el tiempo se puede medir por la red. Aquí `leak(intento)`
+# representa esa medida: cuántos caracteres del principio son correctos.
 
 
 # %%
 def leak(guess, secret="robot"):
-    """How many signs a comparison finds right before it stops."""
-    # es: Cuántos signos da por buenos una comparación antes de parar.
+    """How many characters a comparison finds right before it stops."""
+    # es: Cuántos caracteres da por buenos una comparación antes de parar.
     for right, (ours, theirs) in enumerate(zip(guess, secret, strict=False)):
         if ours != theirs:
             return right
@@ -698,20 +707,20 @@ print(f"{26**5:,}", 26 * 5)
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 3 · Break in
 #
-# With the leak, find a secret of `length` signs, each one of `signs`. There are millions of
-# secrets; you may ask `length` times the number of signs.
+# With the leak, find a secret of `length` characters, each of them in `alphabet`. There are
+# millions of secrets, but `length` times the size of the alphabet are questions enough.
 
 # %% [markdown] lang="es" part="goal"
 # ### Ejercicio 3 · Entra sin llave
 #
-# Con la fuga, encuentra un secreto de `length` signos, cada uno de `signs`. Hay millones de
-# secretos; puedes preguntar `length` veces el número de signos.
+# Con la fuga, encuentra un secreto de `length` caracteres, todos de `alphabet`. Hay millones de
+# secretos, pero bastan `length` preguntas por cada carácter del alfabeto.
 
 
 # %% part="stub"
-def break_in(leak, signs, length):
-    """Return the secret; `leak(guess)` tells how many signs at a guess's front are right."""
-    # es: Devuelve el secreto; `leak(intento)` dice cuántos signos del principio son correctos.
+def break_in(leak, alphabet, length):
+    """Return the secret; `leak(guess)` tells how many characters at its front are right."""
+    # es: Devuelve el secreto; `leak(intento)` dice cuántos caracteres del principio son correctos.
     ...
 
 
@@ -720,57 +729,57 @@ checks.break_in(break_in)
 
 
 # %% part="solution"
-def break_in(leak, signs, length):
-    """Return the secret; `leak(guess)` tells how many signs at a guess's front are right."""
+def break_in(leak, alphabet, length):
+    """Return the secret; `leak(guess)` tells how many characters at its front are right."""
     known = ""
     while len(known) < length:
-        known += next(sign for sign in signs if leak(known + sign) > len(known))
+        known += next(letter for letter in alphabet if leak(known + letter) > len(known))
     return known
 
 
 # %% part="wrong"
-def break_in(leak, signs, length):
-    """Try each sign alone, never behind what is known."""
-    return "".join(next(sign for sign in signs if leak(sign) > 0) for _ in range(length))
+def break_in(leak, alphabet, length):
+    """Try each letter alone, never behind what is known."""
+    return "".join(next(letter for letter in alphabet if leak(letter) > 0) for _ in range(length))
 
 
 # %% part="wrong"
-def break_in(leak, signs, length):
-    """Be content with as many right signs as before."""
+def break_in(leak, alphabet, length):
+    """Be content with as many right letters as before."""
     known = ""
     while len(known) < length:
-        known += next(sign for sign in signs if leak(known + sign) >= len(known))
+        known += next(letter for letter in alphabet if leak(known + letter) >= len(known))
     return known
 
 
 # %% part="wrong"
-def break_in(leak, signs, length):
-    """Stop one sign too early."""
+def break_in(leak, alphabet, length):
+    """Stop one letter too early."""
     known = ""
     while len(known) < length - 1:
-        known += next(sign for sign in signs if leak(known + sign) > len(known))
+        known += next(letter for letter in alphabet if leak(known + letter) > len(known))
     return known
 
 
 # %% part="wrong"
-def break_in(leak, signs, length):
+def break_in(leak, alphabet, length):
     """Try every secret there is."""
     import itertools
 
-    for guess in itertools.product(signs, repeat=length):
+    for guess in itertools.product(alphabet, repeat=length):
         if leak("".join(guess)) == length:
             return "".join(guess)
 
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** A leak turns $26^5$ tries into $26 \cdot 5$: the lock opens
-# sign by sign. `hmac.compare_digest` always looks at all of them, so time tells nothing. Whoever
-# compares passwords or tokens compares like that.
+# character by character. `hmac.compare_digest` always looks at all of them, so time tells nothing.
+# Whoever compares passwords or tokens compares like that.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Una fuga convierte $26^5$ intentos en $26 \cdot 5$: la
-# cerradura se abre signo a signo. `hmac.compare_digest` los mira siempre todos, y el tiempo no dice
-# nada. Quien compara contraseñas o tokens compara así.
+# cerradura se abre carácter a carácter. `hmac.compare_digest` los mira siempre todos, y el tiempo
+# no dice nada. Quien compara contraseñas o tokens compara así.
 
 # %% [markdown] lang="en" part="discuss"
 # Why does the bot keep numbers of updates that it handled yesterday, but not what stood in them?
@@ -997,8 +1006,7 @@ for count, rate in zip(counts, rates, strict=True):
 
 # %%
 lines = [line for line in log.getvalue().splitlines() if penguin_job.id in line]
-for line in lines:
-    print(json.dumps(json.loads(line), indent=1, ensure_ascii=False))
+print(*lines, sep="\n")
 
 # %% part="claim"
 assert len(lines) >= 3, "it waits, is drawn, and ends"
@@ -1008,13 +1016,13 @@ for told in ("Chloe", "Bruno", str(chloe.id), str(ana.id), penguin, robot, serve
     assert told not in everything, "the log names nobody, quotes nothing and holds no secret"
 
 # %% [markdown] lang="en"
-# A user is called `user#` and six signs, until the next start only; then they are others. No
+# A user is called `user#` and six characters, until the next start only; then they are others. No
 # prompt, no name, no token. What is counted stands at an address that Prometheus asks every few
 # seconds, to draw curves and wake you up:
 
 # %% [markdown] lang="es"
-# A cada persona se la llama `user#` y seis signos, solo hasta el próximo arranque; luego son otros.
-# Ni prompt, ni nombre, ni token. Lo que se cuenta está en una dirección a la que Prometheus
+# A cada persona se la llama `user#` y seis caracteres, solo hasta el próximo arranque; luego son
+# otros. Ni prompt, ni nombre, ni token. Lo que se cuenta está en una dirección a la que Prometheus
 # pregunta cada pocos segundos, para dibujar curvas y despertarte:
 
 # %%

@@ -129,10 +129,10 @@ def break_in(answer: Callable[..., Any]) -> Verdict:
     asked = (("cab", "abc"), ("planet", "abcdefghijklmnopqrstuvwxyz"), ("7041", "0123456789"))
     cases = [
         Case(
-            f"signs={signs!r}, length={len(secret)}",
-            (_leak(secret, signs), signs, len(secret)),
+            f"alphabet={alphabet!r}, length={len(secret)}",
+            (_leak(secret, alphabet), alphabet, len(secret)),
         )
-        for secret, signs in asked
+        for secret, alphabet in asked
     ]
     return check_function(
         answer,
@@ -141,36 +141,36 @@ def break_in(answer: Callable[..., Any]) -> Verdict:
         name="11.3",
         mistakes=[
             Mistake(
-                lambda leak, signs, length: next(s for s in signs if leak(s) > 0) * length,
+                lambda leak, alphabet, length: next(s for s in alphabet if leak(s) > 0) * length,
                 say(
-                    "A sign alone only tells of the first place: put what you know before it.",
-                    "Un signo suelto solo informa del primer lugar: pon delante lo que ya sabes.",
+                    "A letter alone only tells of the first place: put what you know before it.",
+                    "Una letra suelta solo informa del primer lugar: pon delante lo que ya sabes.",
                 ),
             ),
             Mistake(
-                lambda leak, signs, length: signs[0] * length,
+                lambda leak, alphabet, length: alphabet[0] * length,
                 say(
-                    "As many right signs as before are not more: the new one must add one.",
-                    "Tantos signos correctos como antes no son más: el nuevo tiene que sumar uno.",
+                    "As many right letters as before are not more: the new one must add one.",
+                    "Tantas letras correctas como antes no son más: la nueva tiene que sumar uno.",
                 ),
             ),
             Mistake(
-                lambda leak, signs, length: _break_in(leak, signs, length)[:-1],
-                say("The last sign is missing.", "Falta el último signo."),
+                lambda leak, alphabet, length: _break_in(leak, alphabet, length)[:-1],
+                say("The last letter is missing.", "Falta la última letra."),
             ),
         ],
         hints=[
             say(
-                "Find the first sign alone. How can you tell which one it is?",
-                "Busca solo el primer signo. ¿Cómo sabes cuál es?",
+                "Find the first letter alone. How can you tell which one it is?",
+                "Busca solo la primera letra. ¿Cómo sabes cuál es?",
             ),
             say(
-                "Keep what is known, and try each sign behind it: leak(known + sign).",
-                "Guarda lo que sabes y prueba detrás cada signo: leak(conocido + signo).",
+                "Keep what is known, and try each letter behind it: leak(known + letter).",
+                "Guarda lo que sabes y prueba detrás cada letra: leak(conocido + letra).",
             ),
             say(
-                "The right one is that for which leak(known + sign) is len(known) + 1.",
-                "El correcto es aquel para el que leak(conocido + signo) es len(conocido) + 1.",
+                "The right one is that for which leak(known + letter) is len(known) + 1.",
+                "La correcta es aquella para la que leak(conocido + letra) es len(conocido) + 1.",
             ),
         ],
     )
@@ -231,14 +231,14 @@ def pictures_a_minute(answer: Callable[..., Any]) -> Verdict:
     )
 
 
-def _leak(secret: str, signs: str) -> Callable[[str], int]:
-    """A comparison that gives away how many signs are right, but not for ever."""
+def _leak(secret: str, alphabet: str) -> Callable[[str], int]:
+    """A comparison that gives away how many letters are right, but not for ever."""
     tries = 0
 
     def leak(guess: str) -> int:
         nonlocal tries
         tries += 1
-        if tries > MOST_TRIES * len(secret) * len(signs):
+        if tries > MOST_TRIES * len(secret) * len(alphabet):
             raise RuntimeError(
                 say("too many tries: the door is locked now", "demasiados intentos: puerta cerrada")
             )
@@ -250,8 +250,8 @@ def _leak(secret: str, signs: str) -> Callable[[str], int]:
     return leak
 
 
-def _break_in(leak: Callable[[str], int], signs: str, length: int) -> str:
+def _break_in(leak: Callable[[str], int], alphabet: str, length: int) -> str:
     known = ""
     while len(known) < length:
-        known += next(sign for sign in signs if leak(known + sign) > len(known))
+        known += next(letter for letter in alphabet if leak(known + letter) > len(known))
     return known
