@@ -5,6 +5,7 @@ import re
 import sqlite3
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fixtures_bot import Painter
 from fixtures_service import Nursery, agrees, serving
 from fixtures_talk import album, answer, is_picture, picture, wait_until
 from sdlesson.bot_api import BotApiServer
+from sdlesson.bot_service.service.run import ServiceRun
 from sdlesson.bot_service.store import Store, StoredJobState
 from sdlesson.bot_service.store.inbox import MAX_TRIES, Inbox
 
@@ -174,6 +176,15 @@ def test_while_the_database_is_locked_nothing_is_lost(tmp_path: Path) -> None:
         other.close()
         assert ana.waits_for(is_picture, timeout_s=20)
         assert sum(map(is_picture, ana.messages)) == 1
+
+
+def test_a_service_that_cannot_run_says_why_to_whoever_starts_it(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        served.stop()
+        wrong = ServiceRun(replace(served.parts, token="123456789:" + "A" * 35))
+        with pytest.raises(RuntimeError, match="token"):
+            wrong.start()
+        wrong.stop()
 
 
 # kill -9.

@@ -196,7 +196,7 @@ assert on_record(ana) == [(robot, "running"), (fox, "accepted")], "killed in mid
 # may be left without a word, and a request that the bot died of must not kill it again.
 
 # %% [markdown] lang="es" part="goal"
-# ### Ejercicio 1 · Después del kill
+# ### Ejercicio 1 · Después de matarlo
 #
 # Un proceso nuevo encuentra trabajos *accepted*, *running*, *sending* y *sent*. ¿Cuáles dibuja, de
 # cuáles solo avisa y con cuáles no hace nada? Ninguna imagen debe llegar dos veces, nadie debe
@@ -323,11 +323,13 @@ assert store.jobs.drawn_today(ana.id) == 2, "what broke off is not paid for"
 
 # %% [markdown] lang="en"
 # One picture of each. The course's tests do this at fifty random moments under load, and find every
-# request drawn once, or its user told. With `/forget` Ana has all of it deleted.
+# request drawn once, or its user told. With `/forget` Ana deletes all of it, but for how many she
+# had today.
 
 # %% [markdown] lang="es"
 # Una imagen de cada. Las pruebas del curso lo hacen en cincuenta momentos al azar y con carga, y
-# encuentran cada petición dibujada una vez, o avisada. Con `/forget`, Ana lo borra todo.
+# encuentran cada petición dibujada una vez, o avisada. Con `/forget`, Ana lo borra todo, salvo
+# cuántas lleva hoy.
 
 # %% [markdown] lang="en" part="discuss"
 # A job was *sending* when the bot died. Why is "it may have arrived" the best that anybody can say?
@@ -505,7 +507,7 @@ def at_most(seconds, burst, per_minute, daily):
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** En un minuto cuenta la ráfaga; en una hora, el ritmo; en un día,
 # solo la cuota. También importa dónde se guardan: aquí, junto a los trabajos, en una *transacción*
-# (todo o nada); así, un kill ni olvida ni cobra dos veces.
+# (todo o nada); así, aunque maten al bot, ni se olvida ni se cobra dos veces.
 
 # %% [markdown] lang="en" part="discuss"
 # Your class of thirty shares one bot, and each has 50 pictures a day. Is that fair? What would you
@@ -1087,7 +1089,8 @@ assert float(counted['sdlesson_jobs_ended_total{state="sent"}']) >= 3, "fox, rob
 #   in November 2026.
 # - **What can go wrong:** the disk fills, the certificate lapses, a token leaks (`/revoke` at
 #   @BotFather), a backup that nobody ever restored does not restore.
-# - **Who answers for it:** you do. Say who you are in `/privacy`, and read what people complain of.
+# - **Who answers for it:** you do. Say who you are in the bot's description (`/setdescription` at
+#   @BotFather), and read what people complain of.
 
 # %% [markdown] lang="es"
 # - **Cuánto cuesta:** de 4 a 7 € al mes para el modelo de bolsillo en un servidor pequeño; cerca de
@@ -1095,7 +1098,8 @@ assert float(counted['sdlesson_jobs_ended_total{state="sent"}']) >= 3, "fox, rob
 #   después. Visto en noviembre de 2026.
 # - **Qué puede fallar:** se llena el disco, caduca el certificado, se filtra un token (`/revoke` en
 #   @BotFather), una copia de seguridad que nadie probó no se deja restaurar.
-# - **Quién responde:** tú. Di quién eres en `/privacy` y lee de qué se queja la gente.
+# - **Quién responde:** tú. Di quién eres en la descripción del bot (`/setdescription` en
+#   @BotFather) y lee de qué se queja la gente.
 
 # %%
 run.stop()
