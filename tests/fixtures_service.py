@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,6 @@ from sdlesson.bot_service.limits import Limits
 from sdlesson.bot_service.service.run import Parts, ServiceRun
 from sdlesson.bot_service.store import Store
 
-START_S = 30.0
 ENDLESS = Limits(burst=10_000, per_minute=10_000, daily=10_000)
 
 
@@ -31,22 +29,15 @@ class Served:
     parts: Parts
     painter: Painter
     run: ServiceRun | None = None
-    thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin a run, as after a restart."""
-        self.run = ServiceRun(self.parts)
-        self.thread = threading.Thread(target=self.run.run, daemon=True)
-        self.thread.start()
-        assert self.run.has_started.wait(START_S)
-        assert not self.run.failure
+        self.run = ServiceRun(self.parts).start()
 
     def stop(self) -> None:
         """End the run in good order."""
-        if self.run and self.thread:
-            self.run.must_stop.set()
-            self.thread.join(START_S)
-            assert not self.thread.is_alive()
+        if self.run:
+            self.run.stop()
             self.run = None
 
     def person(self, name: str = "Ana", language_code: str = "en", **named: Any) -> Person:

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 import conftest
 import sdlesson
+from sdlesson import bot_service
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sdlesson"
@@ -81,6 +82,21 @@ def test_the_exports_are_sorted_and_each_is_there():
     for name in sdlesson.__all__:
         assert callable(getattr(sdlesson, name))
     assert dir(sdlesson) == sdlesson.__all__
+
+
+def test_the_service_shows_its_names_sorted_and_each_is_there():
+    assert bot_service.__all__ == sorted(bot_service.__all__) == dir(bot_service)
+    for name in bot_service.__all__:
+        assert getattr(bot_service, name).__doc__
+    with pytest.raises(AttributeError, match=r"no attribute 'Sore'; it has .*'Store'"):
+        bot_service.Sore  # noqa: B018
+
+
+@pytest.mark.long
+def test_a_bot_that_draws_by_itself_needs_neither_celery_nor_redis():
+    script = "import sys; sys.modules.update(celery=None, redis=None)\n"
+    script += "import sdlesson.bot_service.__main__"
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_a_name_that_is_not_exported_is_refused_with_those_that_are():

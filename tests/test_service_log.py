@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from fixtures_bot import Painter
+from fixtures_service import serving
 from fixtures_talk import is_picture, talking
 from sdlesson.bot_service import log as service_log
 from sdlesson.bot_service.log import request_context, stop_writing, write_log
@@ -140,3 +141,15 @@ async def test_what_the_drawing_thread_logs_carries_the_jobs_ids():
     drawing = [line for line in lines(stream) if line["event"] == "drawing"]
     ids = [job_id for line in drawing for job_id in line["request_ids"]]
     assert ids == [job.id for job in jobs]
+
+
+def test_the_log_tells_of_a_request_from_its_wait_to_its_end(written, tmp_path):
+    with serving(tmp_path) as served:
+        ana = served.person()
+        ana.waits_for(is_picture, after=ana.says("a cat"))
+        (job,) = served.parts.store.jobs.history(ana.id)
+    told = [line["event"] for line in lines(written) if job.id in line["event"]]
+    assert "waits, 1 in all" in told[0]
+    assert told[1].endswith("is done")
+    assert told[2].startswith(f"job {job.id} has ended after 0.")
+    assert told[2].endswith(": sent")

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from fixtures_service import serving
 from fixtures_talk import album, answer, is_picture, picture, wait_until
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.memory import StoreView
+from sdlesson.bot_service.service.run import ServiceRun
 from sdlesson.bot_service.store import OffLoop, Store, StoredJobState
 from sdlesson.bot_service.store.inbox import MAX_TRIES, Inbox
 
@@ -192,6 +194,15 @@ def test_while_the_database_is_locked_nothing_is_lost(tmp_path: Path) -> None:
         other.close()
         assert ana.waits_for(is_picture, timeout_s=20)
         assert sum(map(is_picture, ana.messages)) == 1
+
+
+def test_a_service_that_cannot_run_says_why_to_whoever_starts_it(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        served.stop()
+        wrong = ServiceRun(replace(served.parts, token="123456789:" + "A" * 35))
+        with pytest.raises(RuntimeError, match="token"):
+            wrong.start()
+        wrong.stop()
 
 
 # kill -9.

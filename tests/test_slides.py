@@ -43,7 +43,7 @@ PAGES = {
 }
 CLAIMS = [(page.name, claim) for page in TALK for claim in page.settings.get("claim", [])]
 NO_SOURCE_NEEDED = {"title", "goals"}  # which state nothing about the world
-LESSONS_TO_COME = {"08", "09", "11", "12"}  # their handouts come with them
+LESSONS_TO_COME = {"08", "09", "12"}  # their handouts come with them
 MIN_QUESTIONS, MIN_REASON_CHARS = 3, 30
 
 # Numbers that are typed on purpose: names of versions, settings, and what a source at the foot of

@@ -532,6 +532,7 @@ print(*doctor.check(), sep="\n")
 # - [06](lesson:06) DreamBooth: teach it something of yours
 # - [07](lesson:07) LoRA: the same, in a small file
 # - [10](lesson:10) A Telegram bot
+# - [11](lesson:11) The same bot in public
 #
 # Every new word is in the [glossary](lesson:glossary).
 
@@ -547,5 +548,6 @@ print(*doctor.check(), sep="\n")
 # - [06](lesson:06) DreamBooth: enséñale algo tuyo
 # - [07](lesson:07) LoRA: lo mismo, en un archivo pequeño
 # - [10](lesson:10) Un bot de Telegram
+# - [11](lesson:11) El mismo bot, en público
 #
 # Cada palabra nueva está en el [glosario](lesson:glossary).

@@ -931,8 +931,8 @@ assert bot.snapshot().running, "Run all leaves the bot running"
 # - One worker draws; a fair queue decides who is next; a token bucket decides when to speak.
 # - What may have arrived is never sent twice, and the token is never written down.
 #
-# You have reached the end of the road that began with an astronaut on a horse. Now it is your turn:
-# pick a number from one of the lessons, and beat it.
+# Would you let strangers use it, day and night? [Lesson 11](lesson:11) kills it, floods it and
+# knocks at its door with a wrong secret, and shows what it takes to keep its promises all the same.
 
 # %% [markdown] lang="es"
 # ## Por dónde seguir
@@ -943,5 +943,6 @@ assert bot.snapshot().running, "Run all leaves the bot running"
 #   habla.
 # - Lo que quizá llegó no se manda dos veces, y el token no se escribe en ninguna parte.
 #
-# Has llegado al final del camino que empezó con un astronauta a caballo. Ahora te toca a ti: toma
-# un número de alguna lección y mejóralo.
+# ¿Dejarías que lo usaran desconocidos, de día y de noche? La [lección 11](lesson:11) lo mata, lo
+# inunda, llama a su puerta con un secreto falso y muestra qué hace falta para que aun así cumpla lo
+# prometido.

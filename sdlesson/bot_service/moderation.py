@@ -106,7 +106,9 @@ class Moderation:
     def blocked_word(self, text: str) -> str:
         """Find the first word of the list that a text has; "" if it has none."""
         plain = plain_text(text)
-        readings = (plain, _joined(plain))
+        # A word of one letter may stand beside one that is spelt out: "a n.u.d.e robot".
+        cuts = (slice(None), slice(1, None), slice(None, -1), slice(1, -1))
+        readings = (plain, *(_joined(plain, cut) for cut in cuts))
         return next(
             (word for word, pattern in self._rules if any(map(pattern.search, readings))), ""
         )
@@ -144,9 +146,9 @@ def plain_text(text: str) -> str:
     return plain.translate(ALIKE).replace(TILDE_N, "ñ")
 
 
-def _joined(plain: str) -> str:
-    """Write words together that are spelt out, such as "n u d e" or "n.u.d.e"."""
-    return _SPELT_OUT.sub(lambda found: re.sub(SEPARATORS, "", found[0]), plain)
+def _joined(plain: str, cut: slice) -> str:
+    """Write words together that are spelt out, such as "n u d e" or "n.u.d.e", and cut each."""
+    return _SPELT_OUT.sub(lambda found: re.sub(SEPARATORS, "", found[0])[cut], plain)
 
 
 def _pattern(word: str) -> re.Pattern[str]:

@@ -24,7 +24,7 @@ from sdlesson.bot_service.service import texts
 from sdlesson.bot_service.service.run import Parts, ServiceRun
 from sdlesson.bot_service.store import Store
 from sdlesson.bot_service.webhook import WebhookSettings
-from sdlesson.bot_service.workers import memory, remote
+from sdlesson.bot_service.workers import memory
 from sdlesson.language import Text
 
 
@@ -38,9 +38,7 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
         OSError: The list of words is not there.
     """
     metrics, moderator = Metrics(), make_moderator(configuration)
-    generator = make_generator(configuration)
-    if isinstance(generator, remote.CeleryGenerator):
-        metrics.watch_workers(generator)
+    generator = make_generator(configuration, metrics)
 
     @asynccontextmanager
     async def beside(run: ServiceRun) -> AsyncIterator[None]:
@@ -84,7 +82,7 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
     )
 
 
-def make_generator(configuration: Configuration) -> ImageGenerator:
+def make_generator(configuration: Configuration, metrics: Metrics) -> ImageGenerator:
     """Make what draws: here, or on the machines that wait at Redis.
 
     Raises:
@@ -92,7 +90,11 @@ def make_generator(configuration: Configuration) -> ImageGenerator:
         LoraError: A LoRA cannot be loaded.
     """
     if configuration.generator == "celery":
-        return remote.make_generator(configuration)
+        from sdlesson.bot_service.workers import remote  # Celery and Redis: only where they draw
+
+        workers = remote.make_generator(configuration)
+        metrics.watch_workers(workers)
+        return workers
     most = configuration.models_in_memory
     return memory.SmallerBatches(ModelGenerator(read_catalogue(configuration), most=most))
 

@@ -409,7 +409,9 @@ class RecordingService(RequestService):
         )
         if moved and state.is_end:
             now = time.time()
-            self.events.ended(job_id, state, now - self._accepted_at.get(job_id, now))
+            since_accepted = now - self._accepted_at.get(job_id, now)
+            log.info("job %s has ended after %.1f s: %s", job_id, since_accepted, state)
+            self.events.ended(job_id, state, since_accepted)
             self.model_metrics.ended(self._model_of.get(job_id, ""), state)
         return bool(moved)
 

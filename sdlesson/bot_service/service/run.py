@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from telegram import Update
 
@@ -107,7 +108,7 @@ class Left(NamedTuple):
 
 
 class ServiceRun(BotRun):
-    """A run of the bot with a memory that lasts; `run` is for a thread, as that of `BotRun`.
+    """A run of the bot with a memory that lasts: in a thread by `start`, or in this one by `run`.
 
     Args:
         parts: What it is made of; the store stays open, whoever opened it closes it.
@@ -115,6 +116,7 @@ class ServiceRun(BotRun):
 
     def __init__(self, parts: Parts) -> None:
         self.parts, self._call = parts, OffLoop()
+        self._thread: threading.Thread | None = None
         self.webhook: WebhookServer | None = None
         self._left: Left | None = None
         self._view = StoreView(parts.store.people, self._call)
@@ -139,6 +141,25 @@ class ServiceRun(BotRun):
         )
         server_name = "localhost" if parts.base_url else "Telegram"
         super().__init__(worker, lambda _: self._application(worker), RingBuffer(), server_name)
+
+    def start(self) -> Self:
+        """Run in a thread of its own; returns once users are heard.
+
+        Raises:
+            RuntimeError: It cannot run; the sentence says why.
+        """
+        self._thread = threading.Thread(target=self.run, name="sdlesson-service", daemon=True)
+        self._thread.start()
+        self.has_started.wait()
+        if self.failure:
+            raise RuntimeError(self.failure)
+        return self
+
+    def stop(self) -> None:
+        """End what `start` has begun, in good order: what waits, waits for the next run."""
+        self.must_stop.set()
+        if self._thread is not None:
+            self._thread.join()
 
     def run(self) -> None:
         """Run until it is time to stop."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
@@ -12,6 +13,8 @@ from sdlesson.bot.worker import MAX_BATCH
 from sdlesson.bot_service.models.cache import PictureCache
 from sdlesson.bot_service.models.cards import cards_of, weights_of
 from sdlesson.bot_service.workers.parallel import ParallelWorker
+
+log = logging.getLogger(__name__)
 
 # Puts jobs on record as running, and returns those that may be drawn.
 Begin: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
@@ -60,6 +63,7 @@ class RecordingWorker(ParallelWorker):
         self.queue.put(job)
         job.estimated_s = self.seconds_left(job)
         self._something_waits.set()
+        log.info("job %s of user %s waits, %s in all", job.id, job.user_id, len(self.queue))
         return job
 
     async def _draw_batch(self, batch: list[Job], executor: ThreadPoolExecutor) -> None:

@@ -52,8 +52,12 @@ NEXT: dict[StoredJobState, set[StoredJobState]] = {
     _S.ACCEPTED: {_S.RUNNING, _S.CANCELLED, _S.FAILED},
     # Back to accepted where the bot is stopped in good order, and knows that nothing was sent.
     _S.RUNNING: {
-        *(_S.ACCEPTED, _S.SENDING, _S.FLAGGED),
-        *(_S.CANCELLED, _S.FAILED, _S.INTERRUPTED),
+        _S.ACCEPTED,
+        _S.SENDING,
+        _S.FLAGGED,
+        _S.CANCELLED,
+        _S.FAILED,
+        _S.INTERRUPTED,
     },
     _S.SENDING: {_S.SENT, _S.REFUSED, _S.UNCONFIRMED},
 }
@@ -66,7 +70,7 @@ class NewJob:
     """What is known of a job when it is asked for.
 
     Attributes:
-        update_id, part: Which update asked for it, and the how-manieth it was of that one's.
+        update_id, part: Which update asked for it, and which of its requests this is, from 0.
         thread_id: The topic to answer in, where the chat is a forum.
         language: In which the user is answered.
         by_lot: Whether it counts for the comparison of two models.

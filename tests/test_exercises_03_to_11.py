@@ -1,4 +1,4 @@
-"""Each exercise of lessons 03, 04, 06, 07 and 10 that needs no model: what it says to whom.
+"""Each exercise of lessons 03, 04, 06, 07, 10 and 11 that needs no model: what it says to whom.
 
 The ones that draw are tried in tests/test_notebooks.py, in their lesson.
 """
@@ -13,7 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from sdlesson.exercises import checking, lesson_03, lesson_04, lesson_06, lesson_07, lesson_10
+from sdlesson.exercises import (
+    checking,
+    lesson_03,
+    lesson_04,
+    lesson_06,
+    lesson_07,
+    lesson_10,
+    lesson_11,
+)
 from sdlesson.language import LANGUAGES, set_language
 
 ROOT = Path(__file__).parent.parent
@@ -57,6 +65,10 @@ EXERCISES = {
     ),
     "10.2": ("departures", lesson_10.departures),
     "10.3": ("fair_order", lesson_10.fair_order),
+    "11.1": ("after_kill", lesson_11.after_kill),
+    "11.2": ("at_most", lesson_11.at_most),
+    "11.3": ("break_in", lesson_11.break_in),
+    "11.4": ("pictures_a_minute", lesson_11.pictures_a_minute),
 }
 NAMES = {"at_1": AT_1, "at_3": AT_3, "torch": torch}
 
@@ -141,3 +153,28 @@ def test_a_surprise_is_a_subject_in_a_place_by_chance(drawn, text):
     verdict = lesson_10.surprise(lambda: drawn, SUBJECTS, PLACES)
     assert not verdict.solved
     assert text in verdict.message
+
+
+def test_breaking_in_by_trying_everything_is_stopped_and_said():
+    def try_everything(leak, signs, length):
+        while True:
+            leak(signs[:length])
+
+    assert "too many tries" in lesson_11.break_in(try_everything).message
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "said"),
+    [
+        (lesson_11.after_kill, lambda state: "draw", "state='running'"),
+        (lesson_11.at_most, lambda s, b, r, d: min(d, b + s * r / 60), "Only whole tokens"),
+        (lesson_11.break_in, lambda leak, signs, length: "c", "'c' came, 'cab' was expected"),
+        (
+            lesson_11.pictures_a_minute,
+            lambda workers, draw_s, bot_s: 60 * min(workers / draw_s, 1 / bot_s),
+            "waits for the bot before each picture",
+        ),
+    ],
+)
+def test_lesson_11_says_what_came_and_what_is_missing(check, answer, said):
+    assert said in check(answer).message
