@@ -249,9 +249,7 @@ def _answers(quiz: Page, language: str) -> str:
             right = option.kind == "+"
             verdict = getattr(RIGHT if right else WRONG, language)
             mark = f'<span class="{"right" if right else "wrong"}">{verdict}</span>'
-            listed.append(
-                f"<li>{mark} {_inline(getattr(option.explanation, language))}</li>"
-            )
+            listed.append(f"<li>{mark} {_inline(getattr(option.explanation, language))}</li>")
         parts.append(f'<ol class="options">{"".join(listed)}</ol>')
     return "\n\n".join(parts)
 

@@ -189,10 +189,10 @@ FLAGGED = Text(
     "Se equivoca a menudo: prueba otra semilla u otras palabras.",
 )
 UNCONFIRMED = Text(
-    "Telegram did not confirm that your picture arrived. If you do not see it, have it drawn again: "
-    "the seed is the same, so the picture is too.",
-    "Telegram no ha confirmado que tu imagen llegara. Si no la ves, pide que la dibuje otra vez: con "
-    "la misma semilla sale la misma imagen.",
+    "Telegram did not confirm that your picture arrived. If you do not see it, have it drawn "
+    "again: the seed is the same, so the picture is too.",
+    "Telegram no ha confirmado que tu imagen llegara. Si no la ves, pide que la dibuje otra vez: "
+    "con la misma semilla sale la misma imagen.",
 )
 MAY_NOT_WRITE = Text(
     "I may not write where you asked me, in “{chat}”. Ask one of its administrators to let me, or "
