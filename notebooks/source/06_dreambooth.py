@@ -481,16 +481,14 @@ styled = sweep(
 grid(plimos[120][::2] + styled.images, columns=4)
 
 # %% [markdown] lang="en"
-# One big eye, on Mars, in paint, in pixels: nobody showed it that. (In pencil the red is gone, as
-# it should be: these sketches have no colour.) In numbers: the probe reads places and styles, and
-# CLIP says how similar the pictures are to the references, and these to each other: much more
-# cannot be had.
+# One big eye, on Mars, in paint, in pixels: nobody showed it that. (Pencil has no red.) In numbers:
+# the probe reads places and styles, and CLIP says how similar the pictures are to the references,
+# and these to each other: more cannot be had.
 
 # %% [markdown] lang="es"
-# Un solo ojo grande, en Marte, al óleo, en píxeles: eso no se lo ha enseñado nadie. (A lápiz se va
-# el rojo, como debe ser: estos bocetos no tienen color.) En números: la sonda lee lugares y
-# estilos, y CLIP dice cuánto se parecen las imágenes a las referencias, y estas entre sí: mucho más
-# no se puede pedir.
+# Un solo ojo grande, en Marte, al óleo, en píxeles: eso no se lo ha enseñado nadie. (A lápiz no hay
+# rojo.) En números: la sonda lee lugares y estilos, y CLIP dice cuánto se parecen las imágenes a
+# las referencias, y estas entre sí: más no se puede pedir.
 
 
 # %%
@@ -601,16 +599,16 @@ assert full[400]["class_right"].value < 0.6, "any robot is soon Plimo"
 assert full[400]["diversity"].value < full[0]["diversity"].value / 2, "pictures grow alike"
 
 # %% [markdown] lang="en"
-# *The gap* is the distance from any robot to the references; the *bare class* is *a robot*, without
-# our word. After the first hundred steps Plimo comes no closer, and pictures of one place grow
-# alike; styles stay, but any robot has long turned into Plimo. It has learnt these photos, not the
-# thing: **overfitting**. Where would you stop?
+# *The gap* goes from any robot to the references; the *bare class* is *a robot*, without our word.
+# After a hundred steps Plimo comes no closer, and pictures of one place grow alike; styles stay,
+# but any robot is Plimo. The photos are learnt, not the thing: **overfitting**. Where would you
+# stop?
 
 # %% [markdown] lang="es"
 # *La distancia* va de un robot cualquiera a las referencias; la *clase sola* es *a robot*, sin
-# nuestra palabra. Tras los cien primeros pasos Plimo no se acerca más y las imágenes de un lugar
-# salen casi iguales; los estilos siguen, pero hace tiempo que cualquier robot es Plimo. Ha
-# aprendido estas fotos, no la cosa: **sobreajuste**. ¿Dónde pararías?
+# nuestra palabra. Tras cien pasos Plimo no se acerca más y las imágenes de un lugar salen casi
+# iguales; los estilos siguen, pero cualquier robot es Plimo. Ha aprendido estas fotos, no la cosa:
+# **sobreajuste**. ¿Dónde pararías?
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 2 · Read the curve

@@ -578,8 +578,8 @@ def departures(arrivals, per_s, size):
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Un cubo deja pasar una ráfaga corta y mantiene la media. Las
-# mismas pocas líneas limitan cuántas imágenes pide un usuario, cada cuánto se sincroniza tu
-# teléfono o cuántas peticiones admite un servidor.
+# mismas líneas limitan cuántas imágenes pide un usuario, cada cuánto se sincroniza tu teléfono o
+# cuántas peticiones admite un servidor.
 
 # %% [markdown] lang="en" short=true
 # ## Fair turns
