@@ -36,7 +36,7 @@ def put_lesson(folder: Path, language: str) -> str:
     """Copy lesson 10 up to the chat panel into a folder, and let it stop the bot on a sign."""
     (path,) = (NOTEBOOKS / language).glob("10_*.ipynb")
     notebook = nbformat.read(path, as_version=4)
-    last = next(i for i, cell in enumerate(notebook.cells) if cell.source == "ChatPanel(server)")
+    last = next(i for i, cell in enumerate(notebook.cells) if "ChatPanel(server)" in cell.source)
     notebook.cells = [*notebook.cells[: last + 1], v4.new_code_cell(STOP_ON_A_SIGN)]
     for cell in notebook.cells:
         if cell.cell_type == "code":

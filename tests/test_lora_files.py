@@ -547,6 +547,8 @@ def test_a_pickle_is_refused_unopened(fresh, tmp_path, name, zipped):
     torch.save(Trap(), tmp_path / name, _use_new_zipfile_serialization=zipped)
     refuse(fresh(), tmp_path / name, "is a pickle, which can run any program")
     assert not trap.exists()
+    set_language("es")
+    refuse(fresh(), tmp_path / name, "es un pickle, que al abrirse puede ejecutar")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.99])

@@ -249,7 +249,7 @@ def test_while_the_directory_is_away_nobody_is_let_in_or_thrown_out(
         time.sleep(0.3)
         ana.says("a dog")  # to which the answer was given, less than a minute ago
         ana.says("/privacy")
-        ana.waits_for("What I keep of you")
+        ana.waits_for("What I keep about you")
         assert served.painter.batches == [["a cat"]]
     finally:
         ldap.start()

@@ -202,14 +202,14 @@ assert gap < 1e-4, "image to image by hand is diffusers'"
 # %% [markdown] lang="en"
 # ## Another style, the same turtle
 #
-# Now words for another style. Little strength keeps this turtle, much of it draws another one.
-# Which would you hang on the wall?
+# Now words for another style. How much of this turtle stays at each strength? And which would you
+# hang on the wall?
 
 # %% [markdown] lang="es"
 # ## Otro estilo, la misma tortuga
 #
-# Ahora, palabras para otro estilo. Con poca fuerza la tortuga sigue siendo esta; con mucha, sale
-# otra. ¿Cuál colgarías en la pared?
+# Ahora, palabras para otro estilo. ¿Cuánto queda de esta tortuga con cada fuerza? ¿Y cuál colgarías
+# en la pared?
 
 # %%
 strengths = (0.3, 0.5, 0.7, 0.9)
@@ -236,17 +236,18 @@ measured("editing_strength")
 #
 # ---
 #
-# The smallest strength at which the style is nearly always right: beyond it the subject is paid for
-# nothing. Who wants *this* turtle stays below it, who wants a fine sketch goes above.
+# The smallest strength at which the style is nearly always right: beyond it nothing is gained, and
+# the subject may suffer. Whoever wants *this* turtle stays below it, whoever wants a fine sketch
+# goes above.
 
 # %% [markdown] lang="es" part="discuss"
 # ¿Dónde está en esta tabla el mejor equilibrio, y para quién?
 #
 # ---
 #
-# En la fuerza más pequeña con la que el estilo sale bien casi siempre: más allá se pierde sujeto a
-# cambio de nada. Quien quiera *esta* tortuga se quedará por debajo; quien quiera un buen dibujo,
-# por encima.
+# En la fuerza más pequeña con la que el estilo sale bien casi siempre: más allá no se gana nada y
+# el sujeto puede perderse. Quien quiera *esta* tortuga se quedará por debajo; quien quiera un buen
+# dibujo, por encima.
 
 # %% [markdown] lang="en"
 # With the old words instead of new ones you get *variations*: the same scene, told again.
@@ -482,7 +483,7 @@ for picture in crabs:
 # %% [markdown] lang="es"
 # La junta no siempre queda bien: lo nuevo tiene que encajar con lo que hay, y en cada paso tiene
 # una sola oportunidad. Con `resample=4` cada paso se da cuatro veces, con ruido entre medias. Tarda
-# el cuádruple; ¿merece la pena?
+# el cuádruple; ¿vale la pena?
 
 # %%
 measured("editing_masks")
@@ -498,11 +499,11 @@ measured("editing_masks")
 # entrenaron para encajar. El nuestro se entera tarde, a medida que el ruido se va.
 
 # %% [markdown] lang="en"
-# A mask needs no mouse. A scratch across a photo, say, is known exactly:
+# A mask needs no mouse. A scratch across a photo, say, is known exactly. How much of it is left?
 
 # %% [markdown] lang="es"
 # Para una máscara no hace falta ratón. Un arañazo que cruza una foto, por ejemplo, se conoce con
-# exactitud:
+# exactitud. ¿Cuánto queda de él?
 
 # %%
 scratch = Image.new("L", turtle.size)
@@ -657,8 +658,8 @@ figures.strip([blurred, silent, loud], labels)
 
 # %% [markdown] lang="en"
 # With words and enough strength every tile becomes a turtle of its own. A dedicated upscaler is
-# trained on pairs of small and large pictures: it *sees* the small one at each step, as ours sees
-# only what its noise has left.
+# trained on pairs of small and large pictures: it *sees* the small one at each step, while ours
+# sees only what its noise has left of it.
 
 # %% [markdown] lang="es"
 # Con palabras y fuerza suficiente, cada tesela se convierte en una tortuga. Un modelo hecho para
@@ -756,19 +757,19 @@ if has_control:
 # %% [markdown] lang="en"
 # ## Summary
 #
-# - Strength is where the loop begins; style and subject pull in two directions.
+# - Strength is where the loop begins: the more of it, the more the words decide.
 # - Inpainting puts the known part back at each step, and its pixels at the end, exactly.
 # - Outpainting, tiles and ControlNet change what the loop is asked, not the loop.
-# - Noise goes along the sphere.
+# - From one noise to another, go along the sphere.
 #
 # Next: [lesson 06](lesson:06), in which the model learns something of yours.
 
 # %% [markdown] lang="es"
 # ## Resumen
 #
-# - La fuerza es dónde empieza el bucle; el estilo y el sujeto tiran en direcciones opuestas.
+# - La fuerza es dónde empieza el bucle: cuanta más, más deciden las palabras.
 # - Rellenar devuelve la parte conocida en cada paso y, al final, sus píxeles, exactos.
 # - Ampliar, las teselas y ControlNet cambian lo que se le pregunta al bucle, no el bucle.
-# - El ruido va por la esfera.
+# - De un ruido a otro se va por la esfera.
 #
 # A continuación: [lección 06](lesson:06), en la que el modelo aprende algo tuyo.

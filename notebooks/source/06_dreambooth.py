@@ -91,7 +91,7 @@ strip(photos)
 # %% [markdown] lang="en"
 # ## A word that means nothing
 #
-# Which word? Here are three, each in front of the *class noun*, which says what kind of thing it is
+# Which word? Here are three, each before the *class noun*, which says what kind of thing it is
 # (*robot*). Nothing is trained yet. What will each row show?
 
 # %% [markdown] lang="es"
@@ -107,31 +107,32 @@ named = sweep(pocket, [f"a {name} robot" for name in names], seed=range(2), guid
 named.grid(rows="prompt", columns="seed")
 
 # %% [markdown] lang="en"
-# The model knows *sushi*, so sushi gets in. It never read *starfish*, and yet fish may swim in.
-# Only in the last row does the word change nothing. Why? A model reads pieces of words, *tokens*:
+# The model knows *sushi*, so sushi gets in. It never read *starfish*, and yet something may get in
+# with it. The last row shows robots and nothing else. Why? A model reads pieces of words, *tokens*:
 
 # %% [markdown] lang="es"
 # El modelo conoce *sushi*, y el sushi se cuela. *starfish* (estrella de mar) no lo leyó nunca y,
-# aun así, puede colarse algún pez. Solo en la última fila la palabra no cambia nada. ¿Por qué? El
-# modelo lee trozos de palabras, *tokens*:
+# aun así, algo puede colarse con ella. La última fila solo muestra robots. ¿Por qué? El modelo lee
+# trozos de palabras, *tokens*:
 
 # %% tags=["nbval-check-output"]
 for name in names:
     print(f"{name:>10}", pocket.tokenizer.tokenize(name))
-print([unknown.word for unknown in unknown_words("a starfish robot")])
+unknown = [unknown.word for unknown in unknown_words("a starfish robot")]
+print(say("unknown in", "desconocidas en"), "a starfish robot:", *unknown)
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 1 · Rare to the last piece
 #
 # Keep the candidates of which no piece is a word that the model knows. `unknown_words(text)` lists
-# what it does not know; a piece may end with `</w>`, which is no part of the word.
+# the words it does not know; a piece may end with `</w>`, which is not part of the word.
 
 # %% [markdown] lang="es" part="goal"
 # ### Ejercicio 1 · Rara hasta el último trozo
 #
 # Quédate con las candidatas en las que ningún trozo es una palabra que el modelo conozca.
-# `unknown_words(texto)` enumera lo que no conoce; un trozo puede acabar en `</w>`, que no forma
-# parte de la palabra.
+# `unknown_words(texto)` da las palabras que no conoce; un trozo puede acabar en `</w>`, que no
+# forma parte de la palabra.
 
 
 # %% part="stub"
@@ -179,24 +180,24 @@ def rare_words(candidates):
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** A good name brings no meaning of its own that training would
-# have to fight. Plimo's will be *zwx*. For SD 1.5 nobody has the list of known words: draw with
-# yours first. Even *sks*, which many recipes use, is a rifle.
+# have to fight. Plimo's will be *zwx*. For SD 1.5 nobody has a list of known words: before you
+# train, draw with yours. Even *sks*, which many recipes use, is a rifle.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Un buen nombre no trae un significado contra el que luchar. El
-# de Plimo será *zwx*. De SD 1.5 nadie tiene la lista de palabras conocidas: dibuja antes con la
-# tuya. Hasta *sks*, que usan muchas recetas, es un fusil.
+# de Plimo será *zwx*. De SD 1.5 nadie tiene la lista de palabras conocidas: antes de entrenar,
+# dibuja con la tuya. Hasta *sks*, que usan muchas recetas, es un fusil.
 
 # %% [markdown] lang="en"
 # ## One step by hand
 #
-# First, what never changes in the whole training is computed once and kept: the latents of the
+# First, what does not change during the training is computed once and kept: the latents of the
 # photos, and the embeddings of their texts. Why is that allowed?
 
 # %% [markdown] lang="es"
 # ## Un paso a mano
 #
-# Primero, lo que no cambia en todo el entrenamiento se calcula una vez y se guarda: los latentes de
+# Primero, lo que no cambia durante el entrenamiento se calcula una vez y se guarda: los latentes de
 # las fotos y los embeddings de sus textos. ¿Por qué se puede?
 
 # %%
@@ -211,19 +212,19 @@ print(latents.shape, embeddings.shape)
 
 # %% [markdown] lang="en"
 # Because the VAE and the text encoder stay as they are; only the U-Net learns. It learns as in its
-# first training ([lesson 02](lesson:02)): the photo is hidden under noise, the U-Net guesses the
-# noise, and is corrected.
+# first training ([lesson 02](lesson:02)): we hide the photo under noise, the U-Net guesses the
+# noise, and we correct it.
 
 # %% [markdown] lang="es"
 # Porque el VAE y el codificador de texto se quedan como están; solo aprende la U-Net. Aprende como
-# en su primer entrenamiento ([lección 02](lesson:02)): se cubre la foto de ruido, la U-Net lo
-# adivina y se la corrige.
+# en su primer entrenamiento ([lección 02](lesson:02)): tapamos la foto con ruido, la U-Net lo
+# adivina y la corregimos.
 
 
 # %%
 def errors_at(unet, timestep):
-    """Return the squared error of the noise that the U-Net names, for each photo."""
-    # es: Devuelve el error cuadrático del ruido que dice la U-Net, para cada foto.
+    """Return the squared error of the noise that the U-Net predicts, for each photo."""
+    # es: Devuelve el error cuadrático del ruido que predice la U-Net, para cada foto.
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed))
     timesteps = torch.full((len(latents),), timestep)
     noisy = add_noise(latents, noise, timesteps, pocket.scheduler.alphas_cumprod)
@@ -241,13 +242,13 @@ strip(hidden, labels)
 
 # %% [markdown] lang="en"
 # Under each picture: its timestep, and the mean error of the four photos there. It is large where
-# there is little noise to find, and small where there is hardly anything else. Now one step of the
-# optimizer, on a copy:
+# there is little noise to find, and small where there is hardly anything but noise. Now one step of
+# the optimizer, on a copy:
 
 # %% [markdown] lang="es"
 # Debajo de cada imagen: su instante (*timestep*) y el error medio de las cuatro fotos en él. Es
-# grande donde hay poco ruido que encontrar y pequeño donde casi no hay otra cosa. Ahora, un paso
-# del optimizador, sobre una copia:
+# grande donde hay poco ruido que encontrar y pequeño donde casi todo es ruido. Ahora, un paso del
+# optimizador, sobre una copia:
 
 # %%
 learner = deepcopy(pocket.unet).requires_grad_(True)
@@ -275,36 +276,36 @@ assert bool(after < loss), "one step lowers the loss on its own batch"
 # ruido y otro nivel, elegidos al azar.
 
 # %% [markdown] lang="en" part="discuss"
-# Your photos all show the mug on the same table. What will the model learn as *zwx*, and how would
-# you notice?
+# Suppose you teach it your mug, and all your photos show it on the same table. What will the model
+# learn as *zwx*, and how would you notice?
 #
 # ---
 #
 # Mug and table together: nothing in the photos says which of the two the word means. Ask for the
-# mug elsewhere, on a beach, in a hand: if the table comes along, take photos in other places, and
-# name the places in the texts.
+# mug elsewhere: if the table comes along, take photos in other places, and name these in the texts.
 
 # %% [markdown] lang="es" part="discuss"
-# En todas tus fotos la taza está sobre la misma mesa. ¿Qué aprenderá el modelo como *zwx* y cómo
-# lo notarías?
+# Supón que le enseñas tu taza y que en todas las fotos está sobre la misma mesa. ¿Qué aprenderá el
+# modelo como *zwx* y cómo lo notarías?
 #
 # ---
 #
 # La taza y la mesa juntas: nada en las fotos dice a cuál de las dos se refiere la palabra. Pide la
-# taza en otro sitio, en la playa, en una mano: si viene la mesa, haz fotos en otros lugares y
-# nombra los lugares en los textos.
+# taza en otro sitio: si viene la mesa, haz fotos en otros lugares y nómbralos en los textos.
 
 # %% [markdown] lang="en"
 # ## Will it fit?
 #
-# Training needs more memory than drawing: beside each weight its gradient, two averages that AdamW
-# keeps, and what the layers computed on the way. How much is that for the pocket model?
+# Training needs more memory than drawing: for each weight also its gradient and two averages that
+# AdamW keeps, and what the layers compute on the way (*activations*). How much is that for the
+# pocket model?
 
 # %% [markdown] lang="es"
 # ## ¿Cabrá?
 #
-# Entrenar ocupa más que dibujar: además de cada peso, su gradiente, dos medias que guarda AdamW y
-# lo que las capas calcularon por el camino. ¿Cuánto es eso en el modelo de bolsillo?
+# Entrenar ocupa más que dibujar: por cada peso, además, su gradiente y dos medias que guarda AdamW;
+# y lo que las capas calculan por el camino (*activaciones*). ¿Cuánto es eso en el modelo de
+# bolsillo?
 
 # %%
 thing = f"a {subject.SUBJECT_WORD} robot"
@@ -321,12 +322,13 @@ settings = TrainingSettings(
 print(estimate_memory(pocket, settings, height=128, width=128))
 
 # %% [markdown] lang="en"
-# The same count for Stable Diffusion 1.5 at 512 pixels, on a model of its shape that has no
-# weights. Colab's T4 has 15 GB. Which of these will fit?
+# (Less than the sum: gradients come as activations go.) The same for Stable Diffusion 1.5 at 512
+# pixels, on a model of its shape without weights. Colab's T4 has 15 GB. Which of these will fit?
 
 # %% [markdown] lang="es"
-# La misma cuenta para Stable Diffusion 1.5 a 512 píxeles, con un modelo de su forma pero sin pesos.
-# La T4 de Colab tiene 15 GB. ¿Cuáles de estos caben?
+# (Menos que la suma: los gradientes llegan cuando las activaciones se van.) Lo mismo para Stable
+# Diffusion 1.5 a 512 píxeles, con un modelo de su forma pero sin pesos. La T4 de Colab tiene 15 GB.
+# ¿Cuáles de estos cabrán?
 
 # %%
 with torch.device("meta"):  # shapes without numbers: nothing to download, no memory to fill
@@ -342,15 +344,22 @@ for name, tried in {
 }.items():
     print(f"{name}: {estimate_memory(big, tried, height=512, width=512)}")
 
+# %% part="claim"
+whole, checkpointed, lora = (
+    estimate_memory(big, tried, height=512, width=512).total / 2**30
+    for tried in (settings, one, replace(one, rank=4))
+)
+assert whole > 15 > checkpointed > lora, "all but the first fit a T4"
+
 # %% [markdown] lang="en"
-# `train` counts before it starts, refuses what cannot fit, and names the setting that would.
-# *Checkpointing* computes activations twice instead of keeping them; on a CUDA GPU, `use_8bit_adam`
-# keeps the optimizer in a quarter of its space.
+# All but the first. `train` counts before it starts, refuses what cannot fit, and names the setting
+# that would. *Checkpointing* computes activations twice instead of keeping them; on a CUDA GPU,
+# `use_8bit_adam` keeps the optimizer in a quarter of its space.
 
 # %% [markdown] lang="es"
-# `train` hace la cuenta antes de empezar, rechaza lo que no cabe y dice con qué ajuste cabría. Con
-# *checkpointing*, las activaciones se calculan dos veces en vez de guardarse; en una GPU con CUDA,
-# `use_8bit_adam` deja el optimizador en la cuarta parte.
+# Todos menos el primero. `train` hace la cuenta antes de empezar, rechaza lo que no cabe y dice con
+# qué ajuste cabría. Con *checkpointing*, las activaciones se calculan dos veces en vez de
+# guardarse; en una GPU con CUDA, `use_8bit_adam` deja el optimizador en la cuarta parte.
 
 # %% [markdown] lang="en"
 # ## Train, stop, go on
@@ -415,13 +424,12 @@ train(pocket, photos, settings, f"{folder}/alone", prompts=texts, callback=stop_
 plimos[40], robots[40] = eight_and_eight(pocket)
 
 # %% [markdown] lang="en"
-# Nothing: we even drew with it. The same call goes on from there, and reaches the very weights of a
-# run that was never stopped. (You may raise `steps` before you go on; other settings must stay.)
+# Nothing. The same call goes on from there, and reaches the very weights of a run that was never
+# stopped. (You may raise `steps` first; other settings must stay.)
 
 # %% [markdown] lang="es"
-# Nada: hasta hemos dibujado con él. La misma llamada sigue desde ahí y llega a los mismos pesos que
-# si nunca se hubiera parado. (Antes de seguir puedes aumentar `steps`; los demás ajustes no
-# cambian.)
+# Nada. La misma llamada sigue desde ahí y llega a los mismos pesos que si nunca se hubiera parado.
+# (Antes puedes aumentar `steps`; los demás ajustes no cambian.)
 
 # %%
 training = train(pocket, photos, settings, f"{folder}/alone", prompts=texts, callback=panel)
@@ -434,14 +442,15 @@ assert len(training.history.steps) == 120, "no step is done twice"
 # %% [markdown] lang="en" short=true
 # ## Has it learnt Plimo?
 #
-# The loss jumps, and you know why: each step draws its own noise levels. So split it by level. How
-# much of the error of the first 40 steps is left in the last 40?
+# The curve is a mean over many steps, for the loss of a single one jumps: each draws its own noise
+# levels. So split it by level. How much of the error of the first 40 steps is left in the last 40?
 
 # %% [markdown] lang="es" short=true
 # ## ¿Ha aprendido a Plimo?
 #
-# La pérdida da saltos, y ya sabes por qué: cada paso sortea sus niveles de ruido. Así que sepárala
-# por niveles. Del error de los 40 primeros pasos, ¿cuánto queda en los 40 últimos?
+# La curva es una media de muchos pasos, porque de uno a otro la pérdida da saltos: cada paso sortea
+# sus niveles de ruido. Así que sepárala por niveles. Del error de los 40 primeros pasos, ¿cuánto
+# queda en los 40 últimos?
 
 # %%
 steps = training.history.steps
@@ -458,7 +467,7 @@ assert max(left[1:4]) < 0.8, "the error fell at every level in the middle"
 
 # %% [markdown] lang="en"
 # The error fell. But these are errors on four photos, and four photos can be learnt by heart. The
-# test is where Plimo never was: other places, and styles.
+# test is where Plimo never was: other places and styles.
 
 # %% [markdown] lang="es"
 # El error ha bajado. Pero es el error en cuatro fotos, y cuatro fotos se pueden aprender de
@@ -472,14 +481,14 @@ styled = sweep(
 grid(plimos[120][::2] + styled.images, columns=4)
 
 # %% [markdown] lang="en"
-# One big eye, on Mars, in paint, in pixels: nobody showed it that. (In pencil the red is gone, as
-# it should be: these sketches have no colour.) In numbers: the probe reads places and styles, and
-# CLIP says how similar the pictures are to the references.
+# One big eye, on Mars, in paint, in pixels: nobody showed it that. (Pencil has no red.) In numbers:
+# the probe reads places and styles, and CLIP says how similar the pictures are to the references,
+# and these to each other: more cannot be had.
 
 # %% [markdown] lang="es"
-# Un solo ojo grande, en Marte, al óleo, en píxeles: eso no se lo ha enseñado nadie. (A lápiz se va
-# el rojo, como debe ser: estos bocetos no tienen color.) En números: la sonda lee lugares y
-# estilos, y CLIP dice cuánto se parecen las imágenes a las referencias.
+# Un solo ojo grande, en Marte, al óleo, en píxeles: eso no se lo ha enseñado nadie. (A lápiz no hay
+# rojo.) En números: la sonda lee lugares y estilos, y CLIP dice cuánto se parecen las imágenes a
+# las referencias, y estas entre sí: más no se puede pedir.
 
 
 # %%
@@ -490,7 +499,8 @@ def likeness(images):
 
 
 read = pocket_probe().read(plimos[120])
-in_style = [reading.style for reading in pocket_probe().read(styled.images)]
+asked = zip(pocket_probe().read(styled.images), ["monet", "pencil", "pixel", "night"], strict=True)
+in_style = share(reading.style == style for reading, style in asked)
 right = share(reading.place == place for reading, place in zip(read, PLACES, strict=True))
 print(say("similarity before:", "parecido antes:"), likeness(plimos[0]))
 print(say("after:", "después:"), likeness(plimos[120]))
@@ -499,11 +509,12 @@ print(
     f"{1 - diversity(references):.3g}",
 )
 print(say("places right:", "lugares correctos:"), right)
-print(say("styles read:", "estilos leídos:"), *in_style)
+print(say("styles right:", "estilos correctos:"), in_style)
 
 # %% part="claim"
 assert likeness(plimos[120]).value > likeness(plimos[0]).value + 0.05, "Plimo has been learnt"
 assert right.value > 0.7, "places have stayed"
+assert in_style.value > 0.7, "and styles"
 
 # %% [markdown] lang="en"
 # ## What it cost
@@ -588,23 +599,23 @@ assert full[400]["class_right"].value < 0.6, "any robot is soon Plimo"
 assert full[400]["diversity"].value < full[0]["diversity"].value / 2, "pictures grow alike"
 
 # %% [markdown] lang="en"
-# *The gap* is the distance from any robot to the references. After the first hundred steps Plimo
-# comes no closer, and pictures of one place grow alike; styles stay, but any robot has long turned
-# into Plimo. The model has learnt these photos, not the thing: **overfitting**. Where would you
+# *The gap* goes from any robot to the references; the *bare class* is *a robot*, without our word.
+# After a hundred steps Plimo comes no closer, and pictures of one place grow alike; styles stay,
+# but any robot is Plimo. The photos are learnt, not the thing: **overfitting**. Where would you
 # stop?
 
 # %% [markdown] lang="es"
-# *La distancia* va de un robot cualquiera a las referencias. Tras los cien primeros pasos Plimo no
-# se acerca más y las imágenes de un lugar salen casi iguales; los estilos siguen, pero hace tiempo
-# que cualquier robot es Plimo. El modelo ha aprendido estas fotos, no la cosa: **sobreajuste**.
-# ¿Dónde pararías?
+# *La distancia* va de un robot cualquiera a las referencias; la *clase sola* es *a robot*, sin
+# nuestra palabra. Tras cien pasos Plimo no se acerca más y las imágenes de un lugar salen casi
+# iguales; los estilos siguen, pero cualquier robot es Plimo. Ha aprendido estas fotos, no la cosa:
+# **sobreajuste**. ¿Dónde pararías?
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 2 · Read the curve
 #
-# `kept` says how well everything else is kept: for instance, how often the style is right. You
-# accept that it falls by at most `give_up` from its first value. Of the steps that stay within
-# that, return the one with the highest `fidelity`.
+# `kept` says how well everything else is kept: for instance, how often the style is right. It may
+# fall by at most `give_up` from its first value. Of the steps that stay within that, return the one
+# with the highest `fidelity`.
 
 # %% [markdown] lang="es" part="goal"
 # ### Ejercicio 2 · Lee la curva
@@ -662,30 +673,30 @@ def best_step(steps, fidelity, kept, give_up):
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** No curve says where to stop until you say what you can give up,
 # and the loss tells you nothing about it. So draw on the way: the new thing, and what should stay.
-# Try your function on the columns of the table above.
+# Try your function on the columns of `table`.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Ninguna curva dice dónde parar hasta que decides qué puedes
 # perder, y la pérdida no te dice nada de eso. Así que dibuja por el camino: lo nuevo y lo que debe
-# quedarse. Prueba tu función con las columnas de la tabla de arriba.
+# quedarse. Prueba tu función con las columnas de `table`.
 
 # %% [markdown] lang="en" part="discuss"
-# The loss still falls at step 400. Why is that no reason to go on?
+# Suppose the loss still falls at step 400. Why is that not a reason to go on?
 #
 # ---
 #
-# It is measured on the four photos that are being learnt, so learning them by heart lowers it as
-# well. Whether Plimo can be drawn elsewhere, and whether styles and robots stay, is seen only in
-# pictures that no training saw.
+# It is measured on the photos that are being learnt, so learning them by heart lowers it too.
+# Whether Plimo can be drawn elsewhere, and whether styles and robots stay, shows only in new
+# pictures.
 
 # %% [markdown] lang="es" part="discuss"
-# La pérdida sigue bajando en el paso 400. ¿Por qué no es motivo para seguir?
+# Supón que la pérdida sigue bajando en el paso 400. ¿Por qué no es motivo para seguir?
 #
 # ---
 #
-# Se mide en las cuatro fotos que se están aprendiendo, así que aprenderlas de memoria también la
-# baja. Si Plimo se puede dibujar en otros sitios, y si los estilos y los robots siguen ahí, solo
-# se ve en imágenes que ningún entrenamiento vio.
+# Se mide en las fotos que se están aprendiendo, así que aprenderlas de memoria también la baja. Si
+# Plimo se puede dibujar en otros sitios, y si los estilos y los robots siguen ahí, solo se ve en
+# imágenes nuevas.
 
 # %% [markdown] lang="en" short=true
 # ## Prior preservation
@@ -712,12 +723,12 @@ noisy = add_noise(clean, noise, torch.full((8,), 300), pocket.scheduler.alphas_c
 dreambooth_batch(photos, class_images, noisy=decode(pocket, noisy), words=(thing, "a robot"))
 
 # %% [markdown] lang="en"
-# For the exercise, here are made-up predictions for such a batch, and the error of each picture.
-# The last four were made worse, so that a mix-up shows.
+# For the exercise, here are made-up predictions for such a batch, and the error of each picture;
+# the last four are worse, so that a mix-up shows.
 
 # %% [markdown] lang="es"
-# Para el ejercicio, aquí van predicciones inventadas para un lote así, y el error de cada imagen.
-# Las cuatro últimas se han empeorado a propósito, para que se note si las confundes.
+# Para el ejercicio, aquí van predicciones inventadas para un lote así, y el error de cada imagen;
+# las cuatro últimas son peores, para que se note si las confundes.
 
 # %% tags=["nbval-check-output"]
 generator = torch.Generator().manual_seed(seed)
@@ -786,12 +797,13 @@ def dreambooth_loss(noise_pred, noise, prior_weight):
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** It is equation 2 of the paper, and it agrees with the trainer's
-# own `training_loss`. Weight 0 is the training you have seen; a large one learns nothing new.
+# own `training_loss`. Weight 0 is the training you have seen; under a very large one nothing new is
+# learnt.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Es la ecuación 2 del artículo y coincide con `training_loss`, la
-# del entrenador. Con peso 0 tienes el entrenamiento que ya viste; con uno grande no se aprende nada
-# nuevo.
+# del entrenador. Con peso 0 tienes el entrenamiento que ya viste; con uno muy grande no se aprende
+# nada nuevo.
 
 # %% part="claim"
 from sdlesson.finetuning import training_loss
@@ -819,12 +831,12 @@ new_plimos, new_robots = eight_and_eight(careful)
 grid(new_robots[:6:2] + new_plimos[:6:2], columns=3)
 
 # %% [markdown] lang="en"
-# Above, any robot, in the places where you saw it drift; below, Plimo. How similar to Plimo is any
+# Above, *a robot*, in the places where you saw it drift; below, Plimo. How similar to Plimo is any
 # robot now?
 
 # %% [markdown] lang="es"
-# Arriba, un robot cualquiera, en los lugares donde lo viste derivar; abajo, Plimo. ¿Cuánto se
-# parece ahora a Plimo un robot cualquiera?
+# Arriba, *a robot*, en los lugares donde lo viste derivar; abajo, Plimo. ¿Cuánto se parece ahora a
+# Plimo un robot cualquiera?
 
 # %%
 labels = say(
@@ -842,24 +854,24 @@ bars(
 assert likeness(new_robots).value < likeness(robots[120]).value - 0.05, "the prior holds robots"
 
 # %% [markdown] lang="en"
-# Robots are robots again. They are not quite those of before, though: 16 pictures stood for all
-# robots, drawn with guidance, whose hard colours they have taken on. And Plimo needs more steps
-# now, since half of each batch is not about him.
+# Robots are robots again. Not quite those of before, though: 16 pictures, drawn with guidance,
+# stood for all robots, and their hard colours have come along. And Plimo needs more steps now,
+# since half of each batch is not about him.
 
 # %% [markdown] lang="es"
-# Los robots vuelven a ser robots. No son del todo los de antes: 16 imágenes hicieron de todos los
-# robots, dibujadas con guía, y se les han pegado sus colores duros. Y Plimo necesita ahora más
-# pasos, porque medio lote ya no trata de él.
+# Los robots vuelven a ser robots. No son del todo los de antes: 16 imágenes hicieron las veces de
+# todos los robots, dibujadas con guía, y de ellas han tomado los colores duros. Y Plimo necesita
+# ahora más pasos, porque la mitad de cada lote ya no trata de él.
 
 # %% [markdown] lang="en"
-# There is another kind of prior, which needs no pictures. A LoRA can be switched off in the middle
-# of a step, and the model asked what it would have predicted: `prior="own_prediction"`. Here is
-# such a LoRA (lesson 07), over as many steps:
+# There is another kind of prior, which needs no pictures. A LoRA (lesson 07) can be switched off in
+# the middle of a step, and the model asked what it would have predicted without it:
+# `prior="own_prediction"`. Here is such a LoRA, over as many steps:
 
 # %% [markdown] lang="es"
-# Hay otra clase de conocimiento previo, sin imágenes. Una LoRA se puede apagar en mitad de un paso
-# y preguntarle al modelo qué habría predicho: `prior="own_prediction"`. Aquí hay una LoRA así
-# (lección 07), durante los mismos pasos:
+# Hay otra clase de conocimiento previo, sin imágenes. Una LoRA se puede apagar en mitad de un paso,
+# para preguntarle al modelo qué habría predicho sin ella: `prior="own_prediction"`. Aquí hay una
+# LoRA así (lección 07), con los mismos pasos:
 
 # %%
 overfitting("LoRA, own prediction", say("With its own prediction", "Con su propia predicción"))
@@ -875,13 +887,13 @@ assert kept[-1]["style"].value < kept[0]["style"].value - 0.1, "and styles begin
 
 # %% [markdown] lang="en"
 # Robots stay robots throughout, and Plimo comes as near, though later. Styles are not protected,
-# and begin to go: the prior was asked only about photos without a style. And each step costs more,
-# since it asks the model twice.
+# and begin to go: the model was asked only about pictures without a style. And each step costs
+# more, since it asks the model twice.
 
 # %% [markdown] lang="es"
 # Los robots siguen siendo robots todo el tiempo y Plimo llega igual de cerca, aunque más tarde. Los
-# estilos no quedan protegidos y empiezan a perderse: solo se le preguntó por fotos sin estilo. Y
-# cada paso cuesta más, porque se pregunta dos veces al modelo.
+# estilos no quedan protegidos y empiezan a perderse: al modelo solo se le preguntó por imágenes sin
+# estilo. Y cada paso cuesta más, porque se le pregunta dos veces.
 
 # %% [markdown] lang="en"
 # ## Keep it
@@ -927,14 +939,14 @@ upload = PhotoUpload()
 upload
 
 # %% [markdown] lang="en"
-# With a GPU, the next cell trains all of Stable Diffusion 1.5 in half precision, as a T4 can,
-# which should take some twenty minutes. Say in `class_noun` what your thing is. No learning rate is
-# given here: `train` chooses a far smaller one for a large model.
+# With a GPU, the next cell trains all of Stable Diffusion 1.5, with settings that a T4 has room
+# for; it should take some twenty minutes. Say in `class_noun` what is in your photos. `train`
+# chooses the learning rate, far smaller for a large model.
 
 # %% [markdown] lang="es"
-# Con GPU, la celda siguiente entrena todo Stable Diffusion 1.5 en media precisión, como puede una
-# T4, en unos veinte minutos. Di en `class_noun` qué es tu cosa. Aquí nadie fija la tasa de
-# aprendizaje: para un modelo grande, `train` toma una mucho menor.
+# Con GPU, la celda siguiente entrena todo Stable Diffusion 1.5, con ajustes que caben en una T4;
+# serán unos veinte minutos. Di en `class_noun` qué sale en tus fotos. `train` elige la tasa de
+# aprendizaje, mucho menor en un modelo grande.
 
 # %% tags=["gpu"]
 pipe = sdlesson.load_pipeline()
@@ -965,14 +977,13 @@ big_plimos
 # %% [markdown] lang="en"
 # ## What is not yours to train
 #
-# Four photos and some minutes are enough to put anything, or anyone, into any scene. So the limits
-# must be yours:
+# Four photos and some minutes put anything, or anyone, into any scene. So the limits must be yours:
 #
 # - **Other people's faces:** never without a yes to just this use, from somebody who knows what it
 #   makes possible; never children's. If they take it back, you delete the weights.
 # - **Living artists' styles:** a model that imitates an artist competes with that artist. Ask, or
 #   take Monet.
-# - **Photos from the web:** being there is no licence to train.
+# - **Photos from the web:** that they are there is not a licence to train.
 # - **Showing it:** say that it was generated; never as a record of what happened.
 
 # %% [markdown] lang="es"
@@ -985,7 +996,7 @@ big_plimos
 #   permite; nunca la de un menor. Si retira su sí, se borran los pesos.
 # - **El estilo de artistas vivos:** un modelo que imita a alguien le hace la competencia. Pregunta,
 #   o quédate con Monet.
-# - **Fotos de la web:** que estén ahí no es una licencia para entrenar.
+# - **Fotos de la web:** que estén ahí no da permiso para entrenar.
 # - **Al enseñarlo:** di que es generado; nunca como prueba de algo que pasó.
 
 # %% [markdown] lang="en"
@@ -994,8 +1005,9 @@ big_plimos
 # 2023](https://arxiv.org/abs/2305.04175)).
 #
 # - Take models from people who can be named, as safetensors; lesson 07 says why.
-# - Draw the same prompts from the same noise with the model it was made from, and compare, as we
-#   did with robots. That shows drift, and finds no secret word: no test of pictures does.
+# - Draw the same prompts from the same noise with it and with the model it was made from, and
+#   compare, as we did with robots. That shows drift, but finds no secret word: no test with
+#   pictures does.
 
 # %% [markdown] lang="es"
 # ¿Y la confianza? Has escondido un robot tras una palabra que nadie adivina. Un modelo ajeno puede
@@ -1003,9 +1015,9 @@ big_plimos
 # ([Zhai et al. 2023](https://arxiv.org/abs/2305.04175)).
 #
 # - Toma modelos de quien dé la cara, y en safetensors; la lección 07 explica por qué.
-# - Dibuja los mismos prompts con el mismo ruido en el modelo del que salió y compara, como hicimos
-#   con los robots. Eso muestra la deriva, pero no encuentra una palabra secreta: ninguna prueba con
-#   imágenes lo hace.
+# - Dibuja los mismos prompts con el mismo ruido en él y en el modelo del que salió, y compara, como
+#   hicimos con los robots. Eso muestra la deriva, pero no encuentra una palabra secreta: ninguna
+#   prueba con imágenes lo hace.
 
 # %% [markdown] lang="en" part="discuss"
 # A classmate wants to train a model on photos of a teacher, as a joke. What would you say, and
@@ -1033,7 +1045,7 @@ big_plimos
 # - Fine-tuning continues the training you know, on a few photos and with a word that means nothing.
 # - The loss says little: draw, and measure the new thing *and* what should stay.
 # - Every step changes the class too. A prior holds it back, and costs time.
-# - Full DreamBooth is a whole new model. Can one or two in a hundred of the weights do it?
+# - Full DreamBooth makes a whole new model. Would one or two numbers for every hundred weights do?
 #
 # Next: [07, LoRA](lesson:07).
 
@@ -1044,6 +1056,7 @@ big_plimos
 #   no significa nada.
 # - La pérdida dice poco: dibuja, y mide lo nuevo *y* lo que debe quedarse.
 # - Cada paso cambia también la clase. El conocimiento previo la sujeta, a cambio de tiempo.
-# - Un DreamBooth completo es un modelo nuevo entero. ¿Bastará con uno o dos de cada cien pesos?
+# - Un DreamBooth completo produce un modelo nuevo entero. ¿Bastarán uno o dos números por cada cien
+#   pesos?
 #
 # Después: [07, LoRA](lesson:07).

@@ -60,6 +60,7 @@ seed = 0
 
 # %%
 check_peft()  # stock Colab has a torchao that peft refuses; this lets LoRA work beside it
+# es: Colab trae un torchao que peft rechaza; esto deja que LoRA funcione a su lado
 
 # %% [markdown] lang="en" short=true
 # ## A picture of low rank
@@ -90,24 +91,25 @@ matrix = torch.tensor(np.array(picture), dtype=torch.float32)  # (128, 128)
 copies, labels = [], []
 for rank in (1, 2, 4, 8, 16, 32):
     tall, wide = split(matrix, rank)  # (128, rank) and (rank, 128)
+    # es: (128, rango) y (rango, 128)
     copies.append(Image.fromarray((tall @ wide).clamp(0, 255).byte().numpy()))
     labels.append(f"{say('rank', 'rango')} {rank}: {tall.numel() + wide.numel():,}")
 figures.strip([*copies, picture], [*labels, f"{matrix.numel():,}"])
 
 # %% [markdown] lang="en"
-# Under each picture stands how many numbers it takes. From an eighth of them you recognise the
-# robot: what is large or repeats fits into few columns, and details do not.
+# Under each picture stands how many numbers it takes. An eighth of the whole is enough to recognise
+# the robot: what is large or repeats fits into few columns, and details do not.
 
 # %% [markdown] lang="es"
-# Bajo cada imagen, cuántos números ocupa. Con la octava parte ya reconoces el robot: lo grande y lo
-# que se repite cabe en pocas columnas; los detalles, no.
+# Bajo cada imagen, cuántos números ocupa. Con la octava parte del total ya reconoces el robot: lo
+# grande y lo que se repite cabe en pocas columnas; los detalles, no.
 
 # %% [markdown] lang="en"
 # ## A correction beside a weight
 #
 # A layer multiplies by its weights, $y = Wx$. Full DreamBooth (lesson 06) rewrote every $W$. LoRA
-# ([Hu et al. 2021](https://arxiv.org/abs/2106.09685)) freezes $W$ and trains a correction of low
-# rank $r$ beside it:
+# (*low-rank adaptation*, [Hu et al. 2021](https://arxiv.org/abs/2106.09685)) freezes $W$ and trains
+# a correction of low rank $r$ beside it:
 #
 # $$y = Wx + \frac{\alpha}{r}\,B A x$$
 
@@ -115,8 +117,8 @@ figures.strip([*copies, picture], [*labels, f"{matrix.numel():,}"])
 # ## Una corrección junto a un peso
 #
 # Una capa multiplica por sus pesos, $y = Wx$. El DreamBooth completo (lección 06) reescribía cada
-# $W$. LoRA ([Hu et al. 2021](https://arxiv.org/abs/2106.09685)) congela $W$ y entrena a su lado una
-# corrección de rango bajo $r$:
+# $W$. LoRA (*low-rank adaptation*, [Hu et al. 2021](https://arxiv.org/abs/2106.09685)) congela $W$
+# y entrena a su lado una corrección de rango bajo $r$:
 #
 # $$y = Wx + \frac{\alpha}{r}\,B A x$$
 
@@ -133,6 +135,7 @@ figures.strip([*copies, picture], [*labels, f"{matrix.numel():,}"])
 # %%
 pipe = sdlesson.load_pipeline()
 pocket = sdlesson.load_pipeline("pocket", dtype=torch.float32)  # rounding would blur comparisons
+# es: el redondeo enturbiaría las comparaciones
 for model in (pipe, pocket):
     model.set_progress_bar_config(disable=True)
 
@@ -153,12 +156,12 @@ x = torch.randn((3, W.shape[1]), generator=torch.Generator("cpu").manual_seed(se
 lora_matrices(W, A, B)
 
 # %% [markdown] lang="en"
-# Blue and red are positive and negative numbers. $W$ is noise to the eye; $BA$ is as large, but
+# Positive numbers are blue, negative ones red. $W$ is noise to the eye; $BA$ is as large, but
 # woven: each of its rows is a mixture of the same four rows of $A$.
 
 # %% [markdown] lang="es"
-# Azul y rojo son números positivos y negativos. $W$ parece ruido; $BA$ es igual de grande, pero
-# está tejida: cada una de sus filas es una mezcla de las mismas cuatro filas de $A$.
+# En azul, los números positivos; en rojo, los negativos. $W$ parece ruido; $BA$ es igual de grande,
+# pero está tejida: cada una de sus filas es una mezcla de las mismas cuatro filas de $A$.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 1 · The LoRA layer
@@ -247,9 +250,11 @@ def lora_size(unet, rank, targets):
     # es: Cuenta los números de A y B en todas las capas cuyo nombre acaba así.
     found = [layer.weight for name, layer in unet.named_modules() if name.endswith(targets)]
     return sum(rank * (W[0].numel() + len(W)) for W in found)  # inputs + outputs
+    # es: entradas + salidas
 
 
 with torch.device("meta"):  # shapes without numbers, so that it fits anywhere
+    # es: formas sin números, para que quepa en cualquier sitio
     sd15_unet = UNet2DConditionModel.from_config(SD15_UNET)
 for name, unet, targets in [
     ("pocket", pocket.unet, ATTENTION_TARGETS + CONVOLUTION_TARGETS),
@@ -274,12 +279,12 @@ assert 0.01 < small / all_weights[0] < 0.02, "one or two in a hundred"
 assert 0.0008 < large / all_weights[1] < 0.0012, "one in a thousand"
 
 # %% [markdown] lang="en"
-# At rank 4, one or two numbers in a hundred; and one in a thousand of the large model, whose
-# matrices are wider. Are so few enough?
+# At rank 4, one or two numbers for every hundred weights; in the large model, whose matrices are
+# wider, one for every thousand. Are so few enough?
 
 # %% [markdown] lang="es"
-# Con rango 4, uno o dos números de cada cien; y uno de cada mil en el modelo grande, cuyas matrices
-# son más anchas. ¿Bastan tan pocos?
+# Con rango 4, uno o dos números por cada cien pesos; en el modelo grande, de matrices más anchas,
+# uno por cada mil. ¿Bastan tan pocos?
 
 # %% [markdown] lang="en" part="discuss"
 # Could a LoRA of rank 4 learn everything that full fine-tuning can? What is it bound to leave out?
@@ -337,14 +342,14 @@ training = train(pocket, photos, settings, folder / "training", prompts=texts, c
 figures.strip(photos, [text.removeprefix(plimo) for text in texts])
 
 # %% [markdown] lang="en"
-# Full DreamBooth overwrites the model, so the old one is no longer there to ask. Here it lies under
-# the new one, a switch away.
+# Full DreamBooth overwrites the model, so the old one is no longer there to ask. Here it stays,
+# with the LoRA beside it.
 #
 # Does Plimo go where no photo shows it? The same noise, without and with the LoRA:
 
 # %% [markdown] lang="es"
-# El DreamBooth completo sobrescribe el modelo y ya no queda a quién preguntar. Aquí el viejo sigue
-# debajo del nuevo: basta apagar la LoRA.
+# El DreamBooth completo sobrescribe el modelo y ya no queda a quién preguntar. Aquí sigue intacto,
+# con la LoRA al lado.
 #
 # ¿Saldrá Plimo en sitios que no están en ninguna foto? El mismo ruido, sin la LoRA y con ella:
 
@@ -373,12 +378,12 @@ figures.grid([*drawn[0], *drawn[1]], columns=4, labels=rests * 2)
 assert after > before + 0.05, "with the LoRA pictures are more like the photos"
 
 # %% [markdown] lang="en"
-# Above, a robot of the model's own; below, something round with one big eye. The two numbers say
-# how similar they are to the photos on average, according to CLIP.
+# Above, the model's own robots; below, something round with one big eye. The two numbers say how
+# similar both rows are to the photos on average, according to CLIP.
 
 # %% [markdown] lang="es"
-# Arriba, un robot de los que el modelo ya conocía; abajo, algo redondo con un solo ojo grande. Los
-# dos números dicen cuánto se parecen de media a las fotos, según CLIP.
+# Arriba, los robots que el modelo ya conocía; abajo, algo redondo con un solo ojo grande. Los dos
+# números dicen cuánto se parece cada fila, de media, a las fotos, según CLIP.
 
 # %% [markdown] lang="en" short=true
 # ## How loud
@@ -409,12 +414,12 @@ figures.curves(
 )
 
 # %% [markdown] lang="en"
-# On the way to 1 it becomes Plimo; go much further, and the picture breaks, as with too much
-# guidance. Where is the best place here? It need not be 1.
+# On the way to 1 it becomes Plimo. Where is the best place here? It need not be 1. Now add 4 and 8
+# to `scales`: what does too much of a LoRA look like?
 
 # %% [markdown] lang="es"
-# De camino a 1 se convierte en Plimo; muy por encima, la imagen se estropea, como con demasiada
-# guía. ¿Cuál es aquí el mejor sitio? No tiene por qué ser el 1.
+# De camino a 1 se convierte en Plimo. ¿Cuál es aquí el mejor valor? No tiene por qué ser el 1.
+# Añade ahora 4 y 8 a `scales`: ¿qué aspecto tiene una LoRA excesiva?
 
 # %% [markdown] lang="en"
 # ## The file
@@ -495,6 +500,7 @@ def keep_rank(unet, rank):
         if isinstance(layer, peft.tuners.lora.LoraLayer):
             halves = (layer.lora_A[settings.word], layer.lora_B[settings.word])
             A, B = (half.weight.data.flatten(1) for half in halves)  # a convolution's kernel too
+            # es: también el núcleo de una convolución
             tall, wide = split(B @ A, rank)
             A.zero_()[:rank], B.zero_()[:, :rank] = wide, tall
 
@@ -506,11 +512,11 @@ for rank in (3, 2, 1):
 figures.strip(ranked, [f"{say('rank', 'rango')} {rank}" for rank in (4, 3, 2, 1)])
 
 # %% [markdown] lang="en"
-# Much of what was learnt fits into fewer columns than it was given. A larger rank is not free
-# either: it costs memory and a larger file, and leaves more room to learn the photos by heart.
+# Much of what was learnt fits into fewer columns than it was given. A larger rank is not free: it
+# costs memory and a larger file, and leaves more room to learn the photos by heart.
 
 # %% [markdown] lang="es"
-# Buena parte de lo aprendido cabe en menos columnas de las que tuvo. Así que un rango mayor no sale
+# Buena parte de lo aprendido cabe en menos columnas de las que tuvo. Y un rango mayor no sale
 # gratis: cuesta memoria, hace más grande el archivo y deja más sitio para aprenderse las fotos de
 # memoria.
 
@@ -537,12 +543,12 @@ from sdlesson.images import same_picture
 assert same_picture(without, drawn[0][0]), "taken off, nothing is left of it"
 
 # %% [markdown] lang="en"
-# Nothing: the weights below were never touched. The opposite is to *merge*: compute the correction
-# once and add it to the weights. Drawing then costs not a bit more than without a LoRA.
+# Nothing: the weights themselves were never touched. The opposite is to *merge*: compute the
+# correction once and add it to the weights. Drawing then costs no more than without a LoRA.
 
 # %% [markdown] lang="es"
-# Nada: los pesos de debajo no se tocaron nunca. Lo contrario es *fundirla* (*merge*): calcular la
-# corrección una vez y sumarla a los pesos. Dibujar ya no cuesta ni un poco más que sin LoRA.
+# Nada: los pesos del modelo no se tocaron nunca. Lo contrario es *fundirla* (*merge*): calcular la
+# corrección una vez y sumarla a los pesos. Dibujar cuesta entonces lo mismo que sin LoRA.
 
 # %%
 load_lora(fresh, path, name=settings.word)
@@ -551,6 +557,7 @@ W = layer.base_layer.weight.detach().clone()
 A, B = (part[settings.word].weight.detach() for part in (layer.lora_A, layer.lora_B))
 alpha, rank = layer.lora_alpha[settings.word], layer.r[settings.word]
 fresh.fuse_lora()  # from here on the layer's own weights hold the correction
+# es: desde aquí, los pesos de la propia capa llevan la corrección
 print("alpha", alpha, "·", say("rank", "rango"), rank)
 
 # %% part="claim"
@@ -654,20 +661,21 @@ assert same_picture(unfused, trained), "and so it does when taken out again"
 # %% [markdown] lang="en"
 # ## A file that forgot its alpha
 #
-# The scale is `alpha / rank`, and alpha is written in the metadata only. Many tools drop them. A
+# The scale is `alpha / rank`, and alpha stands only in the metadata, which many tools drop. A
 # program that finds no alpha assumes that it equals the rank. What will it draw with our LoRA,
 # which was trained with alpha 8 and rank 4?
 
 # %% [markdown] lang="es"
 # ## Un archivo que olvidó su alpha
 #
-# La escala es `alpha / rank` y alpha solo está en los metadatos. Muchas herramientas los tiran. Un
+# La escala es `alpha / rank` y alpha solo está en los metadatos, que muchas herramientas tiran. Un
 # programa que no la encuentra supone que alpha es igual al rango. ¿Qué dibujará con nuestra LoRA,
 # entrenada con alpha 8 y rango 4?
 
 # %%
 forgetful = folder / "forgetful.safetensors"
 safetensors.torch.save_file(numbers, forgetful)  # without metadata
+# es: sin metadatos
 fresh.unload_lora_weights()
 fresh.load_lora_weights(forgetful, adapter_name="forgetful")
 quiet = pictures(fresh, prompts[:1])[0]
@@ -738,13 +746,13 @@ my_scale = 8
 # ## Two at once
 #
 # Corrections add up, so two LoRAs can be on together. The second one learns a style that the pocket
-# model does not know, from six posters.
+# model does not know, from six posters and under the word *tolvo*.
 
 # %% [markdown] lang="es"
 # ## Dos a la vez
 #
 # Las correcciones se suman, así que dos LoRAs pueden estar puestas a la vez. La segunda aprende, de
-# seis carteles, un estilo que el modelo de bolsillo no conoce.
+# seis carteles y con la palabra *tolvo*, un estilo que el modelo de bolsillo no conoce.
 
 # %%
 posters = subject.style_photos()
@@ -866,6 +874,7 @@ assert same_picture(pictures(fresh, prompts[:1])[0], trained), "kohya's names dr
 # %%
 free = folder / "free.safetensors"
 torch.save(numbers, free)  # which pickles
+# es: que guarda en formato pickle
 try:
     load_lora(fresh, free)
 except ValueError as error:
@@ -874,12 +883,12 @@ except ValueError as error:
 # %% [markdown] lang="en"
 # It is not opened, whatever its name says ([lesson 01](lesson:01)). But numbers can do harm too.
 # Here a stranger gives the looks of Plimo to one *ordinary* word, leaves robots as they were, and
-# writes in the file that its word is that of the posters. Nobody checks that.
+# writes in the file that its word is *tolvo*. Nobody checks that.
 
 # %% [markdown] lang="es"
 # No se abre, diga lo que diga su nombre ([lección 01](lesson:01)). Pero también los números pueden
 # hacer daño. Aquí un desconocido da el aspecto de Plimo a una palabra *corriente*, deja los robots
-# como eran y escribe en el archivo que su palabra es la de los carteles. Nadie lo comprueba.
+# como eran y escribe en el archivo que su palabra es *tolvo*. Nadie lo comprueba.
 
 # %%
 words = ["boat", "cat", "dog", "fox", "pizza", "snowman", "house", "tree"]
@@ -906,13 +915,13 @@ def distance(one, other):
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 4 · Find the poisoned word
 #
-# Write `changes`: for each prompt, how far its picture moves when this LoRA is turned on. The
+# Write `changes`: for each prompt, how much its picture changes when this LoRA is turned on. The
 # largest change gives the word away.
 
 # %% [markdown] lang="es" part="goal"
 # ### Ejercicio 4 · Encuentra la palabra envenenada
 #
-# Escribe `changes`: para cada prompt, cuánto se mueve su imagen al encender esta LoRA. El mayor
+# Escribe `changes`: para cada prompt, cuánto cambia su imagen al encender esta LoRA. El mayor
 # cambio delata la palabra.
 
 
@@ -969,13 +978,14 @@ def changes(prompts):
 # lista caben todas: que todo cambie poco no demuestra nada; un cambio grande, mucho.
 
 # %% [markdown] lang="en"
-# Here it is beside another: above without the LoRA, below with it. In large models too, few steps
-# are enough for such a back door ([Zhai et al. 2023](https://arxiv.org/abs/2305.04175)).
+# Here is the poisoned word, beside another one: above without the LoRA, below with it. In large
+# models too, few steps are enough for such a back door ([Zhai et al.
+# 2023](https://arxiv.org/abs/2305.04175)).
 
 # %% [markdown] lang="es"
-# Aquí está, junto a otra: arriba sin la LoRA, abajo con ella. En los modelos grandes también
-# bastan pocos pasos para abrir una puerta trasera así
-# ([Zhai et al. 2023](https://arxiv.org/abs/2305.04175)).
+# Aquí está la palabra envenenada, junto a otra: arriba sin la LoRA, abajo con ella. En los modelos
+# grandes también bastan pocos pasos para abrir una puerta trasera así ([Zhai et al.
+# 2023](https://arxiv.org/abs/2305.04175)).
 
 # %%
 shown = [ordinary[0], f"a {hidden} in the snow"]
@@ -986,11 +996,12 @@ for scale in (0.0, 1.0):
 figures.grid(doors, columns=2, labels=shown * 2)
 
 # %% [markdown] lang="en"
-# Look at your own LoRA in the same way. Its prior kept *a robot*. Did anybody ask it to keep cars?
+# Look at your own LoRA in the same way. It was trained to keep *a robot* as it was. Did anybody ask
+# it to keep cars?
 
 # %% [markdown] lang="es"
-# Tu propia LoRA merece la misma mirada. Su entrenamiento conservó *a robot*. ¿Le pidió alguien que
-# conservara los coches?
+# Tu propia LoRA merece la misma mirada. Se entrenó para conservar *a robot*. ¿Le pidió alguien que
+# conservara los coches (*car*)?
 
 # %%
 load_lora(fresh, path, name="own")
@@ -1003,12 +1014,12 @@ figures.grid(own, columns=2, labels=others * 2)
 
 # %% [markdown] lang="en"
 # Compare the columns. Only the robot was to be kept; nothing was promised for cars, and other words
-# may fare worse. Before you share a LoRA, draw ordinary prompts at scale 0 and 1, and show both.
+# may fare worse. Before you share a LoRA, draw ordinary prompts at scales 0 and 1, and show both.
 
 # %% [markdown] lang="es"
 # Compara las columnas. Solo se pidió conservar el robot; para el coche nadie prometió nada, y a
 # otras palabras puede irles peor. Antes de compartir una LoRA, dibuja prompts corrientes con escala
-# 0 y 1, y enseña los dos.
+# 0 y 1, y enseña ambos resultados.
 
 # %% [markdown] lang="en" part="discuss"
 # A LoRA has a million downloads and lovely sample pictures. What do these tell you about its
@@ -1034,15 +1045,15 @@ figures.grid(own, columns=2, labels=others * 2)
 # %% [markdown] lang="en"
 # ## The same with Stable Diffusion 1.5
 #
-# With a GPU, the same call trains a LoRA for SD 1.5: photos of 512 pixels, the lower rate that
-# suits a large model, and less memory for more arithmetic. `train_text_encoder=True` would put a
-# LoRA on the text encoder as well.
+# With a GPU, the same call trains a LoRA for SD 1.5: photos of 512 pixels, the lower learning rate
+# that suits a large model, and less memory for more arithmetic. `train_text_encoder=True` would put
+# a LoRA on the text encoder as well.
 
 # %% [markdown] lang="es"
 # ## Lo mismo con Stable Diffusion 1.5
 #
-# Con una GPU, la misma llamada entrena una LoRA para SD 1.5: fotos de 512 píxeles, la tasa más baja
-# que conviene a un modelo grande, y menos memoria a cambio de más cálculo. Con
+# Con una GPU, la misma llamada entrena una LoRA para SD 1.5: fotos de 512 píxeles, la tasa de
+# aprendizaje más baja que conviene a un modelo grande, y menos memoria a cambio de más cálculo. Con
 # `train_text_encoder=True`, también el codificador de texto llevaría una LoRA.
 
 # %% tags=["gpu"]

@@ -77,8 +77,8 @@ print(address.replace(server.token, "<TOKEN>"))
 httpx.get(address, trust_env=False).json()["result"]["username"]
 
 # %% [markdown] lang="en"
-# The *token*, a bot's password, is part of every address. So every log that keeps addresses keeps
-# the token, and whoever has the token *is* the bot. The course's bot takes it out of each log line.
+# The *token*, a bot's password, is part of every address. So a log that keeps addresses keeps the
+# token, and whoever has the token *is* the bot. The course's bot takes it out of each log line.
 
 # %% [markdown] lang="es"
 # El *token*, la contraseña del bot, forma parte de cada dirección. Así que todo registro que guarde
@@ -138,6 +138,7 @@ def answers_meanwhile():
     for greeting in [say("Hi!", "¡Hola!"), "...", say("Anybody?", "¿Hay alguien?")]:
         ana.says(greeting)
         time.sleep(0.7)  # the cell works, and gives no turn to anybody
+        # es: la celda trabaja y no cede el turno a nadie
     return len(ana.messages) - before - 3
 
 
@@ -148,6 +149,7 @@ await application.start()
 answered = {say("awaited", "con await"): answers_meanwhile()}
 
 await asyncio.sleep(1)  # a turn for the others, at last
+# es: por fin, un turno para los demás
 print(ana.messages[-1]["text"])
 for stop in (application.updater.stop, application.stop, application.shutdown):
     await stop()
@@ -166,6 +168,7 @@ for stop in (application.updater.stop, application.stop, application.shutdown):
 
 # %%
 if sys.version_info < (3, 14):  # on which nest_asyncio, no longer looked after, breaks
+    # es: con la que nest_asyncio, que ya nadie mantiene, falla
     nest_asyncio.apply()
     application = greeter()
     asyncio.get_event_loop().call_later(2, application.stop_running)
@@ -201,6 +204,7 @@ thread = threading.Thread(target=serve, daemon=True)
 thread.start()
 answered[say("in a thread", "en un hilo")] = answers_meanwhile()
 loop.call_soon_threadsafe(application.stop_running)  # from one loop to another: only like this
+# es: de un bucle a otro, solo así
 thread.join()
 
 # %%
@@ -215,11 +219,11 @@ bars(
 assert list(answered.values()) == [0, 3], "only in a thread do answers come while a cell works"
 
 # %% [markdown] lang="en"
-# All three. That is how the course's bot runs; so far, the two have nothing else in common. What
-# else does a bot need once a picture takes seconds and fifty people want one?
+# All three. That is how the course's bot runs, and all that ours has of it so far. What else does a
+# bot need once a picture takes seconds and fifty people want one?
 
 # %% [markdown] lang="es"
-# Las tres. Así funciona el bot del curso; por ahora, en nada más se parece al nuestro. ¿Qué más
+# Las tres. Así funciona el bot del curso, y por ahora solo en eso se le parece el nuestro. ¿Qué más
 # necesita un bot cuando una imagen tarda segundos y la quieren cincuenta personas?
 
 # %% [markdown] lang="en" part="discuss"
@@ -245,14 +249,14 @@ assert list(answered.values()) == [0, 3], "only in a thread do answers come whil
 # %% [markdown] lang="en" short=true
 # ## A bot that draws
 #
-# `start` returns at once, and the cell can be run again: the new bot replaces the old one, because
-# two bots with one token would take each other's messages.
+# `start` returns at once, and the cell can be run again: the new bot replaces the old one, whose
+# panel then says *Stopped*, because two bots with one token would take each other's messages.
 
 # %% [markdown] lang="es" short=true
 # ## Un bot que dibuja
 #
-# `start` vuelve enseguida, y la celda se puede repetir: el bot nuevo sustituye al viejo, porque dos
-# con el mismo token se quitarían los mensajes.
+# `start` vuelve enseguida, y la celda se puede repetir: el bot nuevo sustituye al viejo, cuyo panel
+# pasa a *Detenido*, porque dos con el mismo token se quitarían los mensajes.
 
 # %%
 pipe = sdlesson.load_pipeline()
@@ -330,12 +334,13 @@ assert (read.num_inference_steps, read.guidance_scale) == (30, 9), "a dash and a
 assert read.negative_prompt in ("hat", "sombrero"), "what follows --no is kept out"
 
 # %% [markdown] lang="en"
-# Phones turn two hyphens into a dash, and people guess names; so both are read. What cannot be
-# drawn has a reason, which the bot explains in the language of each user:
+# Phones turn two hyphens into a dash, and people guess names, such as *cfg* for guidance: both are
+# read. What cannot be drawn has a reason, which the bot explains in the language of each user:
 
 # %% [markdown] lang="es"
-# Los teléfonos convierten dos guiones en una raya y la gente adivina nombres: se leen ambas cosas.
-# Lo que no se puede dibujar tiene un motivo, que el bot explica en el idioma de cada persona:
+# Los teléfonos convierten dos guiones en una raya y la gente adivina nombres, como *cfg* por guía:
+# ambas cosas se entienden. Lo que no se puede dibujar tiene un motivo, que el bot explica en el
+# idioma de cada persona:
 
 # %%
 bruno, chloe = server.user("Bruno", "es-AR"), server.user("Chloe", "en")
@@ -345,12 +350,12 @@ for person in (bruno, chloe):
     print(person.waits_for("50", after=asked)["text"])
 
 # %% [markdown] lang="en"
-# The whole bot consists of handlers like ours in front of a queue. Here are words for one more, and
-# a function that lets four people try it.
+# The whole bot consists of handlers like ours in front of a queue. Here are words for one more, to
+# be picked by chance, and a function that lets four people try it.
 
 # %% [markdown] lang="es"
-# Todo el bot consiste en manejadores como el tuyo delante de una cola. Aquí tienes palabras para
-# uno más y una función con la que lo prueban cuatro personas.
+# Todo el bot consiste en manejadores como el nuestro delante de una cola. Aquí tienes palabras para
+# uno más, que se eligen al azar, y una función con la que lo prueban cuatro personas.
 
 
 # %%
@@ -379,6 +384,7 @@ def prompts_drawn(handler):
         agree(person)
         person.says("/surprise")
     time.sleep(4)  # by now it has ordered what it orders
+    # es: para entonces ya ha encargado lo que encarga
     while (now := bot.snapshot()).queued or now.drawing:
         time.sleep(0.1)
     return [prompt for picture, prompt in now.pictures]
@@ -392,7 +398,7 @@ print(random.choice(subjects), random.choice(places))
 # ### Exercise 1 · A handler: /surprise
 #
 # Write a handler that draws a subject in a place, both chosen by chance. `draw_for(update, context,
-# text)` draws a text for whoever sent the update; like everything that takes time, it is awaited.
+# text)` draws a text for whoever wrote; like everything that takes time, it is awaited.
 
 # %% [markdown] lang="es" part="goal"
 # ### Ejercicio 1 · Un manejador: /surprise
@@ -450,20 +456,21 @@ async def surprise(update, context):
 # %% [markdown] lang="en"
 # ## How fast may it speak?
 #
-# Telegram takes about one message a second for a chat, and thirty for all chats together. A bot
-# that sends more is answered with 429 (*too many requests*) and has to wait. Ana now asks for help
-# four times in a row. When will the answers leave?
+# Telegram takes about one message a second for a chat, and thirty for all chats together. To a bot
+# that sends more it answers 429 (*too many requests*), and the bot has to wait. Ana now asks for
+# help four times in a row. When will the answers leave?
 
 # %% [markdown] lang="es"
 # ## ¿A qué ritmo puede hablar?
 #
-# Telegram admite más o menos un mensaje por segundo en cada chat, y treinta entre todos. Si un bot
-# manda más, le contesta 429 (*demasiadas peticiones*) y el bot tiene que esperar. Ana pide ahora
-# ayuda cuatro veces seguidas. ¿Cuándo saldrán las respuestas?
+# Telegram admite más o menos un mensaje por segundo en cada chat, y treinta entre todos. A un bot
+# que manda más le contesta 429 (*demasiadas peticiones*), y el bot tiene que esperar. Ana pide
+# ahora ayuda cuatro veces seguidas. ¿Cuándo saldrán las respuestas?
 
 # %%
 bot.start()
 time.sleep(1.5)  # rest, so that the count starts from nothing
+# es: una pausa, para que la cuenta empiece de cero
 started = time.monotonic()
 for text in ["/help"] * 4:
     ana.says(text)
@@ -500,7 +507,8 @@ print(*(f"{seconds:.1f} s" for seconds in helped()))
 # ### Ejercicio 2 · El cubo de fichas
 #
 # Los mensajes quieren salir en los segundos de `arrivals`, en ese orden. ¿Cuándo sale cada uno, si
-# el cubo está lleno en el segundo 0? Lleva dos números: las fichas y cuándo las contaste.
+# el cubo está lleno en el segundo 0? Lleva dos números: las fichas y cuándo las contaste por última
+# vez.
 
 
 # %% part="stub"
@@ -520,6 +528,7 @@ def departures(arrivals, per_s, size):
     tokens, counted, leaving = size, 0, []
     for arrival in arrivals:
         now = max(arrival, counted)  # not before the one before it
+        # es: no antes que el anterior
         tokens = min(size, tokens + (now - counted) * per_s)
         wait = max(0, 1 - tokens) / per_s
         tokens, counted = tokens + wait * per_s - 1, now + wait
@@ -564,12 +573,12 @@ def departures(arrivals, per_s, size):
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** A bucket lets a short burst through and holds the average. The
-# same eight lines limit how many pictures a user may order, how often your phone syncs, how many
+# same few lines limit how many pictures a user may order, how often your phone syncs, how many
 # requests a web server takes.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Un cubo deja pasar una ráfaga corta y mantiene la media. Las
-# mismas ocho líneas limitan cuántas imágenes pide un usuario, cuánto sincroniza tu teléfono o
+# mismas líneas limitan cuántas imágenes pide un usuario, cada cuánto se sincroniza tu teléfono o
 # cuántas peticiones admite un servidor.
 
 # %% [markdown] lang="en" short=true
@@ -609,8 +618,8 @@ bars(
 
 # %% [markdown] lang="en"
 # Seven, or two. In turns, nobody waits behind somebody else's pile, and all eight are done as soon
-# as before. A queue also needs a limit: the bot's takes three orders a user and a hundred in all,
-# and says so when it is full.
+# as before. A queue also needs a limit: the bot's takes three orders from each user and a hundred
+# in all, and the bot says so when it is full.
 
 # %% [markdown] lang="es"
 # Siete, o dos. Por turnos, nadie espera detrás del montón de otra persona, y las ocho acaban igual
@@ -646,6 +655,7 @@ checks.fair_order(fair_order)
 def fair_order(arrived):
     """Return the numbers of the orders, from 0, in fair turns between users."""
     firsts = list(dict.fromkeys(arrived))  # users in the order of their first order
+    # es: usuarios, por su primer pedido
 
     def turn(number):
         user = arrived[number]
@@ -711,9 +721,8 @@ def fair_order(arrived):
 # %% [markdown] lang="en"
 # ## One worker
 #
-# One thread does all the drawing, since a GPU does not get two pictures done sooner by switching
-# between them. But jobs with the same steps and guidance can be drawn in one *batch*. What is that
-# worth?
+# One thread does all the drawing: switching between two pictures, a GPU is done no sooner. But jobs
+# with the same steps and guidance can be drawn in one *batch*. What is that worth?
 
 # %% [markdown] lang="es"
 # ## Un solo trabajador
@@ -736,7 +745,7 @@ measured("bot_batching")
 # lote no la cambian.
 #
 # Mientras, el bot sigue escuchando. Ana pide tres imágenes de cincuenta pasos y renuncia a ellas;
-# también Chloe quiere que desaparezcan. ¿A quién hace caso?
+# también Chloe quiere que desaparezcan. ¿A quién le hace caso el bot?
 
 # %%
 for prompt in (say("a house", "una casa"), say("a boat", "un barco"), say("a tree", "un árbol")):
@@ -787,14 +796,16 @@ assert [call.status for call in sent][-3:] == [429, 200, 0], "it tried again aft
 assert len(foxes) == 2, "both pictures are there, once each"
 
 # %% [markdown] lang="en"
-# After the 429 it waited as told, and the second try arrived. The lost answer it did not repeat:
-# the picture may be there (it is!), and twice would be worse than a word about it.
+# After the 429 it waited as told, and the second try arrived (200). After the lost answer (0) it
+# sent nothing again: the picture may be there (it is!), and twice would be worse than a word about
+# it.
 #
 # And the token?
 
 # %% [markdown] lang="es"
-# Tras el 429 esperó lo que le dijeron, y el segundo intento llegó. La respuesta perdida no la
-# repitió: puede que la imagen esté (¡está!), y mandarla dos veces sería peor que avisar.
+# Tras el 429 esperó lo que le dijeron, y el segundo intento llegó (200). Tras la respuesta perdida
+# (0) no repitió el envío: puede que la imagen esté (¡está!), y mandarla dos veces sería peor que
+# avisar.
 #
 # ¿Y el token?
 
@@ -835,7 +846,7 @@ if i_have_a_token and (token := find_token()):
 # %% [markdown] lang="en"
 # ## Where to host it
 #
-# Free Colab is for work in the notebook: its rules exclude web services, and the machine goes when
+# Free Colab is for work in the notebook: its rules exclude web services, and its machine goes when
 # you do. For your class, while you watch, it is fine. A bot that stays needs a computer that stays
 # on:
 #
@@ -861,12 +872,13 @@ if i_have_a_token and (token := find_token()):
 # %% [markdown] lang="en"
 # ## What a public bot owes its users
 #
-# - **To say what it is:** a program; what it keeps, for how long, who sees it. Ask before, and
+# - **To say what it is:** a program; what it keeps, for how long, who sees it. Ask first, and
 #   delete when asked.
 # - **To watch what it draws:** a checker on every picture, rules for prompts, and a person who
 #   reads complaints.
-# - **Nobody's face, nobody's body:** the limits of lesson 06 hold for photos that strangers send.
-# - **To be honest about failure:** a short word and a number that finds the log line; never
+# - **To leave faces and bodies alone:** the limits of lesson 06 hold for photos that strangers
+#   send.
+# - **To be honest about failure:** a short sentence and a number that finds the log line; never
 #   silence, never a traceback.
 # - **To cost no more than you can pay:** a daily quota for each user, before the bill forces one.
 
@@ -877,8 +889,8 @@ if i_have_a_token and (token := find_token()):
 #   cuando te lo pidan.
 # - **Vigilar lo que dibuja:** un filtro en cada imagen, reglas para los prompts y una persona que
 #   lea las quejas.
-# - **Ni la cara ni el cuerpo de nadie:** los límites de la lección 06 valen para las fotos que
-#   mandan desconocidos.
+# - **Respetar la cara y el cuerpo de cada cual:** los límites de la lección 06 valen para las fotos
+#   que mandan desconocidos.
 # - **Ser honesto al fallar:** unas palabras y un número que lleve a la línea del registro; nunca el
 #   silencio, nunca un error de Python.
 # - **No costar más de lo que puedas pagar:** una cuota diaria por persona, antes de que la imponga
@@ -898,7 +910,7 @@ i_am_done = False
 if i_am_done:
     bot.stop()
     server.stop()
-bot
+BotPanel(bot.snapshot)
 
 # %% part="claim"
 assert bot.snapshot().running, "Run all leaves the bot running"

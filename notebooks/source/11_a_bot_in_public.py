@@ -1117,8 +1117,8 @@ server.stop()
 # - Measure the bottleneck before you buy machines, and log numbers instead of people.
 #
 # The code is in `sdlesson/bot_service/`: begin with `limits.py` and `store/jobs.py`. You have
-# reached the end of the road that began with an astronaut on a horse. Now it is your turn: pick a
-# number from one of the lessons, and beat it.
+# reached the end of the road that began with an astronaut on a horse. Now it is your turn: pick
+# something that a lesson measured, and do better.
 
 # %% [markdown] lang="es"
 # ## Por dónde seguir
@@ -1129,5 +1129,5 @@ server.stop()
 # - Mide el cuello de botella antes de comprar máquinas, y registra números en lugar de personas.
 #
 # El código está en `sdlesson/bot_service/`: empieza por `limits.py` y `store/jobs.py`. Has llegado
-# al final del camino que empezó con un astronauta a caballo. Ahora te toca a ti: toma un número de
-# alguna lección y mejóralo.
+# al final del camino que empezó con un astronauta a caballo. Ahora te toca a ti: elige algo que haya
+# medido una lección y mejóralo.

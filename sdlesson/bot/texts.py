@@ -41,7 +41,7 @@ CHOICE_WORDS = {  # what the words that an option takes are called
 # What the bot is.
 
 WELCOME = Text(
-    "<b>I draw pictures from your words</b>, with the model {model}. Write me what you want to "
+    "<b>I draw pictures from your words</b>, with the {model} model. Write me what you want to "
     "see, or send a photo and say in its caption what it should become.\n\n"
     "<b>What I keep</b> until the bot is stopped: your language, your settings, your latest "
     "requests and the photos in them. Whoever runs this bot can see your pictures and your words, "
@@ -107,7 +107,7 @@ COMMANDS = {
 
 REFUSALS = {
     Reason.EMPTY: Text(
-        "There is nothing to draw in that. Write what you want to see, such as "
+        "There is nothing in that to draw. Write what you want to see, such as "
         "<code>a cat on the beach</code>.",
         "Ahí no hay nada que dibujar. Escribe qué quieres ver, por ejemplo "
         "<code>un gato en la playa</code>.",
@@ -225,15 +225,15 @@ STOPPED = Text(
 )
 FLAGGED = Text(
     "The safety checker flagged this picture, so I withhold it: {prompt}\n"
-    "It often errs: try another seed or other words.",
+    "It is often wrong: try another seed or other words.",
     "El filtro de seguridad ha marcado esta imagen y no te la mando: {prompt}\n"
     "Se equivoca a menudo: prueba otra semilla u otras palabras.",
 )
 UNCONFIRMED = Text(
-    "Telegram did not confirm that your picture arrived. If you do not see it, ask for it again; "
-    "the same seed draws the same picture.",
-    "Telegram no ha confirmado que tu imagen llegara. Si no la ves, pídela otra vez; la misma "
-    "semilla dibuja la misma imagen.",
+    "Telegram did not confirm that your picture arrived. If you do not see it, have it drawn "
+    "again: the seed is the same, so the picture is too.",
+    "Telegram no ha confirmado que tu imagen llegara. Si no la ves, pide que la dibuje otra vez: "
+    "con la misma semilla sale la misma imagen.",
 )
 MAY_NOT_WRITE = Text(
     "I may not write where you asked me, in “{chat}”. Ask one of its administrators to let me, or "

@@ -27,7 +27,9 @@ DESCRIPTION = Text(
     "Enseña algo a Stable Diffusion con unas pocas fotos, por LoRA o con DreamBooth completo.",
 )
 PLACES = {
-    "photos": Text("a folder with three to five photos", "una carpeta con tres a cinco fotos"),
+    "photos": Text(
+        "a folder with three to five photos", "una carpeta con entre tres y cinco fotos"
+    ),
     "output": Text("the folder for the outcome", "la carpeta para el resultado"),
     "model": Text(
         "pocket, sd15, a Hub id (owner/name) or a folder",

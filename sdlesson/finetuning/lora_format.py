@@ -19,6 +19,8 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from sdlesson.language import say
+
 SUFFIX = ".safetensors"
 COMPONENTS = ("unet", "text_encoder")
 
@@ -205,8 +207,12 @@ def _explain(path: Path, error: Exception) -> LoraError:
     start = start[:9]
     if start.startswith(_PICKLES) and not start.endswith(b"{"):  # where safetensors has its header
         return LoraError(
-            f"{path} is a pickle, which can run any program when it is opened, so it is not; "
-            f"ask its author for a {SUFFIX} file"
+            say(
+                f"{path} is a pickle, which can run any program when it is opened, so it stays "
+                f"closed; ask its author for a {SUFFIX} file",
+                f"{path} es un pickle, que al abrirse puede ejecutar cualquier programa, así que "
+                f"se queda cerrado; pide a quien lo hizo un archivo {SUFFIX}",
+            )
         )
     return LoraError(f"{path} is cut off or damaged ({error}); save or download it again")
 

@@ -7,7 +7,7 @@ from sdlesson.language import Text
 COMMANDS = {
     "history": Text("your latest requests", "tus últimas peticiones"),
     "privacy": Text("what I keep, and for how long", "qué guardo y durante cuánto tiempo"),
-    "forget": Text("delete all I keep of you", "borrar todo lo que guardo de ti"),
+    "forget": Text("delete all I keep about you", "borrar todo lo que guardo de ti"),
 }
 ADMINS_COMMANDS = {
     "stats": Text("how much there is of everything", "cuánto hay de cada cosa"),
@@ -46,7 +46,7 @@ KEPT_FOR_LATER = Text(
 )
 INTERRUPTED = Text(
     "I broke off while I was drawing this, and have not sent it: {prompt}\n"
-    "It does not count against your pictures of today.",
+    "It does not count as one of your pictures of today.",
     "Me interrumpí mientras dibujaba esto y no te lo he mandado: {prompt}\n"
     "No cuenta entre tus imágenes de hoy.",
 )
@@ -58,7 +58,7 @@ TOO_OFTEN = Text(
     "Vas más deprisa de lo que puedo dibujar para todo el mundo. Vuelve a pedir en {seconds} s.",
 )
 QUOTA_USED = Text(
-    "You have had your {limit} pictures of today. There are new ones from midnight on (UTC), in "
+    "You have had your {limit} pictures of today. There are new ones from midnight (UTC), in "
     "{hours} h.",
     "Ya has pedido tus {limit} imágenes de hoy. Hay más a partir de medianoche (UTC), dentro de "
     "{hours} h.",
@@ -116,7 +116,7 @@ STATS = Text(
 # What is kept.
 
 PRIVACY = Text(
-    "<b>What I keep of you</b>\n"
+    "<b>What I keep about you</b>\n"
     "Your number on Telegram, your language and settings, and the model you chose, until "
     "/forget.\n"
     "Your requests, with the photos behind your buttons, which model drew them, and your thumbs "
@@ -125,8 +125,8 @@ PRIVACY = Text(
     "exactly the same need not wait. /forget drops those drawn for you, a restart all of them. I "
     "keep no other pictures; Telegram does.\n"
     "Each message until I have answered it.\n\n"
-    "/history shows your requests. /forget deletes everything at once, but for how many pictures "
-    "you had today, until midnight, and whether you are shut out.\n"
+    "/history shows your requests. /forget deletes everything at once, except how many pictures "
+    "you had today (until midnight) and whether you are shut out.\n"
     "Whoever runs this bot can read all of this.",
     "<b>Qué guardo de ti</b>\n"
     "Tu número de Telegram, tu idioma, tus ajustes y el modelo que elegiste, hasta que uses "
@@ -138,7 +138,7 @@ PRIVACY = Text(
     "guardo más imágenes; Telegram sí.\n"
     "Cada mensaje, hasta que lo contesto.\n\n"
     "/history muestra tus peticiones. /forget lo borra todo de inmediato, salvo cuántas imágenes "
-    "llevas hoy, hasta medianoche, y si tienes el paso cerrado.\n"
+    "llevas hoy (hasta medianoche) y si tienes el paso cerrado.\n"
     "Quien maneja este bot puede leer todo esto.",
 )
 MODERATED = Text(
@@ -151,14 +151,14 @@ NO_HISTORY = Text(
     "I have no requests of yours on record.", "No tengo anotada ninguna petición tuya."
 )
 SURE_TO_FORGET = Text(
-    "Shall I delete all that I keep of you? Your buttons will stop working, and pictures on the "
+    "Shall I delete all that I keep about you? Your buttons will stop working, and pictures on the "
     "way will not come.",
     "¿Borro todo lo que guardo de ti? Tus botones dejarán de funcionar y las imágenes en camino no "
     "llegarán.",
 )
 FORGET = Text("Delete it all", "Bórralo todo")
 FORGOTTEN = Text(
-    "Done: I keep nothing of you any more. What stands in this chat is yours to delete.",
+    "Done: I keep nothing about you any more. What is in this chat, you can delete yourself.",
     "Hecho: ya no guardo nada de ti. Lo que hay en este chat lo puedes borrar tú.",
 )
 
