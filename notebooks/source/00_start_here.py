@@ -259,7 +259,7 @@ my_picture = say("two pandas in the snow", "dos pandas en la nieve")
 # %% part="wrong"
 my_picture = draw(prompt, pipe=pipe, seed=0).image
 
-# %% part="wrong"
+# %% part="wrong" half=true
 my_picture = draw(say("two pandas in the snow", "dos pandas en la nieve"), pipe=pipe, seed=3)
 
 # %% part="wrong"
@@ -380,6 +380,20 @@ def draw_pair(first_prompt, second_prompt, seed):
 
 # %% part="wrong"
 def draw_pair(first_prompt, second_prompt, seed):
+    """Swap the two."""
+    # es: Pone las dos al revés.
+    return [draw(text, pipe=pipe, seed=seed).image for text in [second_prompt, first_prompt]]
+
+
+# %% part="wrong"
+def draw_pair(first_prompt, second_prompt, seed):
+    """Forget .image."""
+    # es: Olvida .image.
+    return [draw(text, pipe=pipe, seed=seed) for text in [first_prompt, second_prompt]]
+
+
+# %% part="wrong" half=true
+def draw_pair(first_prompt, second_prompt, seed):
     """Use up one generator: the second picture gets the noise that comes after the first."""
     # es: Comparte un generador: la segunda imagen recibe el ruido que viene después.
     shared = torch.Generator("cpu").manual_seed(seed)
@@ -467,7 +481,7 @@ my_prompt = say("a cat in the forest", "un gato en el bosque")
 # %% part="wrong"
 my_prompt = "a kitten in the jungle"
 
-# %% part="wrong"
+# %% part="wrong" half=true
 my_prompt = "un gatito en el bosque"
 
 # %% part="wrong"

@@ -159,6 +159,12 @@ def count_parameters(model):
 
 # %% part="wrong"
 def count_parameters(model):
+    """Take the first side of each tensor for its size."""
+    return sum(len(tensor) for tensor in model.parameters())
+
+
+# %% part="wrong" half=true
+def count_parameters(model):
     """Forget what is not to be trained."""
     return sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
 
@@ -479,7 +485,7 @@ def false_alarms(flags, has_broccoli):
     return [number for number, (flag, truth) in pairs if truth and not flag.flagged]
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def false_alarms(flags, has_broccoli):
     """Return every error, of both kinds."""
     pairs = enumerate(zip(flags, has_broccoli, strict=True))
@@ -563,7 +569,7 @@ gigabytes = sum(part.num_parameters() for part in sd15.values()) * 4 / 10**9  # 
 # %% part="wrong"
 gigabytes = sd15["unet"].num_parameters() * 2 / 10**9  # the largest part alone
 
-# %% part="wrong"
+# %% part="wrong" half=true
 gigabytes = sum(p.num_parameters() for n, p in sd15.items() if n != "safety_checker") * 2 / 10**9
 
 # %% part="wrong"
@@ -716,7 +722,7 @@ def develop(kept):
     return to_images(pocket.vae.decode(latents).sample)[0]
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def develop(kept):
     """Forget the scaling factor."""
     return to_images(pocket.vae.decode(kept.float()).sample)[0]
@@ -1001,9 +1007,13 @@ to_publish_a_model = "write"
 # %% part="wrong"
 to_download_a_public_model = to_download_a_gated_model = to_publish_a_model = "write"
 
-# %% part="wrong"
+# %% part="wrong" half=true
 to_download_a_public_model = to_download_a_gated_model = "read"
 to_publish_a_model = "write"
+
+# %% part="wrong"
+to_download_a_public_model = "none"
+to_download_a_gated_model = to_publish_a_model = "read"
 
 # %% part="wrong"
 to_download_a_public_model = to_download_a_gated_model = "none"

@@ -144,6 +144,12 @@ def spoil(image, amount):
     return image.resize((side, side)).resize(image.size, Image.Resampling.NEAREST)
 
 
+# %% part="wrong" half=true
+def spoil(image, amount):
+    """Do nothing at 0, and all of it at any other amount."""
+    return image.convert("L").convert("RGB") if amount else image
+
+
 # %% part="wrong"
 def spoil(image, amount):
     """Turn it grey at once, whatever the amount."""
@@ -227,6 +233,13 @@ def jump(clean, noise, t):
     """Forget the square roots."""
     alpha_bar = alphas_cumprod[t]
     return alpha_bar * clean + (1 - alpha_bar) * noise
+
+
+# %% part="wrong" half=true
+def jump(clean, noise, t):
+    """Take the root of alpha_bar alone, in the second share."""
+    alpha_bar = alphas_cumprod[t]
+    return alpha_bar.sqrt() * clean + (1 - alpha_bar.sqrt()) * noise
 
 
 # %% part="wrong"
@@ -883,6 +896,12 @@ def my_guide(noise_pred_uncond, noise_pred_text, guidance_scale):
     return noise_pred_text + guidance_scale * (noise_pred_uncond - noise_pred_text)
 
 
+# %% part="wrong" half=true
+def my_guide(noise_pred_uncond, noise_pred_text, guidance_scale):
+    """Forget the scale: once the way, whatever is asked for."""
+    return noise_pred_uncond + (noise_pred_text - noise_pred_uncond)
+
+
 # %% part="wrong"
 def my_guide(noise_pred_uncond, noise_pred_text, guidance_scale):
     """Begin at the text: one time the way too far."""
@@ -1024,7 +1043,7 @@ def my_step(latents, noise_pred, t, next_t):
     return alpha_bar_next.sqrt() * clean + (1 - alpha_bar_next).sqrt() * noise_pred
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def my_step(latents, noise_pred, t, next_t):
     """Stop at the guess, as if one step were enough."""
     alpha_bar = alphas_cumprod[t]
@@ -1203,7 +1222,7 @@ def any_loop(scheduler, num_inference_steps):
     return to_images(pixels)[0]
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def any_loop(scheduler, num_inference_steps):
     """Forget scale_model_input: right with DDIM, and wrong with Euler."""
     scheduler.set_timesteps(num_inference_steps, device=pipe.device)

@@ -133,6 +133,9 @@ at_15 = at_1 + (15 - 1) / (3 - 1) * (at_3 - at_1)
 # %% part="wrong"
 at_15 = at_1 + 15 * (at_3 - at_1)
 
+# %% part="wrong" half=true
+at_15 = at_1 + (15 - 1) * (at_3 - at_1)
+
 # %% part="wrong"
 at_15 = at_3 + 7 * (at_3 - at_1)
 
@@ -308,6 +311,13 @@ def only_in_each(first, second):
 
 
 # %% part="wrong"
+def only_in_each(first, second):
+    """Count all that changed, whichever way."""
+    changed = sum(a != b for a, b in zip(first, second, strict=True))
+    return changed, changed
+
+
+# %% part="wrong" half=true
 def only_in_each(first, second):
     """Swap the two."""
     pairs = list(zip(first, second, strict=True))
@@ -549,6 +559,12 @@ def count_clipped(levels):
 
 
 # %% part="wrong"
+def count_clipped(levels):
+    """Count pixels, and forget to divide by all of them."""
+    return ((levels == 0) | (levels == 255)).any(axis=2).sum()
+
+
+# %% part="wrong" half=true
 def count_clipped(levels):
     """Forget that black is clipped too."""
     return (levels == 255).any(axis=2).mean()
@@ -810,6 +826,12 @@ def enough_steps(steps, changes, spare):
 
 
 # %% part="wrong"
+def enough_steps(steps, changes, spare):
+    """Ask for a gain of `spare` where a loss of `spare` is allowed."""
+    return next((n for n, c in zip(steps, changes, strict=True) if c.low > spare), steps[-1])
+
+
+# %% part="wrong" half=true
 def enough_steps(steps, changes, spare):
     """Look at the value, and forget its interval."""
     return next(n for n, change in zip(steps, changes, strict=True) if change.value > -spare)

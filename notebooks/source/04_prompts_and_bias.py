@@ -190,6 +190,13 @@ def noise_for(seeds):
     return torch.cat([torch.randn((1, 4, 16, 16), generator=each) for each in generators])
 
 
+# %% part="wrong" half=true
+def noise_for(seeds):
+    """Make all the noise at once, from one generator."""
+    generator = torch.Generator("cpu").manual_seed(seeds[0])
+    return torch.randn((len(seeds), 4, 16, 16), generator=generator)
+
+
 # %% part="wrong"
 def noise_for(seeds):
     """Make generators, and forget the seeds."""
@@ -728,6 +735,13 @@ my_prompts = [say("a flower that is not yellow", "una flor que no sea amarilla")
 
 # %% part="wrong"
 my_prompts = [say("a purple flower in a field", "una flor morada en el campo")] * 10
+
+# %% part="wrong" half=true
+my_prompts = [
+    say(f"a {colour} flower in a field", f"una flor {colour} en el campo")
+    for colour in say(["red", "blue", "green", "purple"], ["roja", "azul", "verde", "morada"])
+    for _ in range(2)
+]  # eight
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** Asking for *variety* in one prompt does not give variety: each

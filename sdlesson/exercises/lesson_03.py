@@ -29,10 +29,17 @@ def guidance_without_the_model(at_15: Any, at_1: Tensor, at_3: Tensor) -> Verdic
                 ),
             ),
             Mistake(
+                at_1 + 14 * (at_3 - at_1),
+                say(
+                    "The start is right; but at_3 - at_1 is two steps of guidance, not one.",
+                    "El comienzo está bien, pero at_3 - at_1 son dos pasos de guía, no uno.",
+                ),
+            ),
+            Mistake(
                 at_3 + 14 * each,
                 say(
-                    "That begins at 3 and takes the way from 1 to 15.",
-                    "Eso parte de 3 y recorre lo que hay de 1 a 15.",
+                    "That begins at at_3, and goes as far as if it began at at_1.",
+                    "Eso parte de at_3 y avanza como si partiera de at_1.",
                 ),
             ),
             Mistake(
@@ -44,7 +51,10 @@ def guidance_without_the_model(at_15: Any, at_1: Tensor, at_3: Tensor) -> Verdic
             ),
             Mistake(
                 at_1 - 14 * each,
-                say("The sign is turned round.", "El signo está al revés."),
+                say(
+                    "A sign is wrong: from at_1 the way goes towards at_3.",
+                    "Hay un signo mal: desde at_1 se va hacia at_3.",
+                ),
             ),
         ],
         hints=[
@@ -97,6 +107,13 @@ def only_in_each(answer: Callable[..., Any]) -> Verdict:
                     sum(a and not b for a, b in zip(first, second, strict=True)),
                 ],
                 say("The two are swapped.", "Los dos están al revés."),
+            ),
+            Mistake(
+                lambda first, second: [sum(a != b for a, b in zip(first, second, strict=True))] * 2,
+                say(
+                    "Those are all that changed: tell one direction from the other.",
+                    "Esas son todas las que cambiaron: distingue en qué sentido.",
+                ),
             ),
             Mistake(
                 lambda first, second: [
@@ -210,8 +227,8 @@ def enough_steps(answer: Callable[..., Any]) -> Verdict:
             Mistake(
                 first(lambda change, spare: change.high > 0),
                 say(
-                    "Not shown to be worse is not shown to be good enough.",
-                    "Que no se demuestre peor no demuestra que baste.",
+                    "Not shown to be worse: that is no proof yet that the loss is small.",
+                    "No se demuestra que sea peor, pero eso aún no prueba que pierda poco.",
                 ),
             ),
             Mistake(
@@ -219,8 +236,17 @@ def enough_steps(answer: Callable[..., Any]) -> Verdict:
                     n for n, c in zip(steps, changes, strict=True) if c.low > -spare
                 ][-1],
                 say(
-                    "Those are the most steps, not the fewest.",
-                    "Son los pasos máximos, no los mínimos.",
+                    "That is the largest number of steps that will do, not the smallest.",
+                    "Ese es el mayor número de pasos que sirve, no el menor.",
+                ),
+            ),
+            Mistake(
+                lambda steps, changes, spare: next(
+                    (n for n, c in zip(steps, changes, strict=True) if c.low > spare), steps[-1]
+                ),
+                say(
+                    "A sign is wrong: a loss is a change below zero, so it is -spare.",
+                    "Hay un signo mal: perder es un cambio por debajo de cero, así que es -spare.",
                 ),
             ),
         ],

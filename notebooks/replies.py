@@ -1,0 +1,108 @@
+"""What each check replies to each answer, as a page in each language for who teaches.
+
+The replies are in replies.json, by language, lesson and exercise, each under its answer. They come
+from `python notebooks/build.py replies`, which gives every check every answer in the kernel of its
+lesson; `build.py test` does so again, and fails where a reply has become another.
+"""
+
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from nbformat import NotebookNode, v4
+
+from lesson import Exercise, Lesson
+
+NAMES = {"en": "replies", "es": "comprobaciones"}
+TITLES = {
+    "en": "# What the checks reply · for who teaches\n\nEach answer that a check is tried with, "
+    "in this order, and what it replies. Its hints grow from try to try.",
+    "es": "# Qué contestan las comprobaciones · para quien enseña\n\nCada respuesta con la que se "
+    "prueba una comprobación, en este orden, y lo que contesta. Las pistas crecen de un intento a "
+    "otro.",
+}
+LESSON = {"en": "Lesson", "es": "Lección"}
+HEADINGS = {
+    "en": ("", "Answer", "Reply"),
+    "es": ("", "Respuesta", "Lo que contesta"),
+}
+KINDS = {
+    "en": {"stub": "not filled in", "half": "half right", "wrong": "wrong", "right": "right"},
+    "es": {
+        "stub": "sin rellenar",
+        "half": "correcta a medias",
+        "wrong": "equivocada",
+        "right": "correcta",
+    },
+}
+
+Replies = dict[str, dict[str, list[dict[str, str]]]]
+
+
+def read_replies(path: Path) -> Replies:
+    """Read the replies: by language, lesson's number and exercise, the reply to each answer."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def write_replies(replies: Replies, path: Path) -> None:
+    """Write the replies, with languages and lessons in order."""
+    text = json.dumps(
+        {language: dict(sorted(lessons.items())) for language, lessons in sorted(replies.items())},
+        ensure_ascii=False,
+        indent=1,
+    )
+    path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def told_by(notebook: NotebookNode) -> list[dict[str, str]]:
+    """Collect from an executed notebook what its trials printed, one entry an exercise."""
+    trials = [cell for cell in notebook.cells if "try_answers" in cell.source]
+    printed = [
+        "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+        for cell in trials
+    ]
+    return [json.loads(text.splitlines()[-1]) for text in printed]
+
+
+def missing(replies: Replies, lessons: Iterable[Lesson], languages: Iterable[str]) -> list[str]:
+    """Name the lessons whose answers are not those that the replies were given to."""
+    return [
+        f"{language}/{lesson.number}"
+        for language in languages
+        for lesson in lessons
+        if [list(told) for told in replies.get(language, {}).get(lesson.number, [])]
+        != [[answer for answer, _ in exercise.answers] for exercise in lesson.exercises(language)]
+    ]
+
+
+def make_table(
+    replies: Mapping[str, list[dict[str, str]]], lessons: Sequence[Lesson], language: str
+) -> NotebookNode:
+    """Build the page: a cell a lesson, a table an exercise."""
+    cells = [v4.new_markdown_cell(TITLES[language], id="replies")]
+    for lesson in lessons:
+        told = replies.get(lesson.number, [])
+        parts = [f"## {LESSON[language]} {lesson.number}"]
+        for number, exercise in enumerate(lesson.exercises(language)):
+            replied = told[number] if number < len(told) else {}
+            parts += [exercise.title, _table(exercise, replied, language)]
+        cells.append(v4.new_markdown_cell("\n\n".join(parts), id=f"replies-{lesson.number}"))
+    return v4.new_notebook(cells=cells)
+
+
+def _table(exercise: Exercise, replied: Mapping[str, str], language: str) -> str:
+    head = "".join(f"<th>{heading}</th>" for heading in HEADINGS[language])
+    rows = [f"<tr>{head}</tr>"]
+    for answer, kind in exercise.answers:
+        reply = replied.get(answer, "…")
+        cells = (KINDS[language][kind], f"<pre>{_escaped(answer)}</pre>", _escaped(reply))
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return "\n".join(["<table>", *rows, "</table>"])
+
+
+def _escaped(text: str) -> str:
+    """Escape what HTML, formulas and Markdown would take for theirs; no empty line ends a table."""
+    text = re.sub(r"[$*_`\\]", lambda found: f"&#{ord(found[0])};", html.escape(text))
+    return text.replace("\n", "<br>")
