@@ -268,7 +268,7 @@ def run(numbers: Collection[str] = ()) -> None:
 
 
 def try_answers(numbers: Collection[str] = ()) -> None:
-    """Execute every notebook with trials, keep what the checks reply, and write the page of it."""
+    """Try every answer to every exercise, keep what the checks reply, and write the page of it."""
     path = NOTEBOOKS / REPLIES
     for lesson in read_lessons():
         if numbers and lesson.number not in numbers:
@@ -276,6 +276,7 @@ def try_answers(numbers: Collection[str] = ()) -> None:
         for language in LANGUAGES:
             links = lesson_links(read_lessons(), language)
             notebook = make_notebook(lesson, language, trials=True, links=links)
+            replies.only_for_trials(notebook)
             execute(notebook, built_path(lesson, language).parent, CELL_TIMEOUT_S)
             found = replies.read_replies(path)
             found.setdefault(language, {})[lesson.number] = replies.told_by(notebook)

@@ -5,9 +5,11 @@ from `python notebooks/build.py replies`, which gives every check every answer i
 lesson; `build.py test` does so again, and fails where a reply has become another.
 """
 
+import ast
 import html
 import json
 import re
+import symtable
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -64,6 +66,85 @@ def told_by(notebook: NotebookNode) -> list[dict[str, str]]:
         for cell in trials
     ]
     return [json.loads(text.splitlines()[-1]) for text in printed]
+
+
+def only_for_trials(notebook: NotebookNode) -> None:
+    """Keep of a notebook its trials and the cells that they build on, so that it runs sooner.
+
+    From the last cell to the first, a cell is kept if it binds or changes a name that is needed
+    below it. `build.py test` runs the whole lesson.
+    """
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    modules = set[str]().union(*(_imported(cell.source) for cell in cells))
+    needed: set[str] = set()
+    kept: list[NotebookNode] = []
+    for cell in reversed(cells):
+        if "try_answers" in cell.source:
+            needed |= _read_by_answers(cell.source)
+        elif not needed & (_bound(cell.source) | _changed(cell.source) - modules):
+            continue
+        else:
+            needed = needed - _bound(cell.source) | _read(cell.source)
+        kept.append(cell)
+    notebook.cells = kept[::-1]
+
+
+def _parsed(code: str) -> ast.Module:
+    try:
+        return compile(code, "<cell>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except SyntaxError:  # a magic, or a text that is no code
+        return ast.Module([], [])
+
+
+def _bound(code: str) -> set[str]:
+    """Names that a cell binds at its top."""
+    bound = _imported(code)
+    for line in _parsed(code).body:
+        if isinstance(line, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            bound.add(line.name)
+        else:
+            stored = (node for node in ast.walk(line) if isinstance(node, ast.Name))
+            bound |= {node.id for node in stored if isinstance(node.ctx, ast.Store)}
+    return bound
+
+
+def _imported(code: str) -> set[str]:
+    lines = [node for node in _parsed(code).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [name for line in lines for name in line.names]
+    return {name.asname or name.name.partition(".")[0] for name in names}
+
+
+def _changed(code: str) -> set[str]:
+    """Names whose objects a cell changes: `a.b = c`, `a[b] = c`, and `a.b()` as a statement."""
+    changed: set[str] = set()
+    for node in ast.walk(_parsed(code)):
+        call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+        part: ast.AST | None = node.value.func if call else None
+        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+            part = node
+        while isinstance(part, ast.Attribute | ast.Subscript):
+            part = part.value
+            if isinstance(part, ast.Name):
+                changed.add(part.id)
+    return changed
+
+
+def _read(code: str) -> set[str]:
+    """Names that code takes from around it, in its functions too."""
+    try:
+        tables = [symtable.symtable(code, "<cell>", "exec")]
+    except SyntaxError:  # it awaits
+        return {node.id for node in ast.walk(_parsed(code)) if isinstance(node, ast.Name)}
+    read = {name.get_name() for name in tables[0].get_symbols() if name.is_referenced()}
+    for table in tables:
+        tables += table.get_children()
+        read |= {name.get_name() for name in table.get_symbols() if name.is_global()}
+    return read
+
+
+def _read_by_answers(trial: str) -> set[str]:
+    texts = [node.value for node in ast.walk(_parsed(trial)) if isinstance(node, ast.Constant)]
+    return set[str]().union(*(_read(text) for text in texts if isinstance(text, str)))
 
 
 def missing(replies: Replies, lessons: Iterable[Lesson], languages: Iterable[str]) -> list[str]:
