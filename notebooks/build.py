@@ -291,7 +291,8 @@ def try_answers(numbers: Collection[str] = ()) -> None:
 def check() -> None:
     """Exit with a message where a notebook is not what its source makes."""
     wanted = course()
-    found = {path for language in LANGUAGES for path in (NOTEBOOKS / language).rglob("*.ipynb")}
+    folders = [NOTEBOOKS / language / folder for language in LANGUAGES for folder in (".", ANSWERS)]
+    found = {path for folder in folders for path in folder.glob("*.ipynb")}
     problems = [f"{path} has no source" for path in sorted(found - wanted.keys())]
     for path, notebook in wanted.items():
         if path not in found:
@@ -301,7 +302,7 @@ def check() -> None:
     told = replies.read_replies(NOTEBOOKS / REPLIES)
     problems += [
         f"{name}: replies are to other answers; python notebooks/build.py replies mends this"
-        for name in replies.missing(told, read_lessons(), LANGUAGES)
+        for name in replies.stale(told, read_lessons(), LANGUAGES)
     ]
     if problems:
         sys.exit("\n".join([*problems, "python notebooks/build.py run mends this"]))

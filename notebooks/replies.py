@@ -147,13 +147,14 @@ def _read_by_answers(trial: str) -> set[str]:
     return set[str]().union(*(_read(text) for text in texts if isinstance(text, str)))
 
 
-def missing(replies: Replies, lessons: Iterable[Lesson], languages: Iterable[str]) -> list[str]:
-    """Name the lessons whose answers are not those that the replies were given to."""
+def stale(replies: Replies, lessons: Iterable[Lesson], languages: Iterable[str]) -> list[str]:
+    """Name the lessons whose replies are not to the answers that they have now."""
     return [
         f"{language}/{lesson.number}"
         for language in languages
         for lesson in lessons
-        if [list(told) for told in replies.get(language, {}).get(lesson.number, [])]
+        if (told := replies.get(language, {}).get(lesson.number)) is not None
+        and [list(one) for one in told]
         != [[answer for answer, _ in exercise.answers] for exercise in lesson.exercises(language)]
     ]
 
@@ -161,10 +162,11 @@ def missing(replies: Replies, lessons: Iterable[Lesson], languages: Iterable[str
 def make_table(
     replies: Mapping[str, list[dict[str, str]]], lessons: Sequence[Lesson], language: str
 ) -> NotebookNode:
-    """Build the page: a cell a lesson, a table an exercise."""
+    """Build the page: a cell a lesson whose replies are known, a table an exercise."""
     cells = [v4.new_markdown_cell(TITLES[language], id="replies")]
     for lesson in lessons:
-        told = replies.get(lesson.number, [])
+        if (told := replies.get(lesson.number)) is None:
+            continue
         parts = [f"## {LESSON[language]} {lesson.number}"]
         for number, exercise in enumerate(lesson.exercises(language)):
             replied = told[number] if number < len(told) else {}

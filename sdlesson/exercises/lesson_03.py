@@ -163,6 +163,10 @@ def count_clipped(answer: Callable[..., Any], levels: np.ndarray) -> Verdict:
                 ),
             ),
             Mistake(
+                lambda levels: float((levels == 255).all(axis=2).mean()),
+                say("That counts white pixels alone.", "Eso cuenta solo los píxeles blancos."),
+            ),
+            Mistake(
                 lambda levels: float(((levels == 0) | (levels == 255)).all(axis=2).mean()),
                 say("One clipped channel is enough.", "Basta con un canal quemado."),
             ),
@@ -192,7 +196,8 @@ def count_clipped(answer: Callable[..., Any], levels: np.ndarray) -> Verdict:
 def enough_steps(answer: Callable[..., Any]) -> Verdict:
     """Exercise 4: the fewest steps that are shown to lose at most `spare`."""
     steps = [1, 2, 4, 8, 16, 32]
-    values, halves = [-0.8, -0.04, -0.08, -0.03, 0.01, 0.0], [0.1, 0.2, 0.04, 0.05, 0.03, 0.01]
+    # Such that every mistake below gives another answer to some case.
+    values, halves = [-0.8, -0.2, -0.08, -0.03, 0.45, 0.4], [0.1, 0.25, 0.04, 0.05, 0.05, 0.08]
     changes = [Mean(v, v - h, v + h, n=100) for v, h in zip(values, halves, strict=True)]
     told = ", ".join(f"{n}: {c.low:.2f}/{c.high:.2f}" for n, c in zip(steps, changes, strict=True))
 
