@@ -327,9 +327,9 @@ draw(words, pipe=pocket, seed=seed, guidance_scale=5.0).image
 # that nothing turns black:
 
 # %% [markdown] lang="es"
-# Sale negra, y una línea dice por qué. ¿Cómo decide? El filtro convierte la imagen en un embedding
-# y lo compara con el del concepto. Por encima de un umbral, la marca. Le enseñamos copias, para que
-# nada se vuelva negro:
+# Sale negra, pero te avisa. ¿Cómo decide? El filtro convierte la imagen en un embedding y lo
+# compara con el del concepto. Por encima de un umbral, la marca. Le enseñamos copias, para que nada
+# se vuelva negro:
 
 # %%
 prompts = [words, say("broccoli at night", "brócoli de noche")]

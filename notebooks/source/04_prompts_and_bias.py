@@ -598,8 +598,8 @@ assert 0 < lost < 0.2, "to an eye they are a little less often clear"
 
 # %% [markdown] lang="es"
 # Para la sonda, lo nunca visto sale bien tan a menudo como lo visto; a la vista, algo menos. El
-# modelo no se ha aprendido las imágenes de memoria: combina palabras. El unicornio es otra cosa: la
-# palabra no le dice nada, así que dibuja otra cosa sin protestar.
+# modelo no se ha aprendido las imágenes de memoria: sabe combinar palabras. El unicornio es otra
+# cosa: la palabra no le dice nada, así que dibuja otra cosa sin protestar.
 
 # %% [markdown] lang="en"
 # ## English or Spanish?
