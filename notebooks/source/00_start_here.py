@@ -185,7 +185,7 @@ assert not same_picture(unguided, plain), "guidance makes a difference"
 # with the same words, but without that push. [Lesson 02](lesson:02) takes this apart.
 #
 # So a picture follows from its words, the seed that picks the noise, the steps and the guidance.
-# diffusers' own pipeline takes them like this:
+# diffusers takes them like this:
 
 # %% [markdown] lang="es"
 # La misma imagen, con cada vez menos ruido. La última dio los mismos pasos desde el mismo ruido,

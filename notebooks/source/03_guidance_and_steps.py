@@ -921,8 +921,8 @@ for lagging in ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler"]:
 # %% [markdown] lang="es"
 # Euler casi repite a DDIM: es el mismo paso en otras variables. Pero DPM++ y UniPC tienen fama con
 # *pocos* pasos, y aquí pierden con cinco. ¿Por qué? En este mundo de juguete, las imágenes son
-# puntos de un plano, alrededor de cuatro sitios. El ruido exacto se conoce, así que solo puede
-# equivocarse el planificador:
+# puntos de un plano, alrededor de cuatro sitios. Se conoce el ruido exacto: solo puede equivocarse
+# el planificador:
 
 # %%
 four_names = [name for name in names if names[name] not in ("Euler", "UniPC")]
@@ -935,14 +935,12 @@ scheduler_paths(
 # %% [markdown] lang="en"
 # DDIM walks straight on from each point. DPM++ and PNDM also look at how the last steps turned, and
 # carry that turn on. Where the way bends gently, as at guidance 1, that helps. At guidance 5 it
-# bends sharply, and they leave it, PNDM by far. (Euler ancestral adds fresh noise.) Does the pocket
-# model show the same?
+# bends sharply, and they leave it, PNDM by far. Does the pocket model show the same?
 
 # %% [markdown] lang="es"
 # DDIM avanza recto desde cada punto. DPM++ y PNDM miran además cómo giraron los últimos pasos y
 # prolongan ese giro. Si el camino se curva poco, como con guía 1, eso ayuda. Con guía 5 la curva es
-# cerrada y se salen, PNDM más que nadie. (Euler ancestral añade ruido nuevo.) ¿Pasa lo mismo en el
-# modelo de bolsillo?
+# cerrada y se salen, PNDM más que nadie. ¿Pasa lo mismo en el modelo de bolsillo?
 
 # %%
 measured("overshoot")
