@@ -22,7 +22,9 @@ import jupytext
 from languages import LANGUAGES, formatted, in_language
 
 PARTS = ("goal", "stub", "check", "solution", "wrong", "noticed")
-NUMBERS = r"\{.*?\}|-?\d[\d.,]*(e[+-]\d+)?"  # in a reply, and what is counted in braces
+NUMBERS = (
+    r"\{.*?\}|0x[0-9A-Fa-f]+|-?\d[\d.,]*(e[+-]\d+)?"  # in a reply; addresses; counts in braces
+)
 FOLD = "\n\n---\n\n"  # between a question and what a good answer has in it
 
 

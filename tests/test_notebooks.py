@@ -359,6 +359,12 @@ def test_a_trial_tells_each_reply_and_stops_where_one_has_become_another(toy, tm
         outputs.execute(other, tmp_path, build.CELL_TIMEOUT_S)
 
 
+def test_numbers_and_addresses_are_no_other_reply():
+    one, other = ("at 0x7F01A0E ... 17.9/255, {'red': 1}", "at 0x55DB3FA ... 8.25/255, {'blue': 2}")
+    masked = {re.sub(lesson_reader.NUMBERS, "#", text) for text in (one, other)}
+    assert len(masked) == 1, masked
+
+
 def test_only_what_trials_build_on_is_kept():
     trial = v4.new_code_cell("async def try_answers():\n    for answer in ['f(b)']: ...")
     sources = [
