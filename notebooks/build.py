@@ -9,9 +9,11 @@ python notebooks/build.py test    execute all again and compare the small output
                                   as a student gets it, where each check is given every kind of
                                   answer, Spanish with exercises solved; all claims
 python notebooks/build.py soak    the same, the other way round
+python notebooks/build.py replies execute all, give each check every kind of answer, and write
+                                  what they reply into the page for who teaches
 python notebooks/build.py demo    execute lesson 00 and write its pictures into pictures/
 
-`build` and `run` take numbers of lessons, such as 02, to do these alone.
+`build`, `run` and `replies` take numbers of lessons, such as 02, to do these alone.
 """
 
 import argparse
@@ -23,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -31,6 +33,7 @@ import nbformat
 from nbformat import NotebookNode, v4
 
 import glossary
+import replies
 from languages import LANGUAGES
 from lesson import FOLD, Cell, Lesson, claim_code, read_lesson, trial_code
 from outputs import clean_outputs, execute, write_pictures
@@ -52,6 +55,7 @@ GOOD_ANSWER_TITLES = {
     "es": "Qué tiene una buena respuesta",
 }
 ANSWERS_TITLES = {"en": "answers, for who teaches", "es": "respuestas, para quien enseña"}
+REPLIES = "source/replies.json"  # what the checks were found to reply
 ANSWERS = "answers"  # the folder of the answer keys, in the folder of each language
 SHORT_MARK = "⏱"  # on what to read if there are only 20 minutes
 SHORT_MINUTES = 20
@@ -117,6 +121,7 @@ def make_notebook(
     solved: bool = False,
     claims: bool = False,
     trials: bool = False,
+    told: Sequence[Mapping[str, str]] = (),
     key: bool = False,
     links: Mapping[str, str] | None = None,
 ) -> NotebookNode:
@@ -128,6 +133,7 @@ def make_notebook(
         solved: Put each solution in its stub's place and stop where its check is not content.
         claims: Add the claims, to be executed and taken out by `without_claims`.
         trials: Before each stub, give its check every kind of answer: only the solution may pass.
+        told: What the checks must reply to these, an exercise an entry; else what they reply.
         key: The answer key: each solution in its stub's place, wrong answers folded under it.
         links: File names of the lessons and the glossary by what `lesson:` names them.
 
@@ -135,6 +141,7 @@ def make_notebook(
         ValueError: A text links to a lesson that does not exist.
     """
     exercises = iter(lesson.exercises(language))
+    expected = iter(told)
     cells = []
     for index, cell in enumerate(lesson.cells):
         text = cell.sources[language]
@@ -154,7 +161,7 @@ def make_notebook(
         elif cell.part == "stub":
             exercise = next(exercises)
             if trials:
-                cells.append(_new_cell("code", trial_code(exercise)))
+                cells.append(_new_cell("code", trial_code(exercise, next(expected, None))))
             text = exercise.solution if solved or key else text
         elif cell.part == "solution":
             if key:
@@ -209,6 +216,7 @@ def lesson_links(lessons: list[Lesson], language: str, above: str = "") -> dict[
 def course() -> dict[Path, NotebookNode]:
     """Every notebook of the course, without outputs, by where it lies."""
     lessons, notebooks = read_lessons(), {}
+    told = replies.read_replies(NOTEBOOKS / REPLIES)
     for language in LANGUAGES:
         links = lesson_links(lessons, language)
         from_answers = lesson_links(lessons, language, "../")
@@ -217,6 +225,9 @@ def course() -> dict[Path, NotebookNode]:
             notebooks[path] = make_notebook(lesson, language, links=links)
             path = built_path(lesson, language, ANSWERS)
             notebooks[path] = make_notebook(lesson, language, key=True, links=from_answers)
+        page = replies.make_table(told.get(language, {}), lessons, language)
+        page.metadata = METADATA
+        notebooks[NOTEBOOKS / language / ANSWERS / f"{replies.NAMES[language]}.ipynb"] = page
         if (words := NOTEBOOKS / "source" / "glossary.yaml").exists():
             page = glossary.make_glossary(words, language, links.__getitem__)
             page.metadata = METADATA
@@ -256,16 +267,43 @@ def run(numbers: Collection[str] = ()) -> None:
             write(notebook, path)
 
 
+def try_answers(numbers: Collection[str] = ()) -> None:
+    """Try every answer to every exercise, keep what the checks reply, and write the page of it."""
+    path = NOTEBOOKS / REPLIES
+    for lesson in read_lessons():
+        if numbers and lesson.number not in numbers:
+            continue
+        for language in LANGUAGES:
+            links = lesson_links(read_lessons(), language)
+            notebook = make_notebook(lesson, language, trials=True, links=links)
+            replies.only_for_trials(notebook)
+            execute(notebook, built_path(lesson, language).parent, CELL_TIMEOUT_S)
+            found = replies.read_replies(path)
+            found.setdefault(language, {})[lesson.number] = replies.told_by(notebook)
+            replies.write_replies(found, path)
+            print(f"{language}/{lesson.number}: every answer tried")
+    pages = {f"{name}.ipynb" for name in replies.NAMES.values()}
+    for page, notebook in course().items():
+        if page.name in pages:
+            write(notebook, page)
+
+
 def check() -> None:
     """Exit with a message where a notebook is not what its source makes."""
     wanted = course()
-    found = {path for language in LANGUAGES for path in (NOTEBOOKS / language).rglob("*.ipynb")}
+    folders = [NOTEBOOKS / language / folder for language in LANGUAGES for folder in (".", ANSWERS)]
+    found = {path for folder in folders for path in folder.glob("*.ipynb")}
     problems = [f"{path} has no source" for path in sorted(found - wanted.keys())]
     for path, notebook in wanted.items():
         if path not in found:
             problems.append(f"{path} is missing")
         elif _skeleton(nbformat.read(path, as_version=4)) != _skeleton(notebook):
             problems.append(f"{path} is not what its source makes")
+    told = replies.read_replies(NOTEBOOKS / REPLIES)
+    problems += [
+        f"{name}: replies are to other answers; python notebooks/build.py replies mends this"
+        for name in replies.stale(told, read_lessons(), LANGUAGES)
+    ]
     if problems:
         sys.exit("\n".join([*problems, "python notebooks/build.py run mends this"]))
 
@@ -283,6 +321,7 @@ def soak() -> None:
 def _compare(as_students_get_it: str, *, solved: str) -> None:
     """Execute the notebooks of both languages and exit with nbval's verdict."""
     lessons = read_lessons()
+    told = replies.read_replies(NOTEBOOKS / REPLIES)
     with tempfile.TemporaryDirectory() as folder:
         for lesson in lessons:
             for language in (as_students_get_it, solved):
@@ -294,6 +333,7 @@ def _compare(as_students_get_it: str, *, solved: str) -> None:
                     solved=is_solved,
                     claims=True,
                     trials=not is_solved,
+                    told=told.get(language, {}).get(lesson.number, ()),
                     links=links,
                 )
                 copy_outputs(nbformat.read(built, as_version=4), notebook)
@@ -426,6 +466,7 @@ if __name__ == "__main__":
     commands = {
         "build": build,
         "run": run,
+        "replies": try_answers,
         "check": check,
         "test": test,
         "soak": soak,
@@ -437,6 +478,7 @@ if __name__ == "__main__":
     parser.add_argument("command", choices=commands)
     parser.add_argument("numbers", nargs="*", metavar="NUMBER", help="lessons, such as 02")
     arguments = parser.parse_args()
-    if arguments.numbers and arguments.command not in ("build", "run"):
+    takes_numbers = arguments.command in ("build", "run", "replies")
+    if arguments.numbers and not takes_numbers:
         parser.error(f"{arguments.command} takes no numbers of lessons")
-    commands[arguments.command](*([arguments.numbers] if arguments.numbers else []))
+    commands[arguments.command](*([arguments.numbers] if takes_numbers else []))

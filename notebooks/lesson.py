@@ -3,9 +3,10 @@
 A source is a jupytext percent file. Text cells come in pairs, lang="en" then lang="es"; in code,
 `say` and `# es:` hold both languages (see languages.py). One code cell is marked part="setup". An
 exercise is a run of cells marked with their part, in this order: goal (text), stub, check (one
-expression that gives a verdict), solution, wrong (one or more, never shown to students), noticed
+expression that gives a verdict), solution, wrong (several, never shown to students), noticed
 (text). Besides these there are
 
+half=true        on a wrong answer of which a half is right
 part="claim"     code that asserts what the prose says; run by build and tests, never shown
 part="discuss"   a question, a line ---, and what a good answer has in it, which is folded
 short=true       on a text that opens with a heading: read this if you have only 20 minutes
@@ -21,6 +22,9 @@ import jupytext
 from languages import LANGUAGES, formatted, in_language
 
 PARTS = ("goal", "stub", "check", "solution", "wrong", "noticed")
+NUMBERS = (
+    r"\{.*?\}|0x[0-9A-Fa-f]+|-?\d[\d.,]*(e[+-]\d+)?"  # in a reply; addresses; counts in braces
+)
 FOLD = "\n\n---\n\n"  # between a question and what a good answer has in it
 
 
@@ -28,7 +32,10 @@ FOLD = "\n\n---\n\n"  # between a question and what a good answer has in it
 TRIAL = """\
 async def try_answers():
     import ast
+    import json
+    import re
 
+    told, expected = {{}}, {expected!r}
     for answer, is_right in {answers!r}:
         names = dict(globals())
         code = compile(answer, "<answer>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
@@ -36,6 +43,12 @@ async def try_answers():
             await awaited
         verdict = eval({check!r}, names)
         assert verdict.solved == is_right, f"{{answer}}\\n\\n{{verdict}}"
+        told[answer] = repr(verdict)
+        if expected:  # in the same words; numbers may differ a little between machines
+            both = told[answer], expected[answer]
+            now, before = (re.sub({numbers!r}, "#", text) for text in both)
+            assert now == before, "\\n\\n".join((answer, *both))
+    print(json.dumps(told))
 
 
 await try_answers()
@@ -51,16 +64,27 @@ class Cell:
     part: str = ""
     tags: tuple[str, ...] = ()
     short: bool = False
+    half: bool = False
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """The code of one exercise: what students get, what asks, what passes and what must not."""
+    """One exercise: its heading, what students get, what asks, what passes and what must not."""
 
+    title: str
     stub: str
     check: str
     solution: str
     wrong_answers: tuple[str, ...]
+    half_right: tuple[str, ...]  # some of the wrong answers
+
+    @property
+    def answers(self) -> list[tuple[str, str]]:
+        """Every answer that the check is tried with, and its kind; the solution comes last."""
+        wrong = [
+            (code, "half" if code in self.half_right else "wrong") for code in self.wrong_answers
+        ]
+        return [(self.stub, "stub"), *wrong, (self.solution, "right")]
 
 
 @dataclass(frozen=True)
@@ -136,13 +160,16 @@ def claim_code(claim: str) -> str:
     return f"exec({claim!r}, dict(globals()))"
 
 
-def trial_code(exercise: Exercise) -> str:
+def trial_code(exercise: Exercise, replies: Mapping[str, str] | None = None) -> str:
     """Code that gives every answer to an exercise's check, each on copies of the lesson's names.
 
-    It stops where the solution is refused, or where the stub or a wrong answer is accepted.
+    It stops where the solution is refused, where the stub or a wrong answer is accepted, and where
+    the check's reply to an answer is not the one in `replies`. It prints all replies.
     """
-    refused = [(answer, False) for answer in (exercise.stub, *exercise.wrong_answers)]
-    return TRIAL.format(answers=[*refused, (exercise.solution, True)], check=exercise.check)
+    answers = [(answer, kind == "right") for answer, kind in exercise.answers]
+    return TRIAL.format(
+        answers=answers, check=exercise.check, expected=replies or {}, numbers=NUMBERS
+    )
 
 
 def _head(header: dict) -> Head:
@@ -167,8 +194,8 @@ def _paired(cells: list, path: Path) -> list[Cell]:
             texts = [cell] + [waiting.pop(0) for _ in LANGUAGES[1:] if waiting]
             _require_each_language(texts, path)
             sources = {text.metadata["lang"]: text.source for text in texts}
-        short = bool(cell.metadata.get("short"))
-        paired.append(Cell(cell.cell_type, sources, part, tags, short))
+        short, half = (bool(cell.metadata.get(mark)) for mark in ("short", "half"))
+        paired.append(Cell(cell.cell_type, sources, part, tags, short, half))
     return paired
 
 
@@ -203,5 +230,12 @@ def _require_its_form(cell: Cell, path: Path) -> None:
 
 def _exercise(run: list[Cell], language: str) -> Exercise:
     code = {cell.part: cell.sources[language] for cell in run}
-    wrong_answers = tuple(cell.sources[language] for cell in run if cell.part == "wrong")
-    return Exercise(code["stub"], code["check"], code["solution"], wrong_answers)
+    wrong = [cell for cell in run if cell.part == "wrong"]
+    return Exercise(
+        title=code["goal"].partition("\n")[0],
+        stub=code["stub"],
+        check=code["check"],
+        solution=code["solution"],
+        wrong_answers=tuple(cell.sources[language] for cell in wrong),
+        half_right=tuple(cell.sources[language] for cell in wrong if cell.half),
+    )

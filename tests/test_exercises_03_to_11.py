@@ -126,6 +126,30 @@ def test_most_usual_wrong_answers_are_named(number):
     assert sum(named) >= 2, list(zip(exercise.wrong_answers, named, strict=True))
 
 
+def test_each_usual_mistake_of_enough_steps_is_told_from_the_others():
+    exercise, verdict = parts("03.4")
+    said = [verdict(wrong).message.splitlines()[1] for wrong in exercise.wrong_answers]
+    assert len(set(said)) == len(said), said
+
+
+def test_numbers_come_plainly_and_a_sentence_begins_with_a_capital():
+    _, verdict = parts("03.3")
+    assert (
+        "3 came, 0.75"
+        in verdict(
+            "def count_clipped(levels):\n    return (levels % 255 == 0).any(axis=2).sum()"
+        ).message
+    )
+    assert "Not yet. A tensor of 1 x 4 x 8 x 8" in parts("03.1")[1]("at_15 = 5 * at_3").message
+
+
+def test_an_exercise_that_is_not_filled_in_is_told_so():
+    for number in EXERCISES:
+        exercise, verdict = parts(number)
+        if "..." in exercise.stub:
+            assert "Fill in the cell above" in verdict(exercise.stub).message, number
+
+
 def changed(values):
     return lesson_07.changes(lambda: values, WORDS, "dog")
 

@@ -23,6 +23,7 @@ build = importlib.import_module("build")
 languages = importlib.import_module("languages")
 lesson_reader = importlib.import_module("lesson")
 outputs = importlib.import_module("outputs")
+replies = importlib.import_module("replies")
 
 SOURCES = sorted((ROOT / "notebooks" / "source").glob("*.py"))
 BUILT = sorted((ROOT / "notebooks").glob("e[ns]/[0-9]*.ipynb"))
@@ -339,6 +340,75 @@ def test_answers_may_await_and_leave_no_name_behind(toy, tmp_path):
     assert notebook.cells[-1].outputs[0].text == "False\n"
 
 
+def told(toy, verdict="✓ Solved!"):
+    answers = [answer for answer, _ in toy.exercises("en")[0].answers]
+    return [dict.fromkeys(answers, "○ 1 came.") | {answers[-1]: verdict}]
+
+
+@pytest.mark.long
+def test_a_trial_tells_each_reply_and_stops_where_one_has_become_another(toy, tmp_path):
+    notebook = make(toy(), trials=True)
+    outputs.execute(notebook, tmp_path, build.CELL_TIMEOUT_S)
+    (found,) = replies.told_by(notebook)
+    assert list(found) == [answer for answer, _ in toy().exercises("en")[0].answers]
+    assert [reply[0] for reply in found.values()] == ["○", "○", "✓"]
+    same = make(toy(), trials=True, told=[found])
+    outputs.execute(same, tmp_path, build.CELL_TIMEOUT_S)
+    other = make(toy(), trials=True, told=[found | {"total = 1 + 1": "✓ Well done!"}])
+    with pytest.raises(CellExecutionError, match="Well done"):
+        outputs.execute(other, tmp_path, build.CELL_TIMEOUT_S)
+
+
+def test_numbers_and_addresses_are_no_other_reply():
+    one, other = ("at 0x7F01A0E ... 17.9/255, {'red': 1}", "at 0x55DB3FA ... 8.25/255, {'blue': 2}")
+    masked = {re.sub(lesson_reader.NUMBERS, "#", text) for text in (one, other)}
+    assert len(masked) == 1, masked
+
+
+def test_only_what_trials_build_on_is_kept():
+    trial = v4.new_code_cell("async def try_answers():\n    for answer in ['f(b)']: ...")
+    sources = [
+        "import os",
+        "a = [1]",
+        "c = 5",
+        "a.append(2)",
+        "b = a[0]",
+        "os.getcwd()",
+        "b",
+        trial,
+    ]
+    cells = [one if one is trial else v4.new_code_cell(one) for one in sources]
+    cells.insert(1, v4.new_code_cell("def f(x):\n    c = os\n    return c, x"))
+    notebook = v4.new_notebook(cells=[*cells, v4.new_code_cell("b = 9")])
+    replies.only_for_trials(notebook)
+    kept = [cell.source.partition("\n")[0] for cell in notebook.cells]
+    wanted = ["import os", "def f(x):", "a = [1]", "a.append(2)", "b = a[0]"]
+    assert kept == [*wanted, "async def try_answers():"]
+
+
+def test_the_page_of_replies_shows_each_answer_with_what_it_is_told(toy):
+    page = replies.make_table({"00": told(toy(), "✓ <b> *So* $x$!")}, [toy()], "es")
+    text = page.cells[1].source
+    assert page.cells[0].source.startswith("# Qué contestan")
+    assert [text.count(kind) for kind in (">sin rellenar<", ">equivocada<", ">correcta<")] == [
+        1
+    ] * 3
+    assert "✓ &lt;b&gt; &#42;So&#42; &#36;x&#36;!" in text, "as text, not as markup"
+    assert len(replies.make_table({}, [toy()], "es").cells) == 1
+
+
+def test_replies_to_other_answers_than_the_lesson_has_are_found(toy_course):
+    folder = toy_course()
+    (lesson,) = build.read_lessons()
+    replies.write_replies({"en": {"00": told(lesson)}}, folder / build.REPLIES)
+    build.build()
+    build.check()
+    toy_course(TOY.replace("total = 1 + 1", "total = 4 - 2"))
+    build.build()
+    with pytest.raises(SystemExit, match="en/00: replies are to other answers"):
+        build.check()
+
+
 def test_what_a_claim_defines_is_not_there_for_the_lesson(toy):
     names = {"seed": 0}
     exec(lesson_reader.claim_code("nothing = 0\nassert seed == nothing, 'it is'"), names)
@@ -469,6 +539,14 @@ def test_check_sees_an_edited_notebook(toy_course):
         path.write_text(built, encoding="utf-8")
 
 
+def test_check_leaves_alone_what_jupyterlab_keeps_beside_the_notebooks(toy_course):
+    build.build()
+    copies = toy_course() / "en" / ".ipynb_checkpoints"
+    copies.mkdir()
+    (copies / "00_toy-checkpoint.ipynb").write_text("{}", encoding="utf-8")
+    build.check()
+
+
 def test_a_new_wording_keeps_the_outputs_and_new_code_drops_them(toy_course):
     built = toy_course() / "en" / "00_toy.ipynb"
     build.build()
@@ -556,6 +634,15 @@ def test_a_lesson_says_what_it_asks_for_and_what_to_read_in_20_minutes(path):
     if lesson.head.minutes > build.SHORT_MINUTES:
         assert sum(cell.short for cell in lesson.cells) >= 2
     assert any(cell.part == "discuss" for cell in lesson.cells)
+
+
+@pytest.mark.parametrize("path", SOURCES[:5], ids=lambda path: path.stem)
+def test_a_check_is_tried_with_an_answer_half_right_and_three_wrong_ones(path):
+    for language in ("en", "es"):
+        for exercise in lesson_reader.read_lesson(path).exercises(language):
+            kinds = [kind for _, kind in exercise.answers]
+            assert kinds.count("half") == 1, exercise.title
+            assert kinds.count("wrong") >= 3, exercise.title
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)

@@ -140,7 +140,7 @@ assert all_clear(ride, plain), "and here is one, for anyone to see"
 # ---
 #
 # The suit and the legs come from what it saw. Where one ends and the other begins, it had to make
-# up: look at the saddle, the rider's legs, the sizes. Other rides taught it *how* one sits on
+# up: look at the seat, the rider's legs, the sizes. Other rides taught it *how* one sits on
 # something.
 
 # %% [markdown] lang="es" part="discuss"
@@ -150,8 +150,8 @@ assert all_clear(ride, plain), "and here is one, for anyone to see"
 # ---
 #
 # El traje y las patas vienen de lo que vio. Dónde acaba uno y empieza el otro tuvo que inventarlo:
-# fíjate en la silla, en las piernas del jinete, en los tamaños. De otros jinetes aprendió *cómo* se
-# monta.
+# fíjate en el asiento, en las piernas del jinete, en los tamaños. De otros jinetes aprendió *cómo*
+# se monta.
 
 # %% [markdown] lang="en"
 # ## How it came about
@@ -182,17 +182,17 @@ assert not same_picture(unguided, plain), "guidance makes a difference"
 
 # %% [markdown] lang="en"
 # The same picture, with less and less noise. The last one took as many steps from the same noise,
-# but nothing pushed it towards the words. [Lesson 02](lesson:02) takes this apart.
+# with the same words, but without that push. [Lesson 02](lesson:02) takes this apart.
 #
 # So a picture follows from its words, the seed that picks the noise, the steps and the guidance.
-# diffusers' own pipeline takes them so:
+# diffusers takes them like this:
 
 # %% [markdown] lang="es"
 # La misma imagen, con cada vez menos ruido. La última dio los mismos pasos desde el mismo ruido,
-# pero nada la empujó hacia las palabras. La [lección 02](lesson:02) desmonta todo esto.
+# con las mismas palabras, pero sin ese empuje. La [lección 02](lesson:02) desmonta todo esto.
 #
 # Así que deciden las palabras, la semilla que elige el ruido, los pasos y la guía. El pipeline de
-# diffusers las recibe así:
+# diffusers lo recibe así:
 
 # %% tags=["nbval-check-output"]
 generator = torch.Generator("cpu").manual_seed(seed)
@@ -203,8 +203,8 @@ print(same_picture(images[0], plain))
 assert same_picture(images[0], plain), "draw draws what the pipeline draws"
 
 # %% [markdown] lang="en"
-# The same picture: `draw` only saves you the typing. Leave them out, and steps are 25 and guidance
-# is 7.5. What will change, and what will stay, if we add a painter to the words?
+# The same picture: `draw` only saves you the typing. Left out, steps are 25 and guidance is 7.5.
+# What will change, and what will stay, if we add a painter to the words?
 
 # %% [markdown] lang="es"
 # La misma imagen: `draw` solo te ahorra escribir. Si no los indicas, son 25 pasos y una guía de
@@ -259,7 +259,7 @@ my_picture = say("two pandas in the snow", "dos pandas en la nieve")
 # %% part="wrong"
 my_picture = draw(prompt, pipe=pipe, seed=0).image
 
-# %% part="wrong"
+# %% part="wrong" half=true
 my_picture = draw(say("two pandas in the snow", "dos pandas en la nieve"), pipe=pipe, seed=3)
 
 # %% part="wrong"
@@ -269,7 +269,7 @@ my_picture = draw(
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** With steps and guidance left alone, one sentence and one number
-# are a whole picture: give both to a friend, and they can draw it too.
+# are a whole picture: with both, a friend can draw it too.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Si no tocas los pasos ni la guía, una frase y un número son una
@@ -380,6 +380,20 @@ def draw_pair(first_prompt, second_prompt, seed):
 
 # %% part="wrong"
 def draw_pair(first_prompt, second_prompt, seed):
+    """Swap the two."""
+    # es: Pone las dos al revés.
+    return [draw(text, pipe=pipe, seed=seed).image for text in [second_prompt, first_prompt]]
+
+
+# %% part="wrong"
+def draw_pair(first_prompt, second_prompt, seed):
+    """Forget .image."""
+    # es: Olvida .image.
+    return [draw(text, pipe=pipe, seed=seed) for text in [first_prompt, second_prompt]]
+
+
+# %% part="wrong" half=true
+def draw_pair(first_prompt, second_prompt, seed):
     """Use up one generator: the second picture gets the noise that comes after the first."""
     # es: Comparte un generador: la segunda imagen recibe el ruido que viene después.
     shared = torch.Generator("cpu").manual_seed(seed)
@@ -438,8 +452,8 @@ for word, suggestions in unknown_words(sentence):
     print(word, "→", ", ".join(suggestions) or "?")
 
 # %% [markdown] lang="en"
-# A slip of the pen gets a suggestion; a unicorn is simply not in this world. The big model of later
-# lessons knows unicorns.
+# A typo gets a suggestion; a unicorn is simply not in this world. The big model of later lessons
+# knows unicorns.
 
 # %% [markdown] lang="es"
 # Para una errata hay una sugerencia; un unicornio, en cambio, no existe en este mundo. El modelo
@@ -467,7 +481,7 @@ my_prompt = say("a cat in the forest", "un gato en el bosque")
 # %% part="wrong"
 my_prompt = "a kitten in the jungle"
 
-# %% part="wrong"
+# %% part="wrong" half=true
 my_prompt = "un gatito en el bosque"
 
 # %% part="wrong"
@@ -523,12 +537,13 @@ print(*doctor.check(), sep="\n")
 # %% [markdown] lang="en"
 # ## Where to go next
 #
-# Now you have drawn, composed and repeated a picture. The lessons to come, in order:
+# The lessons to come, in order:
 #
 # - [01](lesson:01) Log in and load a model
 # - [02](lesson:02) The loop: how noise becomes a picture, by hand
 # - [03](lesson:03) Guidance and steps, measured
 # - [04](lesson:04) Prompts and bias
+# - [05](lesson:05) Editing: change a picture, all of it or a part
 # - [06](lesson:06) DreamBooth: teach it something of yours
 # - [07](lesson:07) LoRA: the same, in a small file
 # - [10](lesson:10) A Telegram bot
@@ -539,12 +554,13 @@ print(*doctor.check(), sep="\n")
 # %% [markdown] lang="es"
 # ## Por dónde seguir
 #
-# Ya has dibujado, combinado y repetido una imagen. Estas son las lecciones que vienen, en orden:
+# Las lecciones que vienen, en orden:
 #
 # - [01](lesson:01) Iniciar sesión y cargar un modelo
 # - [02](lesson:02) El bucle: cómo el ruido se vuelve imagen, a mano
 # - [03](lesson:03) La guía y los pasos, con medidas
 # - [04](lesson:04) Prompts y sesgos
+# - [05](lesson:05) Edición: cambiar una imagen, entera o en parte
 # - [06](lesson:06) DreamBooth: enséñale algo tuyo
 # - [07](lesson:07) LoRA: lo mismo, en un archivo pequeño
 # - [10](lesson:10) Un bot de Telegram

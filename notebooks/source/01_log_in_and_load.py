@@ -148,24 +148,35 @@ checks.count_parameters(
 # %% part="solution"
 def count_parameters(model):
     """Return how many numbers the model holds."""
+    # es: Devuelve cuántos números contiene el modelo.
     return sum(tensor.numel() for tensor in model.parameters())
 
 
 # %% part="wrong"
 def count_parameters(model):
     """Count the tensors, not the numbers in them."""
+    # es: Cuenta los tensores, no los números que contienen.
     return len(list(model.parameters()))
 
 
 # %% part="wrong"
 def count_parameters(model):
+    """Take the first side of each tensor for its size."""
+    # es: Toma el primer lado de cada tensor por su tamaño.
+    return sum(len(tensor) for tensor in model.parameters())
+
+
+# %% part="wrong" half=true
+def count_parameters(model):
     """Forget what is not to be trained."""
+    # es: Olvida lo que no se va a entrenar.
     return sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
 
 
 # %% part="wrong"
 def count_parameters(model):
     """Count bytes."""
+    # es: Cuenta bytes.
     return sum(tensor.nbytes for tensor in model.parameters())
 
 
@@ -179,7 +190,7 @@ def count_parameters(model):
 
 # %% [markdown] lang="en"
 # And Stable Diffusion 1.5? It need not be downloaded to be counted: on PyTorch's `meta` device, its
-# parts are built from their settings, with shapes and without numbers. How many times larger is it?
+# parts have their shapes and no numbers. How many times larger is it?
 
 # %% [markdown] lang="es"
 # ¿Y Stable Diffusion 1.5? Para contarlo no hay que descargarlo: en el dispositivo `meta` de PyTorch
@@ -311,14 +322,14 @@ words = say("broccoli in a field", "brócoli en el campo")
 draw(words, pipe=pocket, seed=seed, guidance_scale=5.0).image
 
 # %% [markdown] lang="en"
-# Black, but it tells you. Why? The checker turns a picture into an embedding, and compares
-# it with the embedding of the concept. Above a threshold it flags. We show it copies, so that
-# nothing turns black:
+# Black, and a line says why. How does it decide? The checker turns a picture into an embedding, and
+# compares it with the embedding of the concept. Above a threshold it flags. We show it copies, so
+# that nothing turns black:
 
 # %% [markdown] lang="es"
-# Sale negra, pero te avisa. ¿Por qué? El filtro convierte la imagen en un embedding y lo compara
-# con el del concepto. Por encima de un umbral, la marca. Le enseñamos copias, para que nada se
-# vuelva negro:
+# Sale negra, pero te avisa. ¿Cómo decide? El filtro convierte la imagen en un embedding y lo
+# compara con el del concepto. Por encima de un umbral, la marca. Le enseñamos copias, para que nada
+# se vuelva negro:
 
 # %%
 prompts = [words, say("broccoli at night", "brócoli de noche")]
@@ -337,8 +348,8 @@ assert broccoli > 0, "broccoli is flagged"
 assert tree > cat, "the tree comes nearer than the cat"
 
 # %% [markdown] lang="en"
-# Each label compares cosine and threshold. The tree is no broccoli, and yet it comes nearer than
-# the cat: green, round, on a stalk. Where it is flagged, that is a *false alarm*.
+# Each label compares cosine and threshold. The tree is not broccoli, and yet it comes nearer than
+# the cat: green, round, on a stalk. If it is flagged, that is a *false alarm*.
 #
 # How often does it err? Let it judge scenes whose contents we know.
 
@@ -375,13 +386,12 @@ assert missed.value > 2 * alarms.value, "it misses far more than it raises false
 # %% [markdown] lang="en"
 # It errs in two ways, and not equally: of the scenes *with* broccoli it misses many, and false
 # alarms are rare. A checker that hardly ever alarms you may simply be letting things through. But
-# rare is not none: of a million harmless pictures one in a hundred makes ten thousand black ones.
+# rare is not none: one in a hundred, of a million harmless pictures, is ten thousand.
 
 # %% [markdown] lang="es"
 # Falla de dos maneras, y no por igual: de las escenas *con* brócoli se le escapan muchas, y las
 # falsas alarmas son raras. Un filtro que casi nunca avisa puede estar dejando pasar cosas. Pero
-# pocas no son ninguna: de un millón de imágenes inofensivas, una de cada cien son diez mil en
-# negro.
+# pocas no son ninguna: una de cada cien, de un millón de imágenes inofensivas, son diez mil.
 
 # %% [markdown] lang="en"
 # Both in pictures: above, broccoli that it missed by the most; below, scenes without any that come
@@ -408,7 +418,7 @@ figures.grid([pictures[number] for number in chosen], 4, [str(seen[number]) for 
 # missed harms a child; a picture blacked out robs an artist. So the choice is not a technical one.
 
 # %% [markdown] lang="es" part="discuss"
-# Llevas un servicio para niños, y tu vecina uno para artistas. ¿Querríais el mismo umbral?
+# Llevas un servicio para niños, y tu vecina uno para artistas. ¿Conviene a los dos el mismo umbral?
 #
 # ---
 #
@@ -462,6 +472,7 @@ checks.false_alarms(false_alarms, five_flags, five_truths)
 # %% part="solution"
 def false_alarms(flags, has_broccoli):
     """Return the numbers of the pictures that were flagged without broccoli."""
+    # es: Devuelve los números de las imágenes que se marcaron sin tener brócoli.
     pairs = enumerate(zip(flags, has_broccoli, strict=True))
     return [number for number, (flag, truth) in pairs if flag.flagged and not truth]
 
@@ -469,19 +480,22 @@ def false_alarms(flags, has_broccoli):
 # %% part="wrong"
 def false_alarms(flags, has_broccoli):
     """Return all that are flagged."""
+    # es: Devuelve todas las marcadas.
     return [number for number, flag in enumerate(flags) if flag.flagged]
 
 
 # %% part="wrong"
 def false_alarms(flags, has_broccoli):
     """Return what was missed."""
+    # es: Devuelve las que se escaparon.
     pairs = enumerate(zip(flags, has_broccoli, strict=True))
     return [number for number, (flag, truth) in pairs if truth and not flag.flagged]
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def false_alarms(flags, has_broccoli):
     """Return every error, of both kinds."""
+    # es: Devuelve los fallos de las dos clases.
     pairs = enumerate(zip(flags, has_broccoli, strict=True))
     return [number for number, (flag, truth) in pairs if flag.flagged != truth]
 
@@ -489,6 +503,7 @@ def false_alarms(flags, has_broccoli):
 # %% part="wrong"
 def false_alarms(flags, has_broccoli):
     """Take a flag for true or false, which every object is."""
+    # es: Toma la marca por verdadero o falso, y todo objeto es verdadero.
     pairs = enumerate(zip(flags, has_broccoli, strict=True))
     return [number for number, (flag, truth) in pairs if flag and not truth]
 
@@ -563,7 +578,7 @@ gigabytes = sum(part.num_parameters() for part in sd15.values()) * 4 / 10**9  # 
 # %% part="wrong"
 gigabytes = sd15["unet"].num_parameters() * 2 / 10**9  # the largest part alone
 
-# %% part="wrong"
+# %% part="wrong" half=true
 gigabytes = sum(p.num_parameters() for n, p in sd15.items() if n != "safety_checker") * 2 / 10**9
 
 # %% part="wrong"
@@ -712,19 +727,22 @@ checks.develop(develop, kept, pocket.vae, exact)
 # %% part="solution"
 def develop(kept):
     """Return the picture of latents that were kept in half precision."""
+    # es: Devuelve la imagen de unos latentes guardados en media precisión.
     latents = kept.float() / pocket.vae.config.scaling_factor
     return to_images(pocket.vae.decode(latents).sample)[0]
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def develop(kept):
     """Forget the scaling factor."""
+    # es: Olvida el factor de escala.
     return to_images(pocket.vae.decode(kept.float()).sample)[0]
 
 
 # %% part="wrong"
 def develop(kept):
     """Multiply once more."""
+    # es: Multiplica otra vez.
     latents = kept.float() * pocket.vae.config.scaling_factor
     return to_images(pocket.vae.decode(latents).sample)[0]
 
@@ -732,24 +750,26 @@ def develop(kept):
 # %% part="wrong"
 def develop(kept):
     """Hand halves to a VAE that computes in float32."""
+    # es: Da media precisión a un VAE que calcula en float32.
     return to_images(pocket.vae.decode(kept / pocket.vae.config.scaling_factor).sample)[0]
 
 
 # %% part="wrong"
 def develop(kept):
     """Take pixels from 0 to 1 for pixels from -1 to 1."""
+    # es: Toma píxeles de 0 a 1 por píxeles de -1 a 1.
     latents = kept.float() / pocket.vae.config.scaling_factor
     return to_images((pocket.vae.decode(latents).sample + 1) / 2)[0]
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** Halves are for keeping and for moving; to compute, both sides
-# must have one type. `sdlesson.decode(pocket, kept)` does all three steps.
+# **What you should have noticed.** Halves are for keeping and for moving; to compute, weights and
+# inputs need the same type. `sdlesson.decode(pocket, kept)` does all three steps.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** La media precisión sirve para guardar y para mover; para
-# calcular, las dos partes han de ser del mismo tipo. `sdlesson.decode(pocket, kept)` da los tres
-# pasos.
+# calcular, los pesos y los datos han de ser del mismo tipo. `sdlesson.decode(pocket, kept)` da los
+# tres pasos.
 
 # %% [markdown] lang="en"
 # ## Device and memory
@@ -789,8 +809,8 @@ table([device, "MB"], *((moment, f"{bytes_ / 1e6:,.0f}") for moment, bytes_ in u
 # that frees.
 
 # %% [markdown] lang="es"
-# Con GPU, la celda siguiente lleva SD 1.5 a la CPU y lo trae de vuelta, y muestra cuánta memoria de
-# la GPU libera eso.
+# Con GPU, la celda siguiente lleva SD 1.5 a la CPU y lo trae de vuelta, y muestra cuánta memoria
+# libera.
 
 # %% tags=["gpu"]
 if pipe.device.type == "cuda":
@@ -819,14 +839,13 @@ for path in files:
 # Nearly everything is *weights*, the learned numbers, in files named `.safetensors`. The small
 # files hold settings and words.
 #
-# You are about to let these numbers work on your machine. How do you know that nobody changed them
-# on the way?
+# How do you know that nobody changed them on the way?
 
 # %% [markdown] lang="es"
 # Casi todo son *pesos*, los números aprendidos, en archivos `.safetensors`. Los archivos pequeños
 # guardan ajustes y palabras.
 #
-# Vas a usar esos números. ¿Cómo sabes que nadie los ha cambiado por el camino?
+# ¿Cómo sabes que nadie los ha cambiado por el camino?
 
 # %%
 weights_file = folder / "unet" / "diffusion_pytorch_model.safetensors"
@@ -1001,17 +1020,21 @@ to_publish_a_model = "write"
 # %% part="wrong"
 to_download_a_public_model = to_download_a_gated_model = to_publish_a_model = "write"
 
-# %% part="wrong"
+# %% part="wrong" half=true
 to_download_a_public_model = to_download_a_gated_model = "read"
 to_publish_a_model = "write"
+
+# %% part="wrong"
+to_download_a_public_model = "none"
+to_download_a_gated_model = to_publish_a_model = "read"
 
 # %% part="wrong"
 to_download_a_public_model = to_download_a_gated_model = "none"
 to_publish_a_model = "write"
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** A token that can only read can change nothing if it is stolen.
-# Make one for each purpose, and revoke it when you are done.
+# **What you should have noticed.** A stolen token that can only read can change nothing. Make one
+# for each purpose, and revoke it when you are done.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Con un token que solo lee, un ladrón no puede cambiar nada. Haz

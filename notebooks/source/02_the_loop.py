@@ -56,12 +56,12 @@ from sdlesson.prompts import cut_words
 seed = 0
 
 # %% [markdown] lang="en"
-# Two models: `pipe` is the best this machine can run, and `pocket` is small enough to be measured.
-# Nothing is trained here, so no part has to keep track of gradients.
+# `pipe` is the best model this machine can run, and `pocket` is small enough to be measured. Their
+# weights stay as they are, so no part has to keep track of gradients.
 
 # %% [markdown] lang="es"
-# Dos modelos: `pipe` es el mejor que admite esta máquina y `pocket` es tan pequeño que se puede
-# medir. Aquí no se entrena nada, así que ninguna pieza necesita guardar gradientes.
+# `pipe` es el mejor modelo que admite esta máquina y `pocket` es tan pequeño que se puede medir.
+# Sus pesos no cambian, así que ninguna pieza necesita guardar gradientes.
 
 # %%
 pipe = sdlesson.load_pipeline()
@@ -75,15 +75,14 @@ for model in (pipe, pocket):
 # %% [markdown] lang="en"
 # ## Spoil a picture
 #
-# A diffusion model learns to mend pictures, so somebody has to spoil them first. Here is a real
-# scene from the pocket model's world. In how many ways could you ruin it, little by little?
+# A diffusion model learns to mend pictures, so somebody has to spoil them first. In how many ways
+# could you ruin this one, little by little?
 
 # %% [markdown] lang="es"
 # ## Estropear una imagen
 #
 # Un modelo de difusión aprende a arreglar imágenes, así que antes alguien tiene que estropearlas.
-# Esta es una escena real del mundo del modelo de bolsillo. ¿De cuántas maneras podrías echarla a
-# perder, poco a poco?
+# ¿De cuántas maneras podrías echar a perder esta, poco a poco?
 
 # %%
 scene = world.Scene("single", ("robot",), "beach", "plain", seed=1)
@@ -124,6 +123,7 @@ checks.spoil(spoil, picture)
 # %% part="solution"
 def spoil(image, amount):
     """Make a mosaic of fewer and fewer tiles."""
+    # es: Hace un mosaico de cada vez menos teselas.
     side = max(1, round(image.width * (1 - amount)))
     return image.resize((side, side)).resize(image.size, Image.Resampling.NEAREST)
 
@@ -134,19 +134,29 @@ figures.strip([spoil(picture, amount) for amount in (0, 0.5, 0.8, 0.9, 0.95, 1)]
 # %% part="wrong"
 def spoil(image, amount):
     """Do nothing, however much is asked for."""
+    # es: No hace nada, se pida lo que se pida.
     return image.copy()
 
 
 # %% part="wrong"
 def spoil(image, amount):
     """Spoil it the other way round: most at 0."""
+    # es: La estropea al revés: sobre todo con 0.
     side = max(1, round(image.width * amount))
     return image.resize((side, side)).resize(image.size, Image.Resampling.NEAREST)
+
+
+# %% part="wrong" half=true
+def spoil(image, amount):
+    """Do nothing at 0, and all of it at any other amount."""
+    # es: Con 0 no hace nada y con lo demás, todo.
+    return image.convert("L").convert("RGB") if amount else image
 
 
 # %% part="wrong"
 def spoil(image, amount):
     """Turn it grey at once, whatever the amount."""
+    # es: La deja gris de golpe, sea cual sea amount.
     return image.convert("L").convert("RGB")
 
 
@@ -181,12 +191,12 @@ for t in (0, 250, 500, 999):
     print(f"t={t:<3}  alpha_bar={alphas_cumprod[t]:.3f}")
 
 # %% [markdown] lang="en"
-# From almost 1 to almost 0. Pixels become numbers from -1 to 1 first, of the same size as the
-# noise; the two are then mixed as the formula says.
+# From almost 1 to almost 0. Before mixing, pixels become numbers from -1 to 1, of about the noise's
+# size.
 
 # %% [markdown] lang="es"
-# De casi 1 a casi 0. Antes, los píxeles pasan a ser números de -1 a 1, del mismo tamaño que el
-# ruido; luego se mezclan como dice la fórmula.
+# De casi 1 a casi 0. Antes de mezclarlos, los píxeles pasan a ser números de -1 a 1, más o menos
+# del tamaño del ruido.
 
 # %%
 pixels = to_pixels([picture])  # (1, 3, 128, 128)
@@ -218,6 +228,7 @@ checks.jump(jump, pixels, pixel_noise, alphas_cumprod)
 # %% part="solution"
 def jump(clean, noise, t):
     """Return sqrt(alpha_bar) of the clean pixels plus sqrt(1 - alpha_bar) of the noise."""
+    # es: Devuelve sqrt(alpha_bar) de los píxeles limpios más sqrt(1 - alpha_bar) del ruido.
     alpha_bar = alphas_cumprod[t]
     return alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
 
@@ -225,13 +236,23 @@ def jump(clean, noise, t):
 # %% part="wrong"
 def jump(clean, noise, t):
     """Forget the square roots."""
+    # es: Olvida las raíces cuadradas.
     alpha_bar = alphas_cumprod[t]
     return alpha_bar * clean + (1 - alpha_bar) * noise
+
+
+# %% part="wrong" half=true
+def jump(clean, noise, t):
+    """Take the root of alpha_bar alone, in the second share."""
+    # es: En la segunda parte, saca solo la raíz de alpha_bar.
+    alpha_bar = alphas_cumprod[t]
+    return alpha_bar.sqrt() * clean + (1 - alpha_bar.sqrt()) * noise
 
 
 # %% part="wrong"
 def jump(clean, noise, t):
     """Swap the picture and the noise."""
+    # es: Pone al revés la imagen y el ruido.
     alpha_bar = alphas_cumprod[t]
     return alpha_bar.sqrt() * noise + (1 - alpha_bar).sqrt() * clean
 
@@ -239,18 +260,18 @@ def jump(clean, noise, t):
 # %% part="wrong"
 def jump(clean, noise, t):
     """Take alpha_bar of the timestep before."""
+    # es: Toma alpha_bar del instante anterior.
     alpha_bar = alphas_cumprod[t - 1]
     return alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
 
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** The squares of the two shares add up to 1, so the numbers keep
-# their size at every level of noise: what the U-Net is shown always has the same scale.
+# their size at every level of noise.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Los cuadrados de las dos proporciones suman 1, así que los
-# números conservan su tamaño con cualquier nivel de ruido: la U-Net siempre ve datos de la misma
-# escala.
+# números conservan su tamaño con cualquier nivel de ruido.
 
 # %% [markdown] lang="en"
 # The course's `add_noise` is that formula for a batch. Before you run it: at which $t$ will you no
@@ -279,12 +300,12 @@ figures.curves(
 # %% [markdown] lang="en"
 # Where the lines cross, there is as much noise as picture, and yet you still see the robot. The
 # ratio of the two, squared, is the *signal-to-noise ratio*, $\bar\alpha_t/(1-\bar\alpha_t)$. At how
-# many of the 1000 timesteps is it above 1?
+# many timesteps is it above 1?
 
 # %% [markdown] lang="es"
 # Donde las líneas se cruzan hay tanto ruido como imagen y, aun así, el robot se ve. El cociente de
-# ambas, al cuadrado, es la *relación señal-ruido*, $\bar\alpha_t/(1-\bar\alpha_t)$. ¿En cuántos de
-# los 1000 instantes es mayor que 1?
+# ambas, al cuadrado, es la *relación señal-ruido*, $\bar\alpha_t/(1-\bar\alpha_t)$. ¿En cuántos
+# instantes es mayor que 1?
 
 # %% tags=["nbval-check-output"]
 signal_to_noise = alphas_cumprod / (1 - alphas_cumprod)
@@ -377,14 +398,12 @@ figures.curves(
 )
 
 # %% [markdown] lang="en"
-# The bands are 95% intervals for 24 scenes. Neither goes clearly sooner: up to $t=150$ nearly all
-# is recognised, from 600 on little is left, and in between the two lines run together. The pictures
-# below are the latents, decoded: there noise looks like torn paper, not like grains.
+# Neither goes clearly sooner; the bands are 95% intervals. Below are the latents, decoded: there
+# noise looks like torn paper, not like grains.
 
 # %% [markdown] lang="es"
-# Las bandas son intervalos del 95% con 24 escenas. Ninguna se pierde claramente antes: hasta
-# $t=150$ se reconoce casi todo, desde 600 queda poco, y en medio las dos líneas van juntas. Las
-# imágenes de abajo son los latentes decodificados: allí el ruido parece papel rasgado, no granos.
+# Ninguna se pierde claramente antes; las bandas son intervalos del 95%. Abajo, los latentes
+# decodificados: allí el ruido parece papel rasgado, no granos.
 
 # %% part="claim"
 for shares in (in_pixels, in_latents):
@@ -400,8 +419,8 @@ assert abs(between[0] - between[1]) < 0.25, "neither goes clearly sooner"
 # ---
 #
 # The VAE's decoder only knows how to make pictures: it turns any latents into edges and patches of
-# colour that could stand in one. So decoded noise has the grain of its world, and a size of 8
-# pixels and more.
+# colour that could stand in one. So decoded noise looks like scraps of pictures, 8 pixels wide and
+# more.
 
 # %% [markdown] lang="es" part="discuss"
 # El ruido en los latentes es un número por canal y bloque de 8 × 8 píxeles. ¿Por qué se ve tan
@@ -410,8 +429,8 @@ assert abs(between[0] - between[1]) < 0.25, "neither goes clearly sooner"
 # ---
 #
 # El decodificador del VAE solo sabe hacer imágenes: convierte cualquier latente en bordes y manchas
-# de color que podrían estar en una. Por eso el ruido decodificado tiene el grano de su mundo y un
-# tamaño de 8 píxeles o más.
+# de color que podrían estar en una. Por eso el ruido decodificado parece retazos de imágenes, de 8
+# píxeles o más.
 
 # %% [markdown] lang="en" short=true
 # ## Guess the noise
@@ -441,14 +460,14 @@ off, silent = ((guess - its_noise) ** 2).mean(), (its_noise**2).mean()
 assert off < 0.6 * silent, "the U-Net's guess is far nearer to the noise than no guess at all"
 
 # %% [markdown] lang="en"
-# How does a network get there? A new U-Net, with weights drawn at random, and one batch of four
-# noisy scenes. Forty times: guess, measure the *loss* (the mean of the squared errors), nudge every
-# weight a little so that it sinks. Below are its views of the robot without the guessed noise.
+# How does it get there? Take a new U-Net, with random weights, and a batch of four noisy scenes.
+# Forty times: guess, measure the *loss* (the mean of the squared errors), nudge every weight so
+# that it sinks. Below the curve: the robot without the guessed noise.
 
 # %% [markdown] lang="es"
-# ¿Cómo llega ahí una red? Una U-Net nueva, con pesos al azar, y un lote de cuatro escenas con
-# ruido. Cuarenta veces: adivinar, medir la *pérdida* (la media de los errores al cuadrado) y mover
-# un poco cada peso para que baje. Abajo, lo que ve del robot sin el ruido adivinado.
+# ¿Cómo llega ahí? Toma una U-Net nueva, con pesos al azar, y un lote de cuatro escenas con ruido.
+# Cuarenta veces: adivinar, medir la *pérdida* (la media de los errores al cuadrado) y mover un poco
+# cada peso para que baje. Bajo la curva, el robot sin el ruido adivinado.
 
 # %%
 torch.manual_seed(seed)  # the first weights are drawn at random
@@ -483,8 +502,8 @@ assert losses[-1] < losses[0] / 2, "forty corrections at least halve the loss"
 
 # %% [markdown] lang="en"
 # This one has learned four pictures by heart. The pocket model did the same with millions of
-# scenes, each with other noise, another timestep and its caption: too many to learn by heart, so it
-# had to learn what scenes look like.
+# scenes, each with other noise, another timestep and a caption: too many to memorise, so it had to
+# learn what scenes look like.
 
 # %% [markdown] lang="es"
 # Esta se ha aprendido cuatro imágenes de memoria. El modelo de bolsillo hizo lo mismo con millones
@@ -498,8 +517,7 @@ assert losses[-1] < losses[0] / 2, "forty corrections at least halve the loss"
 # ---
 #
 # To tell noise from picture, one must know what pictures are like: an edge that goes on behind the
-# noise, a robot's second eye. All it learns about scenes it learns because it helps that guess; the
-# caption helps too, so it learns to read it.
+# noise, a robot's second eye. Whatever helps that guess is learned, and captions help too.
 
 # %% [markdown] lang="es" part="discuss"
 # A la red nunca se le dice qué *hay* en la imagen, solo cuánto se equivocó con el ruido. ¿Cómo
@@ -508,20 +526,20 @@ assert losses[-1] < losses[0] / 2, "forty corrections at least halve the loss"
 # ---
 #
 # Para separar el ruido de la imagen hay que saber cómo son las imágenes: un borde que sigue por
-# detrás, el segundo ojo de un robot. Lo que aprende sobre las escenas lo aprende porque ayuda a
-# adivinar; el texto también ayuda, así que aprende a leerlo.
+# detrás, el segundo ojo de un robot. Aprende todo lo que ayude a adivinar, y los textos también
+# ayudan.
 
 # %% [markdown] lang="en" short=true
 # ## The way back
 #
-# Now from noise to a picture. This is the map of the loop, and we will visit every stop. Blue was
-# learned, orange is a rule that somebody wrote, grey is what is handed on:
+# Now from noise to a picture. This is the map of the loop, and we will visit every stop. The
+# colours are those of lesson 01:
 
 # %% [markdown] lang="es" short=true
 # ## El camino de vuelta
 #
-# Ahora, del ruido a la imagen. Este es el mapa del bucle, y vamos a visitar todas sus paradas. Lo
-# azul se aprendió, lo naranja es una regla que alguien escribió y lo gris es lo que se va pasando:
+# Ahora, del ruido a la imagen. Este es el mapa del bucle, y vamos a visitar todas sus paradas. Los
+# colores son los de la lección 01:
 
 # %%
 figures.pipeline_diagram()
@@ -555,12 +573,12 @@ print(tuple(tokens.shape))
 print(pipe.tokenizer.convert_ids_to_tokens(tokens[0].tolist())[:12], "...")
 
 # %% [markdown] lang="en"
-# A start, the words, an end, and then *padding*: the window always has the same length. And what
-# happens to a text that is longer than the window?
+# A start, the words, an end, then *padding*: the window always has the same length. What happens to
+# a longer text?
 
 # %% [markdown] lang="es"
-# Un inicio, las palabras, un final y después *relleno*: la ventana mide siempre lo mismo. ¿Y qué
-# pasa con un texto más largo que la ventana?
+# Un inicio, las palabras, un final y después *relleno*: la ventana mide siempre lo mismo. ¿Qué pasa
+# con un texto más largo?
 
 # %%
 long_prompt = (
@@ -577,8 +595,8 @@ print(cut_words(pipe.tokenizer, long_prompt))
 # tokens · ▶ EMBEDDINGS · noise · [ scale · U-Net · guidance · step ] · decode
 # ```
 #
-# The text encoder turns each token into a vector that knows its neighbours. Guidance will also
-# need the empty text.
+# The text encoder turns each token into a vector that depends on its neighbours too. Guidance will
+# also need the empty text.
 
 # %% [markdown] lang="es"
 # Ese final el modelo no lo lee nunca. Pon lo importante al principio.
@@ -610,7 +628,7 @@ assert torch.equal(text_embeddings, embed(pipe, [prompt])), "embed does the two 
 # ```
 #
 # The loop starts from latents that are nothing but noise, made on the CPU so that a seed means the
-# same everywhere. What does noise look like, decoded?
+# same everywhere. What does it look like, decoded?
 
 # %% [markdown] lang="es"
 # ### Ruido
@@ -657,8 +675,8 @@ print(scheduler.timesteps.tolist())
 # tokens · embeddings · noise · [ ▶ SCALE · U-Net · guidance · step ] · decode
 # ```
 #
-# Each scheduler keeps latents in its own way; the U-Net knows only one. Compare how widely the
-# numbers spread before and after `scale_model_input`.
+# Each scheduler keeps latents at a scale of its own; the U-Net knows only one. Compare the spread
+# before and after `scale_model_input`.
 
 # %% [markdown] lang="es"
 # Hacia abajo, del ruido máximo al mínimo, a intervalos iguales.
@@ -669,8 +687,8 @@ print(scheduler.timesteps.tolist())
 # tokens · embeddings · ruido · [ ▶ ESCALAR · U-Net · guía · paso ] · decodificar
 # ```
 #
-# Cada planificador guarda los latentes a su manera; la U-Net solo conoce una. Mira la dispersión
-# antes y después de `scale_model_input`.
+# Cada planificador guarda los latentes en su propia escala; la U-Net solo conoce una. Mira la
+# dispersión antes y después de `scale_model_input`.
 
 # %%
 for name in ("DDIMScheduler", "EulerDiscreteScheduler"):
@@ -681,12 +699,12 @@ for name in ("DDIMScheduler", "EulerDiscreteScheduler"):
     print(f"{name:24} {kept.std():5.1f} → {scaled.std():.1f}")
 
 # %% [markdown] lang="en"
-# DDIM keeps what the U-Net was trained on, so nothing changes. Euler keeps far larger numbers, and
-# without this line the U-Net would see something it never met.
+# DDIM keeps the U-Net's own scale, so nothing changes. Euler keeps far larger numbers, which the
+# U-Net never met.
 
 # %% [markdown] lang="es"
-# DDIM guarda lo mismo que la U-Net vio al entrenar, así que nada cambia. Euler guarda números mucho
-# mayores y, sin esta línea, la U-Net recibiría algo que nunca ha visto.
+# DDIM usa la escala de la U-Net, así que nada cambia. Euler guarda números mucho mayores, que la
+# U-Net nunca ha visto.
 
 # %% [markdown] lang="en" short=true
 # ### U-Net
@@ -696,8 +714,8 @@ for name in ("DDIMScheduler", "EulerDiscreteScheduler"):
 # ```
 #
 # It is shown latents, a timestep and embeddings, and says what is noise. Down the left of the U the
-# picture gets smaller and each place knows more; up the right it regains its size, with the details
-# copied across.
+# picture gets smaller and each place sees more of it; up the right it regains its size, with the
+# details copied across.
 
 # %% [markdown] lang="es" short=true
 # ### U-Net
@@ -707,8 +725,8 @@ for name in ("DDIMScheduler", "EulerDiscreteScheduler"):
 # ```
 #
 # Recibe latentes, un instante y unos embeddings, y dice qué es ruido. Al bajar por la izquierda de
-# la U, la imagen encoge y cada lugar sabe más; al subir por la derecha recupera su tamaño, con los
-# detalles copiados.
+# la U, la imagen encoge y cada lugar ve una parte mayor; al subir por la derecha recupera su
+# tamaño, con los detalles copiados.
 
 # %%
 figures.unet_diagram(pipe)
@@ -733,14 +751,14 @@ places = [divmod(int(part.argmax()), part.shape[1]) for part in (robot, pizza)]
 assert abs(places[0][1] - places[1][1]) >= 3, "each word is looked at in a place of its own"
 
 # %% [markdown] lang="en"
-# Bright is where a word is looked at most, averaged over all layers and steps. Nobody told the
+# Bright are the places that attend most to the word, over all layers and steps. Nobody told the
 # network which word belongs where: it found out, because it helps to guess the noise.
 #
 # Now one call of it, with two texts at once: without words, and with them. What shape must its
 # answer have?
 
 # %% [markdown] lang="es"
-# Brilla donde más se mira cada palabra, en promedio de todas las capas y pasos. Nadie le dijo a la
+# Brillan los lugares que más atienden a la palabra, en todas las capas y pasos. Nadie le dijo a la
 # red qué palabra va en cada sitio: lo descubrió, porque ayuda a adivinar el ruido.
 #
 # Ahora, una sola llamada con dos textos a la vez: sin palabras y con ellas. ¿Qué forma tendrá su
@@ -756,13 +774,12 @@ noise_pred_uncond, noise_pred_text = noise_preds.chunk(2)
 print(tuple(twice.shape), "→", tuple(noise_preds.shape))
 
 # %% [markdown] lang="en"
-# Take all of that noise away at once, and the formula of the jump, solved for the clean latents,
-# gives a picture. The course calls it `predict_original_sample`. What does the U-Net make of pure
-# noise?
+# Take all of that noise away at once: `predict_original_sample` is the formula of the jump, solved
+# for the clean latents. What does the U-Net make of pure noise?
 
 # %% [markdown] lang="es"
-# Quita de golpe todo ese ruido y la fórmula del salto, despejando los latentes limpios, da una
-# imagen. En el curso se llama `predict_original_sample`. ¿Qué imagina la U-Net en puro ruido?
+# Quitemos de golpe todo ese ruido: `predict_original_sample` es la fórmula del salto, despejando
+# los latentes limpios. ¿Qué imagina la U-Net cuando solo hay ruido?
 
 # %%
 alpha_bar = scheduler.alphas_cumprod[t.item()]
@@ -773,17 +790,16 @@ guesses = [
 figures.strip(guesses, [say("without words", "sin palabras"), say("with words", "con palabras")])
 
 # %% [markdown] lang="en"
-# Blurs: the mean of all that could still come out. So one call is not enough, and the loop goes
-# in steps.
+# Blurs: the mean of all that could still come out. So one call is not enough.
 #
-# Now real scenes with noise. The U-Net, without a single word, takes one look at each. Will the
-# probe recognise more in its guess than in what it was shown?
+# Now the U-Net takes one look at each noisy scene, without a word. Will the probe recognise more in
+# its guess than in what it was shown?
 
 # %% [markdown] lang="es"
-# Borrones: la media de todo lo que aún podría salir. No basta una llamada: el bucle va por pasos.
+# Borrones: la media de todo lo que aún podría salir. Una sola llamada no basta.
 #
-# Ahora, escenas reales con ruido. La U-Net, sin una sola palabra, le echa un vistazo a cada una.
-# ¿Reconocerá la sonda más en lo que imagina que en lo que se le enseñó?
+# Ahora la U-Net echa un vistazo a cada escena con ruido, sin palabras. ¿Reconocerá la sonda más en
+# lo que imagina que en lo que se le enseñó?
 
 # %%
 no_words = embed(pocket, [""] * len(scenes))
@@ -811,13 +827,12 @@ figures.curves(
 )
 
 # %% [markdown] lang="en"
-# It does, where much is lost but not all: at $t=450$ and 600 one look brings back scenes that the
-# probe no longer recognised. Before, nothing was missing; at 900 too much is gone, and the U-Net
-# imagines something else.
+# It does where much is lost but not all, as at $t=450$ and 600. At 900 too much is gone, and the
+# U-Net imagines something else.
 
 # %% [markdown] lang="es"
-# Sí, donde se ha perdido mucho pero no todo: en $t=450$ y 600, un vistazo recupera escenas que la
-# sonda ya no reconocía. Antes no faltaba nada; en 900 falta demasiado y la U-Net imagina otra cosa.
+# Sí, donde se ha perdido mucho pero no todo, como en $t=450$ y 600. En 900 falta demasiado y la
+# U-Net imagina otra cosa.
 
 # %% part="claim"
 later = [(shares[3].value + shares[4].value) / 2 for shares in (guessed, in_latents)]
@@ -873,6 +888,7 @@ checks.my_guide(my_guide)
 # %% part="solution"
 def my_guide(noise_pred_uncond, noise_pred_text, guidance_scale):
     """Return the guided prediction; a scale of 1 gives the one of the text."""
+    # es: Devuelve la predicción guiada; con escala 1 da la del texto.
     towards_text = noise_pred_text - noise_pred_uncond
     return noise_pred_uncond + guidance_scale * towards_text
 
@@ -880,37 +896,47 @@ def my_guide(noise_pred_uncond, noise_pred_text, guidance_scale):
 # %% part="wrong"
 def my_guide(noise_pred_uncond, noise_pred_text, guidance_scale):
     """Swap the two predictions: away from the text."""
+    # es: Pone al revés las dos predicciones: se aleja del texto.
     return noise_pred_text + guidance_scale * (noise_pred_uncond - noise_pred_text)
+
+
+# %% part="wrong" half=true
+def my_guide(noise_pred_uncond, noise_pred_text, guidance_scale):
+    """Forget the scale: once the way, whatever is asked for."""
+    # es: Olvida la escala: recorre el camino una vez, se pida lo que se pida.
+    return noise_pred_uncond + (noise_pred_text - noise_pred_uncond)
 
 
 # %% part="wrong"
 def my_guide(noise_pred_uncond, noise_pred_text, guidance_scale):
-    """Begin at the text: one time the way too far."""
+    """Begin at the text, and go the way once too often."""
+    # es: Empieza en el texto: recorre el camino una vez de más.
     return noise_pred_text + guidance_scale * (noise_pred_text - noise_pred_uncond)
 
 
 # %% part="wrong"
 def my_guide(noise_pred_uncond, noise_pred_text, guidance_scale):
-    """Louder, but in no direction."""
+    """Make it larger, but in no direction."""
+    # es: Más grande, pero sin dirección.
     return guidance_scale * noise_pred_text
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** At 1 the empty text falls out; above 1 the answer lies beyond
+# **What you should have noticed.** At 1 the empty text cancels out; above 1 the answer lies beyond
 # both predictions. A *negative prompt* simply takes the place of the empty text.
 
 # %% [markdown] lang="es" part="noticed"
-# **Lo que deberías haber notado.** Con 1, el texto vacío desaparece; por encima de 1, el resultado
+# **Lo que deberías haber notado.** Con 1, el texto vacío se cancela; por encima de 1, el resultado
 # queda más allá de las dos predicciones. Un *prompt negativo* no es más que otro texto en el lugar
 # del vacío.
 
 # %% [markdown] lang="en"
-# In pictures. We stop a drawing after 8 of its 25 steps, ask for both guesses, and go different
-# lengths. How will the guessed picture change from scale 0 to 15?
+# We stop a drawing after 8 of its 25 steps, ask for both guesses, and go different lengths. How
+# will the picture change from scale 0 to 15?
 
 # %% [markdown] lang="es"
-# En imágenes. Paramos un dibujo tras 8 de sus 25 pasos, pedimos las dos respuestas y recorremos
-# distintas distancias. ¿Cómo cambiará la imagen imaginada de la escala 0 a la 15?
+# Paramos un dibujo tras 8 de sus 25 pasos, pedimos las dos respuestas y recorremos distintas
+# distancias. ¿Cómo cambiará la imagen de la escala 0 a la 15?
 
 # %%
 generator = torch.Generator("cpu").manual_seed(seed)
@@ -934,12 +960,12 @@ assert apart < 0.7 * size, "the words change only a part of the guess"
 
 # %% [markdown] lang="en"
 # The blue arrow is the noise found without words; the words change it a little, sideways. Guidance
-# goes on in that little direction. Far out, at 15, it is no longer a guess of any noise that there
-# is: colours burn.
+# goes on in that direction. The farther out, the less it is a guess of any real noise: colours
+# burn.
 
 # %% [markdown] lang="es"
 # La flecha azul es el ruido hallado sin palabras; las palabras lo cambian un poco, hacia un lado.
-# La guía sigue en esa dirección. Muy lejos, en 15, ya no adivina ningún ruido que exista: los
+# La guía sigue en esa dirección. Cuanto más lejos llega, menos se parece a un ruido real: los
 # colores se queman.
 
 # %% [markdown] lang="en"
@@ -1003,6 +1029,7 @@ checks.my_step(
 # %% part="solution"
 def my_step(latents, noise_pred, t, next_t):
     """Go from timestep t down to next_t, which has less noise."""
+    # es: Baja del instante t a next_t, que tiene menos ruido.
     alpha_bar, alpha_bar_next = alphas_cumprod[t], alphas_cumprod[next_t]
     clean = (latents - (1 - alpha_bar).sqrt() * noise_pred) / alpha_bar.sqrt()
     return alpha_bar_next.sqrt() * clean + (1 - alpha_bar_next).sqrt() * noise_pred
@@ -1011,6 +1038,7 @@ def my_step(latents, noise_pred, t, next_t):
 # %% part="wrong"
 def my_step(latents, noise_pred, t, next_t):
     """Take alpha_bar of the wrong timestep: the one just below instead of the next."""
+    # es: Toma alpha_bar de otro instante: el de justo debajo, no el siguiente.
     alpha_bar, alpha_bar_next = alphas_cumprod[t], alphas_cumprod[t - 1]
     clean = (latents - (1 - alpha_bar).sqrt() * noise_pred) / alpha_bar.sqrt()
     return alpha_bar_next.sqrt() * clean + (1 - alpha_bar_next).sqrt() * noise_pred
@@ -1019,14 +1047,16 @@ def my_step(latents, noise_pred, t, next_t):
 # %% part="wrong"
 def my_step(latents, noise_pred, t, next_t):
     """Go the wrong way, to where there is more noise."""
+    # es: Va en sentido contrario, hacia donde hay más ruido.
     alpha_bar, alpha_bar_next = alphas_cumprod[next_t], alphas_cumprod[t]
     clean = (latents - (1 - alpha_bar).sqrt() * noise_pred) / alpha_bar.sqrt()
     return alpha_bar_next.sqrt() * clean + (1 - alpha_bar_next).sqrt() * noise_pred
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def my_step(latents, noise_pred, t, next_t):
     """Stop at the guess, as if one step were enough."""
+    # es: Se queda en lo que imagina, como si bastara un paso.
     alpha_bar = alphas_cumprod[t]
     return (latents - (1 - alpha_bar).sqrt() * noise_pred) / alpha_bar.sqrt()
 
@@ -1034,26 +1064,27 @@ def my_step(latents, noise_pred, t, next_t):
 # %% part="wrong"
 def my_step(latents, noise_pred, t, next_t):
     """Put fresh noise back instead of the predicted one."""
+    # es: Pone ruido nuevo en lugar del predicho.
     alpha_bar, alpha_bar_next = alphas_cumprod[t], alphas_cumprod[next_t]
     clean = (latents - (1 - alpha_bar).sqrt() * noise_pred) / alpha_bar.sqrt()
     return alpha_bar_next.sqrt() * clean + (1 - alpha_bar_next).sqrt() * torch.randn_like(clean)
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** The scheduler has no network in it: two lines of arithmetic. It
-# never draws a random number either, so with DDIM all the chance is in the first noise.
+# **What you should have noticed.** The scheduler is two lines of arithmetic, without a network.
+# DDIM draws no random numbers either: all the chance is in the first noise.
 
 # %% [markdown] lang="es" part="noticed"
-# **Lo que deberías haber notado.** El planificador no contiene ninguna red: son dos líneas de
-# aritmética. Tampoco usa números al azar, así que con DDIM todo el azar está en el ruido inicial.
+# **Lo que deberías haber notado.** El planificador son dos líneas de aritmética, sin ninguna red.
+# DDIM tampoco usa números al azar: todo el azar está en el ruido inicial.
 
 # %% [markdown] lang="en"
-# Is the formula really all there is to diffusers' scheduler? Here are both at all 25 timesteps,
-# with the course's `ddim_step`.
+# Is that all there is to diffusers' scheduler? How many timesteps we compare, and the largest
+# difference from the course's `ddim_step`:
 
 # %% [markdown] lang="es"
-# ¿De verdad el planificador de diffusers no es más que esa fórmula? Aquí van los dos en los 25
-# instantes, con la función `ddim_step` del curso.
+# ¿El planificador de diffusers no es más que eso? Cuántos instantes comparamos, y la mayor
+# diferencia con la función `ddim_step` del curso:
 
 # %%
 bars = [alphas_cumprod[t] for t in scheduler.timesteps.tolist()] + [scheduler.final_alpha_cumprod]
@@ -1074,8 +1105,8 @@ assert max(gaps) < 1e-4, "the formula is all there is to diffusers' DDIM"
 # tokens · embeddings · noise · [ scale · U-Net · guidance · step ] ↻ · ▶ DECODE
 # ```
 #
-# You know every line of this cell. At the end the VAE turns latents into pixels; since they were
-# scaled for the U-Net, the scale goes first.
+# You know every line. At the end the U-Net's scale is undone, and the VAE turns latents into
+# pixels.
 
 # %% [markdown] lang="es" short=true
 # ## El bucle entero
@@ -1084,8 +1115,8 @@ assert max(gaps) < 1e-4, "the formula is all there is to diffusers' DDIM"
 # tokens · embeddings · ruido · [ escalar · U-Net · guía · paso ] ↻ · ▶ DECODIFICAR
 # ```
 #
-# Conoces todas las líneas de esta celda. Al final, el VAE convierte los latentes en píxeles; como
-# estaban escalados para la U-Net, antes hay que deshacer la escala.
+# Conoces todas las líneas. Al final se deshace la escala de la U-Net y el VAE convierte los
+# latentes en píxeles.
 
 
 # %%
@@ -1190,6 +1221,7 @@ checks.any_loop(
 # %% part="solution"
 def any_loop(scheduler, num_inference_steps):
     """Draw the prompt from the noise, with guidance 7.5, with any scheduler."""
+    # es: Dibuja el prompt a partir del ruido, con guía 7.5 y cualquier planificador.
     scheduler.set_timesteps(num_inference_steps, device=pipe.device)
     latents = noise * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
@@ -1203,9 +1235,10 @@ def any_loop(scheduler, num_inference_steps):
     return to_images(pixels)[0]
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def any_loop(scheduler, num_inference_steps):
     """Forget scale_model_input: right with DDIM, and wrong with Euler."""
+    # es: Olvida scale_model_input: bien con DDIM y mal con Euler.
     scheduler.set_timesteps(num_inference_steps, device=pipe.device)
     latents = noise * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
@@ -1219,6 +1252,7 @@ def any_loop(scheduler, num_inference_steps):
 # %% part="wrong"
 def any_loop(scheduler, num_inference_steps):
     """Forget init_noise_sigma: Euler starts with far too little noise."""
+    # es: Olvida init_noise_sigma: Euler empieza con muy poco ruido.
     scheduler.set_timesteps(num_inference_steps, device=pipe.device)
     latents = noise
     for t in scheduler.timesteps:
@@ -1232,6 +1266,7 @@ def any_loop(scheduler, num_inference_steps):
 # %% part="wrong"
 def any_loop(scheduler, num_inference_steps):
     """Walk the timesteps in reverse, from the least noise to the most."""
+    # es: Recorre los instantes al revés, de menos ruido a más.
     scheduler.set_timesteps(num_inference_steps, device=pipe.device)
     latents = noise * scheduler.init_noise_sigma
     for t in reversed(scheduler.timesteps):
@@ -1245,6 +1280,7 @@ def any_loop(scheduler, num_inference_steps):
 # %% part="wrong"
 def any_loop(scheduler, num_inference_steps):
     """Forget the scaling factor at the end."""
+    # es: Olvida el factor de escala al final.
     scheduler.set_timesteps(num_inference_steps, device=pipe.device)
     latents = noise * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
@@ -1258,6 +1294,7 @@ def any_loop(scheduler, num_inference_steps):
 # %% part="wrong"
 def any_loop(scheduler, num_inference_steps):
     """Swap the two predictions in the guidance: away from the words."""
+    # es: Pone al revés las dos predicciones de la guía: se aleja de las palabras.
     scheduler.set_timesteps(num_inference_steps, device=pipe.device)
     latents = noise * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
@@ -1271,13 +1308,11 @@ def any_loop(scheduler, num_inference_steps):
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** A loop can be right with one scheduler and wrong with the next,
-# with no error to tell you: only a picture that is a bit worse. That is why this course compares
-# pictures with numbers.
+# with no error to tell you. That is why this course compares pictures by numbers.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Un bucle puede ir bien con un planificador y mal con otro, sin
-# ningún error que avise: solo una imagen algo peor. Por eso en este curso las imágenes se comparan
-# con números.
+# ningún error que avise. Por eso en este curso las imágenes se comparan con números.
 
 # %% [markdown] lang="en"
 # ## Any scheduler
@@ -1306,7 +1341,7 @@ assert all(same.values()), "denoise draws what the pipeline draws, with each sch
 assert len(same) == 4, "there are four"
 
 # %% [markdown] lang="en" part="discuss"
-# Your loop and the pipeline agree to the last digit. What does that prove, and what does it not?
+# Your loop and the pipeline draw the same picture. What does that prove, and what does it not?
 #
 # ---
 #
@@ -1314,7 +1349,7 @@ assert len(same) == 4, "there are four"
 # both would draw the same nonsense with bad weights.
 
 # %% [markdown] lang="es" part="discuss"
-# Tu bucle y el pipeline coinciden hasta la última cifra. ¿Qué demuestra eso y qué no?
+# Tu bucle y el pipeline dibujan la misma imagen. ¿Qué demuestra eso y qué no?
 #
 # ---
 #
@@ -1364,7 +1399,7 @@ figures.animation([image_grid(both, columns=2) for both in pictures[::2]], milli
 # - The forward process mixes a picture with noise; any timestep is one jump away.
 # - Training is guessing that noise, and being corrected.
 # - Tokens become embeddings; a seed becomes noise; both go into the loop.
-# - The loop: scale, U-Net, guidance, step. Two lines of arithmetic each, and one network.
+# - The loop: scale, U-Net, guidance, step. A few lines of arithmetic, and one network.
 # - The VAE undoes the scale and turns latents into pixels.
 # - Your loop and the pipeline draw the same picture.
 #

@@ -82,22 +82,21 @@ guided = sweep(pocket, prompt, seed=seeds, guidance_scale=[1, 3, 7.5, 15])
 guided.grid(rows="guidance_scale", columns="seed")
 
 # %% [markdown] lang="en"
-# One line drew all 24 combinations; each column starts from the same noise. Mars and the rider are
-# there in the first row already, pale and soft. Guidance sharpens them, and too much of it burns
-# them: in the last row the ground glares as if it were on fire.
+# Each column starts from the same noise. Mars and the rider are there in the first row already,
+# pale and soft. Guidance sharpens them; too much of it burns them: look at the ground in the last
+# row.
 
 # %% [markdown] lang="es"
-# Una sola línea ha dibujado las 24 combinaciones; cada columna parte del mismo ruido. Marte y el
-# jinete ya están en la primera fila, pálidos y borrosos. La guía les da contorno y, si es mucha,
-# los quema: en la última fila el suelo deslumbra como si ardiera.
+# Cada columna parte del mismo ruido. Marte y el jinete ya están en la primera fila, pálidos y
+# borrosos. La guía les da contorno y, si es mucha, los quema: mira el suelo en la última fila.
 
 # %% [markdown] lang="en"
-# What does guidance do inside one step? `denoise` gives the noise that the first step sees, here at
-# guidance 1 and at 3, in the same latents:
+# What does guidance do inside one step? Here is the noise that the first step sees, at guidance 1
+# and at 3:
 
 # %% [markdown] lang="es"
-# ¿Qué hace la guía dentro de un paso? `denoise` da el ruido que ve el primer paso; aquí, con guía 1
-# y con guía 3, en los mismos latentes:
+# ¿Qué hace la guía dentro de un paso? Este es el ruido que ve el primer paso, con guía 1 y con guía
+# 3:
 
 
 # %%
@@ -133,6 +132,9 @@ at_15 = at_1 + (15 - 1) / (3 - 1) * (at_3 - at_1)
 # %% part="wrong"
 at_15 = at_1 + 15 * (at_3 - at_1)
 
+# %% part="wrong" half=true
+at_15 = at_1 + (15 - 1) * (at_3 - at_1)
+
 # %% part="wrong"
 at_15 = at_3 + 7 * (at_3 - at_1)
 
@@ -140,26 +142,24 @@ at_15 = at_3 + 7 * (at_3 - at_1)
 at_15 = 5 * at_3
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** Guidance is a straight line through two predictions, and nothing
-# ends it at 1. Beyond, it is extrapolation: whatever the model is wrong about grows too.
+# **What you should have noticed.** Guidance is a straight line through two predictions. Beyond 1 it
+# is extrapolation: whatever the model is wrong about grows too.
 
 # %% [markdown] lang="es" part="noticed"
-# **Lo que deberías haber notado.** La guía es una recta que pasa por dos predicciones, y nada la
-# detiene en 1. Más allá se extrapola: también crece todo aquello en lo que el modelo se equivoca.
+# **Lo que deberías haber notado.** La guía es una recta que pasa por dos predicciones. Más allá de
+# 1 se extrapola: también crece todo aquello en lo que el modelo se equivoca.
 
 # %% [markdown] lang="en"
 # ## How many are right?
 #
-# Eyes get tired, and they see what they want to see. The *probe* does not: a small network, trained
-# on real scenes, that reads from a picture which subjects it shows. How often are they the two that
-# we asked for?
+# Eyes get tired and see what they want to see. The *probe* of lesson 02 does not. How often does it
+# read the two subjects that we asked for?
 
 # %% [markdown] lang="es"
 # ## ¿Cuántas son correctas?
 #
-# Los ojos se cansan y ven lo que quieren ver. La *sonda*, no: es una red pequeña, entrenada con
-# escenas reales, que lee en cada imagen qué sujetos aparecen. ¿Cuántas veces son los dos que
-# pedimos?
+# Los ojos se cansan y ven lo que quieren ver. La *sonda* de la lección 02, no. ¿Cuántas veces lee
+# los dos sujetos que pedimos?
 
 
 # %%
@@ -174,36 +174,35 @@ for scale in [1, 3, 7.5, 15]:
     print(f"{scale:>4}  {both_there(guided.where(guidance_scale=scale).images)}")
 
 # %% [markdown] lang="en"
-# In brackets, a 95% interval (Wilson's). We saw six pictures of the endless number that the model
-# could draw. If it were right at any rate in that interval, our count would be no surprise: so six
-# out of six may still come from a model that fails one time in three.
+# In brackets, a 95% interval (Wilson's): at any rate within it, our count would be no surprise. So
+# six out of six may still come from a model that fails one time in three.
 
 # %% [markdown] lang="es"
-# Entre paréntesis, un intervalo del 95 % (el de Wilson). Hemos visto seis imágenes de las infinitas
-# que el modelo podría dibujar. Con cualquier tasa de aciertos dentro del intervalo, nuestro
-# recuento sería normal: seis de seis puede venir también de un modelo que falla una de cada tres.
+# Entre paréntesis, un intervalo del 95 % (el de Wilson): con cualquier tasa de aciertos que quede
+# dentro, nuestro recuento sería normal. Así, seis de seis puede venir también de un modelo que
+# falla una de cada tres.
 
 # %% [markdown] lang="en"
 # ## What the probe does not see
 #
-# The probe knows a horse by its colours and parts. Does it mind how many heads there are? Here is a
-# real horse, and the same picture laid over its mirror image.
+# Does the probe mind how many heads a horse has? Here is a real one, and the same picture laid over
+# its mirror image.
 
 # %% [markdown] lang="es"
 # ## Lo que la sonda no ve
 #
-# La sonda reconoce un caballo por sus colores y sus partes. ¿Le importa cuántas cabezas tiene? Aquí
-# hay un caballo real y la misma imagen superpuesta a su reflejo.
+# ¿Le importa a la sonda cuántas cabezas tiene un caballo? Aquí hay uno real y la misma imagen
+# superpuesta a su reflejo.
 
 # %% [markdown] lang="en"
-# Two numbers come with it that no network computes. *Likeness*: how well the artwork of a horse
-# correlates with the picture where it fits best. *Commitment*: how much worse its mirror image
-# fits. **Predict:** which of the three notices the second head?
+# Two numbers come with it that no network computes. *Likeness*: how well the drawing of a horse
+# fits, in the place where it fits best. *Commitment*: how much worse its mirror image fits.
+# **Predict:** which of the three notices the second head?
 
 # %% [markdown] lang="es"
-# La acompañan dos números que no calcula ninguna red. La *semejanza*: cuánto se correlaciona el
-# dibujo de un caballo con la imagen donde mejor encaja. La *decisión*: cuánto peor encaja su
-# reflejo. **Haz tu predicción:** ¿cuál de los tres nota la segunda cabeza?
+# La acompañan dos números que no calcula ninguna red. La *semejanza*: cuánto encaja el dibujo de un
+# caballo, en el sitio donde mejor encaja. La *decisión*: cuánto peor encaja su reflejo. **Haz tu
+# predicción:** ¿cuál de los tres nota la segunda cabeza?
 
 # %%
 horse = Scene("single", ("horse",), "white", "plain", hats=(False,), seed=seed)
@@ -225,28 +224,28 @@ assert all(likeness.clear for likeness in found), "to the likeness too"
 assert found[0].commitment > 0.3 > 0.05 > found[1].commitment, "only commitment tells them apart"
 
 # %% [markdown] lang="en"
-# The last one alone: one of the two heads fits the artwork, and what stands beside it does not
-# count. An earlier pocket model drew such horses, and the probe called 98.6% of its pictures right.
-# **A number that nobody looked at is no evidence.** Look at two dozen pictures that nobody chose.
+# Only the last one: for the other two, one good head is enough. An earlier pocket model drew such
+# horses, and the probe called nearly all of its pictures right. **A number is evidence only once
+# you have looked** at some of its pictures, chosen by nobody.
 
 # %% [markdown] lang="es"
-# Solo el último: una de las dos cabezas encaja con el dibujo, y lo que haya al lado no cuenta. Un
-# modelo anterior dibujaba caballos así, y la sonda daba por bueno el 98.6 % de sus imágenes. **Un
-# número que nadie ha contrastado mirando no prueba nada.** Mira dos docenas sin elegirlas.
+# Solo el último: a los otros dos les basta una cabeza buena. Un modelo anterior dibujaba caballos
+# así, y la sonda daba por buenas casi todas sus imágenes. **Un número que nadie ha contrastado no
+# prueba nada**: mira unas cuantas imágenes sin elegirlas.
 
 # %% [markdown] lang="en" short=true
 # ## The same noise twice
 #
-# Two such intervals nearly always overlap. There is a better way than laying them side by side.
-# Here are 16 scenes that training never used, each drawn at guidance 1 and at 5 *from the same
-# noise*. **Predict:** how many will be right only at 5? And only at 1?
+# Two such intervals nearly always overlap. Better: here are 16 scenes that training never used,
+# each drawn at guidance 1 and at 5 *from the same noise*. **Predict:** how many will be right only
+# at 5? And only at 1?
 
 # %% [markdown] lang="es" short=true
 # ## Dos veces el mismo ruido
 #
-# Dos intervalos así casi siempre se solapan. Hay algo mejor que ponerlos uno al lado del otro. Aquí
-# van 16 escenas que el entrenamiento nunca usó, con guía 1 y con guía 5 *a partir del mismo ruido*.
-# **Haz tu predicción:** ¿cuántas saldrán bien solo con 5? ¿Y solo con 1?
+# Dos intervalos así casi siempre se solapan. Mejor así: 16 escenas que el entrenamiento nunca usó,
+# con guía 1 y con guía 5 *a partir del mismo ruido*. **Haz tu predicción:** ¿cuántas saldrán bien
+# solo con 5? ¿Y solo con 1?
 
 # %%
 scenes = list(evaluation_scenes("lesson 03 pairs", 16, lambda scene: len(scene.subjects) == 2))
@@ -297,6 +296,7 @@ checks.only_in_each(only_in_each)
 # %% part="solution"
 def only_in_each(first, second):
     """How many are right in `first` alone, and how many in `second` alone."""
+    # es: Cuántas están bien solo en `first` y cuántas solo en `second`.
     pairs = list(zip(first, second, strict=True))
     return sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
 
@@ -304,12 +304,22 @@ def only_in_each(first, second):
 # %% part="wrong"
 def only_in_each(first, second):
     """Count all that are right, those that agree too."""
+    # es: Cuenta todas las que están bien, también las que coinciden.
     return sum(first), sum(second)
 
 
 # %% part="wrong"
 def only_in_each(first, second):
+    """Count all that changed, whichever way."""
+    # es: Cuenta todas las que cambiaron, en cualquier sentido.
+    changed = sum(a != b for a, b in zip(first, second, strict=True))
+    return changed, changed
+
+
+# %% part="wrong" half=true
+def only_in_each(first, second):
     """Swap the two."""
+    # es: Pone los dos al revés.
     pairs = list(zip(first, second, strict=True))
     return sum(b and not a for a, b in pairs), sum(a and not b for a, b in pairs)
 
@@ -317,14 +327,15 @@ def only_in_each(first, second):
 # %% part="wrong"
 def only_in_each(first, second):
     """Subtract the totals, where a gain hides a loss."""
+    # es: Resta los totales, donde una ganancia esconde una pérdida.
     gained = sum(second) - sum(first)
     return max(-gained, 0), max(gained, 0)
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** Easy scenes are right in both rows, hard ones in neither; they
-# say nothing of guidance. If guidance did nothing, the others would fall on either side like coins:
-# six of six on one side happens once in 32.
+# **What you should have noticed.** Scenes that are right in both rows, or in neither, say nothing
+# about guidance. If it did nothing, the others would fall on either side like coins: six of six on
+# one side happens once in 32.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Las escenas fáciles salen bien en las dos filas y las difíciles,
@@ -338,24 +349,24 @@ print(say("change from 1 to 5:", "cambio de 1 a 5:"), change)
 # %% [markdown] lang="en"
 # This is an interval for the *change*. If all of it lies on one side of zero, the change is shown.
 # If zero lies within, these pictures cannot tell, which is not *no difference*. Half the width
-# takes four times the pictures: so the course drew hundreds once, and keeps the tables.
+# takes four times the pictures.
 
 # %% [markdown] lang="es"
 # Este intervalo es el del *cambio*. Si queda entero a un lado del cero, el cambio está demostrado.
-# Si el cero cae dentro, estas imágenes no bastan, que no es lo mismo que *no hay diferencia*. La
-# mitad de anchura exige cuatro veces más imágenes: el curso dibujó cientos y guarda las tablas.
+# Si el cero cae dentro, estas imágenes no bastan, que no es lo mismo que *no hay diferencia*. Un
+# intervalo la mitad de ancho exige cuatro veces más imágenes.
 
 # %% [markdown] lang="en"
 # ## The same, with hundreds
 #
-# For this table every guidance drew scenes that training never used. Where would you put the best
-# guidance now?
+# So the course drew hundreds, once, of scenes that training never used. Where would you put the
+# best guidance now?
 
 # %% [markdown] lang="es"
 # ## Lo mismo, con cientos
 #
-# Para esta tabla, cada guía dibujó escenas que el entrenamiento nunca usó. ¿Cuál dirías ahora que
-# es la mejor guía?
+# Por eso el curso dibujó cientos, una vez, de escenas que el entrenamiento nunca usó. ¿Cuál dirías
+# ahora que es la mejor guía?
 
 # %%
 table = measured("guidance")
@@ -373,14 +384,14 @@ curves(
 )
 
 # %% [markdown] lang="en"
-# Two subjects in one picture need guidance most. Which guidance is shown to be worse for them than
-# 5, which the model's card uses? 5 was chosen before anybody looked: the best of seven rows is
-# partly the luckiest. And where is 7.5, the usual default?
+# Which guidance is shown to be worse for two subjects than 5? We compare with 5 because it was
+# chosen before looking: the best of seven rows is partly the luckiest. And where is 7.5, the usual
+# default?
 
 # %% [markdown] lang="es"
-# Dos sujetos en una imagen son los que más guía necesitan. ¿Qué guías son, demostradamente, peores
-# para ellos que 5, la de la ficha del modelo? El 5 se eligió antes de mirar: la mejor de siete
-# filas es en parte la que más suerte tuvo. ¿Y 7.5, el valor de siempre?
+# ¿Qué guías se demuestra que son peores que 5 con dos sujetos? Comparamos con 5 porque se eligió
+# antes de mirar: la mejor de siete filas es en parte la que más suerte tuvo. ¿Y 7.5, el valor de
+# siempre?
 
 # %%
 changes = dict(zip(scales, table.column("pair_change"), strict=True))
@@ -392,14 +403,12 @@ for scale, change in changes.items():
 assert changes[1].high < 0, "guidance 1 is worse for pairs than 5"
 
 # %% [markdown] lang="en"
-# Guidance 1, the text alone, is too little. Where a line says nothing, these pictures cannot tell
-# it from 5. A best value belongs to one model and one kind of prompt; 7.5 is a habit, to be
-# measured like any other.
+# Guidance 1, the text alone, is too little. Where a line does not say *worse*, these pictures
+# cannot tell. A best value belongs to one model and one kind of prompt; 7.5 is a habit.
 
 # %% [markdown] lang="es"
-# La guía 1, el texto sin más, se queda corta. Donde la línea no dice nada, estas imágenes no bastan
-# para distinguirla de 5. El mejor valor es propio de cada modelo y de cada clase de prompt; 7.5 es
-# una costumbre, y se mide como cualquier otra.
+# La guía 1, el texto sin más, se queda corta. Donde no pone *peor*, estas imágenes no bastan para
+# saberlo. El mejor valor es propio de cada modelo y de cada clase de prompt; 7.5 es una costumbre.
 
 # %% [markdown] lang="en"
 # ## What guidance takes
@@ -437,13 +446,12 @@ few, many = (guided.where(guidance_scale=scale).images for scale in [1, 15])
 assert clipped_share(many).value > 2 * clipped_share(few).value, "guidance 15 clips more"
 
 # %% [markdown] lang="en"
-# The colours burn. And diversity? One prompt cannot tell, and broken pictures are diverse too. Here
-# is the large sample, over many prompts, beside real renders of the same scenes:
+# More guidance, more clipped pixels. And diversity? One prompt cannot tell, and broken pictures are
+# diverse too. Here is the large sample, beside real renders of the same scenes:
 
 # %% [markdown] lang="es"
-# Los colores se queman. ¿Y la diversidad? Con un solo prompt no se sabe, y además lo roto también
-# es diverso. Aquí está la muestra grande, con muchos prompts, junto a imágenes reales de las mismas
-# escenas:
+# Más guía, más píxeles quemados. ¿Y la diversidad? Con un solo prompt no se sabe, y lo roto también
+# es diverso. Aquí está la muestra grande, junto a imágenes reales de las mismas escenas:
 
 # %%
 (real,) = measured("renders").rows
@@ -462,14 +470,14 @@ curves(
 )
 
 # %% [markdown] lang="en"
-# Colours harden; that is plain. For diversity, look at its *change*, prompt by prompt, against
-# guidance 5: is zero inside the interval? Two columns more get a warning soon: CLIP score (do
-# picture and words agree?) and the Fréchet distance from real renders.
+# For diversity, look below at its *change* against guidance 5: is zero inside the interval? Two
+# more columns get a warning soon: CLIP score (do picture and words agree?) and the Fréchet distance
+# from real renders.
 
 # %% [markdown] lang="es"
-# Los colores se endurecen, eso se ve. Para la diversidad, mira su *cambio*, prompt a prompt, frente
-# a la guía 5: ¿cae el cero dentro del intervalo? Otras dos columnas tendrán pronto su advertencia:
-# la puntuación CLIP (¿encajan imagen y palabras?) y la distancia de Fréchet a las imágenes reales.
+# Para la diversidad, mira debajo su *cambio* frente a la guía 5: ¿cae el cero dentro del intervalo?
+# Otras dos columnas tendrán pronto su advertencia: la puntuación CLIP (¿encajan imagen y palabras?)
+# y la distancia de Fréchet a las imágenes reales.
 
 
 # %%
@@ -488,12 +496,12 @@ only(table, *columns, below=[real_row])
 only(table, "guidance_scale", "pair_change", "diversity_change")
 
 # %% [markdown] lang="en"
-# Do the columns agree on the best guidance? Before you trust one, ask what it sees. Is *clipped*
-# the same as *broken*? Here is a real picture, pixel art, with nothing wrong:
+# Do the columns agree? Before you trust one, ask what it sees. Is *clipped* the same as *broken*?
+# Here is a real picture, pixel art, with nothing wrong:
 
 # %% [markdown] lang="es"
-# ¿Coinciden las columnas en la mejor guía? Antes de fiarte de una, pregúntate qué ve. ¿*Quemado* es
-# lo mismo que *roto*? Esta es una imagen real, pixel art, a la que no le pasa nada:
+# ¿Coinciden las columnas? Antes de fiarte de una, pregúntate qué ve. ¿*Quemado* es lo mismo que
+# *roto*? Esta es una imagen real, pixel art, a la que no le pasa nada:
 
 # %%
 panda = render(Scene("single", ("panda",), "snow", "pixel", seed=seed))
@@ -533,36 +541,46 @@ checks.count_clipped(count_clipped, levels)
 # %% part="solution"
 def count_clipped(levels):
     """The share of clipped pixels in a picture, from 0 to 1."""
+    # es: La proporción de píxeles quemados de una imagen, de 0 a 1.
     return ((levels == 0) | (levels == 255)).any(axis=2).mean()
 
 
 # %% part="wrong"
 def count_clipped(levels):
     """Count channels, three to a pixel."""
+    # es: Cuenta canales, tres por píxel.
     return ((levels == 0) | (levels == 255)).mean()
 
 
 # %% part="wrong"
 def count_clipped(levels):
     """Count what is white in all three channels."""
+    # es: Cuenta lo que es blanco en los tres canales.
     return (levels == 255).all(axis=2).mean()
 
 
 # %% part="wrong"
 def count_clipped(levels):
+    """Count pixels, and forget to divide by all of them."""
+    # es: Cuenta píxeles y olvida dividir entre el total.
+    return ((levels == 0) | (levels == 255)).any(axis=2).sum()
+
+
+# %% part="wrong" half=true
+def count_clipped(levels):
     """Forget that black is clipped too."""
+    # es: Olvida que el negro también cuenta.
     return (levels == 255).any(axis=2).mean()
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** A photographic negative has as many clipped pixels as its
-# picture. And black outlines and white snow count as much as burnt colours do: the first lie. Read
-# this number only as a change, all else being equal.
+# **What you should have noticed.** Black outlines and white snow count as much as burnt colours do:
+# the first lie. Read this number only as a change, all else being equal.
 
 # %% [markdown] lang="es" part="noticed"
-# **Lo que deberías haber notado.** Un negativo tiene tantos píxeles quemados como su imagen. Y los
-# contornos negros y la nieve blanca cuentan igual que los colores estropeados: la primera mentira.
-# Lee este número solo como un cambio, a igualdad de lo demás.
+# **Lo que deberías haber notado.** Los contornos negros y la nieve blanca cuentan igual que los
+# colores estropeados: la primera mentira. Lee este número solo como un cambio, a igualdad de lo
+# demás.
 
 # %% [markdown] lang="en" part="discuss"
 # Somebody shows you three pictures at guidance 7.5 and three at guidance 5, and says that 7.5 is
@@ -570,9 +588,8 @@ def count_clipped(levels):
 #
 # ---
 #
-# How many pictures, and chosen how? The same prompts and the same noise in both? Better in what:
-# the words, the colours, the variety? On which model? And was 7.5 picked before looking, or because
-# it looked best?
+# How many pictures, and chosen how? The same prompts and the same noise? Better in what: the words,
+# the colours? On which model? Was 7.5 picked before looking?
 
 # %% [markdown] lang="es" part="discuss"
 # Alguien te enseña tres imágenes con guía 7.5 y tres con guía 5, y dice que 7.5 es mejor. ¿Qué le
@@ -581,22 +598,21 @@ def count_clipped(levels):
 # ---
 #
 # ¿Cuántas imágenes eran y cómo se eligieron? ¿Eran los mismos prompts y el mismo ruido? ¿Mejor en
-# qué: las palabras, los colores, la variedad? ¿Con qué modelo? ¿Y se eligió 7.5 antes de mirar o
-# porque fue la que mejor salió?
+# qué: las palabras, los colores? ¿Con qué modelo? ¿Se eligió 7.5 antes de mirar?
 
 # %% [markdown] lang="en"
 # ## Metrics that lie
 #
-# That was the first lie. The second: *CLIP score* says how well a picture fits its words, by CLIP,
-# a network that was trained to match pictures with captions. Here are real pictures of *three*
-# cats, three robots and so on. What will it say of captions with *one*, or with pizza instead?
+# The second lie: *CLIP score* says how well a picture fits its words, according to CLIP, a network
+# trained to match pictures with captions. Here are real pictures of *three* cats, robots and so on.
+# What will it say of captions with *one*, or with pizza instead?
 
 # %% [markdown] lang="es"
 # ## Métricas que mienten
 #
-# Esa ha sido la primera mentira. La segunda: la *puntuación CLIP* dice cuánto encaja una imagen con
-# sus palabras según CLIP, una red entrenada para emparejar imágenes y textos. Aquí hay imágenes
-# reales de *tres* gatos, tres robots y demás. ¿Qué dirá si el texto habla de *uno*, o de pizzas?
+# La segunda mentira: la *puntuación CLIP* dice cuánto encaja una imagen con sus palabras según
+# CLIP, una red entrenada para emparejar imágenes y textos. Aquí hay imágenes reales de *tres*
+# gatos, robots y demás. ¿Qué dirá si el texto habla de *uno*, o de pizzas?
 
 # %%
 subjects = ["cat", "robot", "frog", "penguin", "car", "tree", "fox", "balloon"]
@@ -621,12 +637,12 @@ assert three.value - one.value < 0.2 * (three.value - pizza.value), "a wrong num
 assert counts.count(3) >= 6, "the probe counts to three"
 
 # %% [markdown] lang="en"
-# It notices a wrong thing at once, and hardly a wrong number; the probe, which was taught to count,
-# sees three. A high CLIP score means *the right words are in there somewhere*.
+# It notices a wrong thing at once, and hardly a wrong number. A high CLIP score means *the right
+# words are in there somewhere*.
 
 # %% [markdown] lang="es"
-# Un objeto equivocado lo nota enseguida; un número equivocado, apenas. La sonda, que aprendió a
-# contar, ve tres. Una puntuación CLIP alta significa *por ahí están las palabras correctas*.
+# Un objeto equivocado lo nota enseguida; un número equivocado, apenas. Una puntuación CLIP alta
+# significa *por ahí están las palabras correctas*.
 
 # %% [markdown] lang="en"
 # The third: the Fréchet distance (the F in FID) says how far one set of pictures is from another.
@@ -647,14 +663,14 @@ print({n: round(distance, 2) for n, distance in distances.items()})
 assert distances[16] > 2 * distances[64], "fewer pictures, a larger distance"
 
 # %% [markdown] lang="en"
-# Both sets come from the same world, and yet they are several times as far apart with fewer
-# pictures. Never compare this distance between sets of different sizes. In our tables all rows have
-# the same size, and the row of real renders shows how far apart sets of that size are anyway.
+# The same world, and yet several times as far apart with fewer pictures: never compare this
+# distance between sets of different sizes. In our tables the row of real renders shows how far
+# apart sets of that size are anyway.
 
 # %% [markdown] lang="es"
-# Los dos conjuntos salen del mismo mundo y, aun así, con menos imágenes quedan varias veces más
-# lejos. No compares nunca esta distancia entre conjuntos de tamaño distinto. En nuestras tablas
-# todas las filas tienen el mismo, y la de imágenes reales muestra cuánto se debe solo al tamaño.
+# Es el mismo mundo y, aun así, con menos imágenes quedan varias veces más lejos: no compares nunca
+# esta distancia entre conjuntos de tamaño distinto. En nuestras tablas, la fila de imágenes reales
+# muestra cuánto se debe solo al tamaño.
 
 # %% [markdown] lang="en" part="discuss"
 # You may report one single number about a new model. Which would you choose, and what would it
@@ -662,30 +678,27 @@ assert distances[16] > 2 * distances[64], "fewer pictures, a larger distance"
 #
 # ---
 #
-# Each has its blind spot: CLIP score hardly counts, clipped pixels know no content, a Fréchet
-# distance depends on how many pictures there are, a probe always answers. A good choice fits the
-# use, states its interval, and comes with pictures to look at.
+# Each has a blind spot: those above, and a probe always answers. A good choice fits the use, states
+# its interval, and comes with pictures to look at.
 
 # %% [markdown] lang="es" part="discuss"
 # Solo puedes dar un número sobre un modelo nuevo. ¿Cuál eliges y qué oculta?
 #
 # ---
 #
-# Cada uno tiene su punto ciego: la puntuación CLIP apenas cuenta, los píxeles quemados no saben de
-# contenido, la distancia de Fréchet depende de cuántas imágenes haya y la sonda siempre contesta.
-# Una buena elección se ajusta al uso, lleva su intervalo y se acompaña de imágenes que mirar.
+# Cada uno tiene un punto ciego: los de arriba, y que la sonda siempre contesta. Una buena elección
+# se ajusta al uso, lleva su intervalo y se acompaña de imágenes que mirar.
 
 # %% [markdown] lang="en" short=true
 # ## Steps
 #
-# Twenty-five steps remove the noise little by little. **Predict:** what does one step give? Two?
-# After how many will you see no change?
+# **Predict:** what does one step give? Two? After how many will you see no change?
 
 # %% [markdown] lang="es" short=true
 # ## Los pasos
 #
-# Veinticinco pasos van quitando el ruido poco a poco. **Haz tu predicción:** ¿qué sale con un solo
-# paso? ¿Y con dos? ¿A partir de cuántos dejarás de ver cambios?
+# **Haz tu predicción:** ¿qué sale con un solo paso? ¿Y con dos? ¿A partir de cuántos dejarás de ver
+# cambios?
 
 # %%
 few_steps = [1, 2, 3, 5, 12, 25]
@@ -696,12 +709,12 @@ for number in few_steps:
     print(f"{number:>4}  {both_there(stepped.where(num_inference_steps=number).images)}")
 
 # %% [markdown] lang="en"
-# Four pictures a line tell little. Here is seed 0 below the curves of the large sample. Mind the
-# axis: moving right by the same length *multiplies* the number of steps.
+# Four pictures a line tell little. Here is the large sample, with seed 0 below. On the axis, the
+# same length *multiplies* the steps.
 
 # %% [markdown] lang="es"
-# Cuatro imágenes por línea dicen poco. Aquí está la semilla 0 bajo las curvas de la muestra grande.
-# Ojo con el eje: cada avance igual hacia la derecha *multiplica* los pasos por lo mismo.
+# Cuatro imágenes por línea dicen poco. Aquí está la muestra grande, con la semilla 0 debajo. En el
+# eje, la misma distancia *multiplica* los pasos.
 
 # %%
 table = measured("steps")
@@ -736,14 +749,13 @@ for number in [1, 2, 3, 5]:
 
 # %% [markdown] lang="en"
 # These loops count from the bottom, as SD 1.5's do. So a single step looks only at level 1, where
-# almost no noise is expected. Two steps even beat three in clear figures: it counts where a loop
-# looks, not only how often. What does the probe say of confetti? The fourth lie: it answers.
+# almost no noise is expected. (So two steps can beat three.) What does the probe say of confetti?
+# The fourth lie: it answers.
 
 # %% [markdown] lang="es"
 # Estos bucles cuentan desde abajo, como los de Stable Diffusion 1.5. Un solo paso mira únicamente
-# el nivel 1, donde apenas se espera ruido. Dos pasos dan incluso más figuras claras que tres:
-# cuenta dónde mira el bucle, no solo cuántas veces. ¿Y qué dice la sonda del confeti? La cuarta
-# mentira: siempre contesta.
+# el nivel 1, donde apenas se espera ruido. (Por eso dos pasos pueden ganar a tres.) ¿Y qué dice la
+# sonda del confeti? La cuarta mentira: siempre contesta.
 
 # %%
 confetti = stepped.where(num_inference_steps=1).images
@@ -751,20 +763,18 @@ for reading in metrics.pocket_probe().read(confetti):
     print(*sorted(reading.top(2)), reading.place, reading.style, sep=" · ")
 
 # %% [markdown] lang="en"
-# It names things that nobody can see, since it has no word for *nothing*. A reading means something
-# only where there is a picture to read.
+# It names things that nobody can see, since it has no word for *nothing*.
 
 # %% [markdown] lang="es"
-# Nombra cosas que nadie puede ver, porque no tiene palabra para *nada*. Una lectura solo vale algo
-# donde hay una imagen que leer.
+# Nombra cosas que nadie puede ver, porque no tiene palabra para *nada*.
 
 # %% [markdown] lang="en"
-# So, how many steps are enough? Time grows with every one; accuracy does not. Here is the price
-# list. Its *change* compares each row with 100 steps, scene by scene:
+# So, how many steps are enough? Time grows with every one; accuracy does not. *Change* compares
+# each row with 100 steps, scene by scene:
 
 # %% [markdown] lang="es"
-# Entonces, ¿cuántos pasos bastan? El tiempo crece con cada uno; el acierto, no. Aquí está la lista
-# de precios. Su *cambio* compara cada fila con 100 pasos, escena a escena:
+# Entonces, ¿cuántos pasos bastan? El tiempo crece con cada uno; el acierto, no. El *cambio* compara
+# cada fila con 100 pasos, escena a escena:
 
 # %%
 only(table, "num_inference_steps", "clear", "pair", "pair_change", "frechet", "cost")
@@ -778,16 +788,15 @@ assert abs(accuracy[12].value - accuracy[100].value) < 0.1, "a dozen steps do wh
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 4 · Enough steps
 #
-# *Not shown to be worse* is not enough: few pictures never show anything. Ask for proof instead.
-# Find the fewest steps of which it is shown that they lose at most `spare`: the whole interval of
-# their change lies above `-spare`.
+# *Not shown to be worse* is not enough: a few pictures never show anything. Find the fewest steps
+# that are shown to lose at most `spare`: the whole interval of their change lies above `-spare`.
 
 # %% [markdown] lang="es" part="goal"
 # ### Ejercicio 4 · Pasos suficientes
 #
-# *No se demuestra que sea peor* no basta: con pocas imágenes nunca se demuestra nada. Pide una
-# prueba. Encuentra el menor número de pasos del que se demuestra que pierde como mucho `spare`: su
-# intervalo de cambio queda entero por encima de `-spare`.
+# *No se demuestra que sea peor* no basta: con pocas imágenes nunca se demuestra nada. Encuentra el
+# menor número de pasos del que se demuestra que pierde como mucho `spare`: su intervalo de cambio
+# queda entero por encima de `-spare`.
 
 
 # %% part="stub"
@@ -804,6 +813,7 @@ checks.enough_steps(enough_steps)
 # %% part="solution"
 def enough_steps(steps, changes, spare):
     """The fewest steps that are shown to lose at most `spare`."""
+    # es: Los pasos mínimos de los que se demuestra que pierden como mucho `spare`.
     for number, change in zip(steps, changes, strict=True):
         if change.low > -spare:
             return number
@@ -811,31 +821,39 @@ def enough_steps(steps, changes, spare):
 
 # %% part="wrong"
 def enough_steps(steps, changes, spare):
+    """Ask for a gain of `spare` where a loss of `spare` is allowed."""
+    # es: Pide ganar `spare` donde se permite perder `spare`.
+    return next((n for n, c in zip(steps, changes, strict=True) if c.low > spare), steps[-1])
+
+
+# %% part="wrong" half=true
+def enough_steps(steps, changes, spare):
     """Look at the value, and forget its interval."""
+    # es: Mira el valor y olvida su intervalo.
     return next(n for n, change in zip(steps, changes, strict=True) if change.value > -spare)
 
 
 # %% part="wrong"
 def enough_steps(steps, changes, spare):
     """Take what is not shown to be worse."""
+    # es: Toma lo que no se demuestra que sea peor.
     return next(n for n, change in zip(steps, changes, strict=True) if change.high > 0)
 
 
 # %% part="wrong"
 def enough_steps(steps, changes, spare):
     """Take the most steps that will do."""
+    # es: Toma el mayor número de pasos que sirve.
     return [n for n, change in zip(steps, changes, strict=True) if change.low > -spare][-1]
 
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** Try `enough_steps(steps, table.column("pair_change"), 0.1)`,
-# then with 0.05: proof of a smaller loss needs more steps, or more pictures. Most of the time that
-# people spend on steps buys nothing that can be measured here.
+# then with 0.05: proof of a smaller loss needs more steps, or more pictures.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Prueba `enough_steps(steps, table.column("pair_change"), 0.1)` y
-# luego con 0.05: demostrar una pérdida menor exige más pasos, o más imágenes. Casi todo el tiempo
-# que se gasta en pasos no compra nada que aquí se pueda medir.
+# luego con 0.05: demostrar una pérdida menor exige más pasos, o más imágenes.
 
 # %% [markdown] lang="en"
 # ## Schedulers
@@ -849,7 +867,7 @@ def enough_steps(steps, changes, spare):
 #
 # La U-Net dice dónde está el ruido; el planificador (*scheduler*) decide cómo dar el paso. Aquí van
 # seis, con cinco pasos y el mismo ruido. **Haz tu predicción:** ¿qué imágenes serán distintas?
-# ¿Cuál se apaña con tan pocos pasos?
+# ¿Cuál se las arregla con tan pocos pasos?
 
 # %%
 names = {
@@ -865,14 +883,14 @@ raced = sweep(pocket, prompt, scheduler=list(names), num_inference_steps=5, guid
 strip(raced.images, list(names.values()))
 
 # %% [markdown] lang="en"
-# Time goes into the U-Net, so a fair race gives each as many of its evaluations. (PNDM uses one
-# more than it is told; the table counts it.) In the table, *change* is against DDIM with as many,
-# scene by scene. Which one would you take for five? For 25?
+# Time goes into the U-Net, so in a fair race each calls it equally often. (PNDM calls it once more
+# than it is told; the table counts that.) *Change* is against DDIM, scene by scene. Which would you
+# take for five calls? For 25?
 
 # %% [markdown] lang="es"
-# El tiempo se va en la U-Net: en una carrera justa todos tienen las mismas evaluaciones. (PNDM usa
-# una más de las que se le piden; la tabla la cuenta.) El *cambio* es frente a DDIM con las mismas,
-# escena a escena. ¿Con cuál te quedarías para cinco? ¿Y para 25?
+# El tiempo se va en la U-Net: en una carrera justa, todos la llaman las mismas veces. (PNDM la
+# llama una vez más de lo pedido; la tabla la cuenta.) El *cambio* es frente a DDIM, escena a
+# escena. ¿Con cuál te quedarías para cinco llamadas? ¿Y para 25?
 
 # %%
 table = measured("schedulers")
@@ -897,14 +915,14 @@ for lagging in ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler"]:
 
 # %% [markdown] lang="en"
 # Euler nearly repeats DDIM: it is the same step in other variables. But DPM++ and UniPC are known
-# for *few* steps, and here they lose at five. Why? Imagine a world whose pictures are points in a
-# plane, around four spots. There the exact noise is known, so only the scheduler can be wrong:
+# for *few* steps, and here they lose at five. Why? In this toy world, pictures are points in a
+# plane, around four spots. The exact noise is known, so only the scheduler can be wrong:
 
 # %% [markdown] lang="es"
 # Euler casi repite a DDIM: es el mismo paso en otras variables. Pero DPM++ y UniPC tienen fama con
-# *pocos* pasos, y aquí pierden con cinco. ¿Por qué? Imagina un mundo cuyas imágenes son puntos de
-# un plano, alrededor de cuatro sitios. Ahí se conoce el ruido exacto, así que solo puede
-# equivocarse el planificador:
+# *pocos* pasos, y aquí pierden con cinco. ¿Por qué? En este mundo de juguete, las imágenes son
+# puntos de un plano, alrededor de cuatro sitios. Se conoce el ruido exacto: solo puede equivocarse
+# el planificador:
 
 # %%
 four_names = [name for name in names if names[name] not in ("Euler", "UniPC")]
@@ -917,12 +935,12 @@ scheduler_paths(
 # %% [markdown] lang="en"
 # DDIM walks straight on from each point. DPM++ and PNDM also look at how the last steps turned, and
 # carry that turn on. Where the way bends gently, as at guidance 1, that helps. At guidance 5 it
-# bends sharply, and they overshoot. (Euler ancestral adds fresh noise.) And on the pocket model?
+# bends sharply, and they leave it, PNDM by far. Does the pocket model show the same?
 
 # %% [markdown] lang="es"
 # DDIM avanza recto desde cada punto. DPM++ y PNDM miran además cómo giraron los últimos pasos y
 # prolongan ese giro. Si el camino se curva poco, como con guía 1, eso ayuda. Con guía 5 la curva es
-# cerrada y se pasan de largo. (Euler ancestral añade ruido nuevo.) ¿Y en el modelo de bolsillo?
+# cerrada y se salen, PNDM más que nadie. ¿Pasa lo mismo en el modelo de bolsillo?
 
 # %%
 measured("overshoot")
@@ -937,22 +955,22 @@ assert farther[first, 5].high < 0, "unless it looks at no earlier step"
 assert farther["PNDMScheduler", 5].low > farther[second, 5].high, "PNDM is thrown off the most"
 
 # %% [markdown] lang="en"
-# It is. Without guidance, five steps of DPM++ end nearer to where fifty lead than DDIM's; with
-# guidance 5, farther. Told to look at no earlier step (`solver_order=1`) it is ahead again. So
-# their fame is deserved, and holds for gentle guidance or for a few steps more.
+# It does. Without guidance, five steps of DPM++ end nearer to where fifty lead than DDIM's; with
+# guidance 5, farther. Told to look at no earlier step (`solver_order=1`) it is ahead again. So the
+# fame is deserved where guidance is gentle, or steps are a few more.
 
 # %% [markdown] lang="es"
-# Pasa. Sin guía, cinco pasos de DPM++ acaban más cerca que los de DDIM del sitio al que llevan
+# Sí. Sin guía, cinco pasos de DPM++ acaban más cerca que los de DDIM del sitio al que llevan
 # cincuenta; con guía 5, más lejos. Si no mira ningún paso anterior (`solver_order=1`), vuelve a ir
-# por delante. Así que su fama es merecida: vale con una guía suave o con unos pasos más.
+# por delante. Así que la fama es merecida con una guía suave o con unos pasos más.
 
 # %% [markdown] lang="en"
 # PNDM looks back the farthest, over four predictions, and is thrown off the most. Stable Diffusion
-# 1.5 comes with it, and with 50 steps: see its last row.
+# 1.5 comes with it, and with 50 steps: see the last row of the race.
 
 # %% [markdown] lang="es"
-# PNDM es el que más mira atrás, cuatro predicciones, y el que más se descarría. Stable Diffusion
-# 1.5 viene con él, y con 50 pasos: mira su última fila.
+# PNDM es el que más mira atrás, cuatro predicciones, y el que más se desvía. Stable Diffusion 1.5
+# viene con él, y con 50 pasos: mira la última fila de la carrera.
 
 # %% [markdown] lang="en" part="discuss"
 # A page says: *DPM++ 2M needs only 5 steps.* Under which conditions would you believe it?
@@ -960,8 +978,7 @@ assert farther["PNDMScheduler", 5].low > farther[second, 5].high, "PNDM is throw
 # ---
 #
 # On the page's own model, prompts and guidance, beside another scheduler with as many U-Net
-# evaluations and the same noise. With weak guidance it is plausible; with strong guidance it
-# carries on a turn that the path does not take.
+# evaluations and the same noise.
 
 # %% [markdown] lang="es" part="discuss"
 # Una página dice: *a DPM++ 2M le bastan 5 pasos.* ¿En qué condiciones te lo creerías?
@@ -969,21 +986,20 @@ assert farther["PNDMScheduler", 5].low > farther[second, 5].high, "PNDM is throw
 # ---
 #
 # Con el modelo, los prompts y la guía de esa página, junto a otro planificador con las mismas
-# evaluaciones de la U-Net y el mismo ruido. Con poca guía es verosímil; con mucha, prolonga un giro
-# que el camino no da.
+# evaluaciones de la U-Net y el mismo ruido.
 
 # %% [markdown] lang="en"
 # ## The same on Stable Diffusion 1.5
 #
 # With a GPU, the next cell sweeps the big model. No probe reads its world, so it shows OpenAI's
-# CLIP score (600 MB) and the clipped pixels: shown, not claimed, and you know now how they lie.
+# CLIP score (600 MB) and the clipped pixels; you know now how they lie.
 
 # %% [markdown] lang="es"
 # ## Lo mismo con Stable Diffusion 1.5
 #
 # Con GPU, la celda siguiente hace el mismo barrido con el modelo grande. Ninguna sonda lee su
-# mundo: la celda muestra la puntuación CLIP de OpenAI (600 MB) y los píxeles quemados, sin afirmar
-# nada; ya sabes cómo mienten.
+# mundo: la celda muestra la puntuación CLIP de OpenAI (600 MB) y los píxeles quemados; ya sabes
+# cómo mienten.
 
 # %% tags=["gpu"]
 big = None
@@ -1054,7 +1070,7 @@ print(told("steps", "num_inference_steps", "cost", [1, 5, 12, 25, 100], ".1f"))
 # - Compare pictures of the same noise, pair by pair: that shows what two intervals hide.
 # - A dozen steps or so do what a hundred do; one step leaves the noise.
 # - Schedulers matter when steps are few, and those that carry on a turn overshoot under guidance.
-# - A number without an interval, or a metric without its lie, is half the story.
+# - A number without its interval, or a metric whose blind spot nobody names, is half the story.
 #
 # Next: [04, Prompts, seeds, chance and bias](lesson:04).
 
@@ -1064,6 +1080,6 @@ print(told("steps", "num_inference_steps", "cost", [1, 5, 12, 25, 100], ".1f"))
 # - Unos doce pasos hacen lo mismo que cien; uno solo deja el ruido.
 # - Los planificadores importan cuando hay pocos pasos, y los que prolongan el giro se pasan de
 #   largo cuando hay guía.
-# - Un número sin intervalo, o una métrica sin su mentira, es media historia.
+# - Un número sin su intervalo, o una métrica de la que nadie dice qué no ve, es media historia.
 #
 # Después: [04, Prompts, semillas, azar y sesgos](lesson:04).

@@ -179,6 +179,7 @@ checks.noise_for(noise_for)
 # %% part="solution"
 def noise_for(seeds):
     """Return the noise of one picture a seed, (len(seeds), 4, 16, 16)."""
+    # es: Devuelve el ruido de una imagen por semilla, (len(seeds), 4, 16, 16).
     generators = [torch.Generator("cpu").manual_seed(number) for number in seeds]
     return torch.cat([torch.randn((1, 4, 16, 16), generator=each) for each in generators])
 
@@ -186,13 +187,23 @@ def noise_for(seeds):
 # %% part="wrong"
 def noise_for(seeds):
     """Give every picture the first seed."""
+    # es: Da a todas las imágenes la primera semilla.
     generators = [torch.Generator("cpu").manual_seed(seeds[0]) for _ in seeds]
     return torch.cat([torch.randn((1, 4, 16, 16), generator=each) for each in generators])
+
+
+# %% part="wrong" half=true
+def noise_for(seeds):
+    """Make all the noise at once, from one generator."""
+    # es: Saca todo el ruido de una vez, con un generador.
+    generator = torch.Generator("cpu").manual_seed(seeds[0])
+    return torch.randn((len(seeds), 4, 16, 16), generator=generator)
 
 
 # %% part="wrong"
 def noise_for(seeds):
     """Make generators, and forget the seeds."""
+    # es: Crea generadores y olvida las semillas.
     generators = [torch.Generator("cpu") for _ in seeds]
     return torch.cat([torch.randn((1, 4, 16, 16), generator=each) for each in generators])
 
@@ -200,6 +211,7 @@ def noise_for(seeds):
 # %% part="wrong"
 def noise_for(seeds):
     """Seed one generator for the whole batch."""
+    # es: Usa un solo generador para todo el lote.
     generator = torch.Generator("cpu").manual_seed(sum(seeds))
     return torch.randn((len(seeds), 4, 16, 16), generator=generator)
 
@@ -293,8 +305,8 @@ names = say(
 strip(houses.images, names)
 
 # %% [markdown] lang="en"
-# The house, the field, and roughly where they stand. A style is only more words to the model, which
-# learnt them from captions.
+# The house, the field, and roughly where they stand. To the model a style is only more words,
+# learned from captions.
 
 # %% [markdown] lang="es"
 # La casa, el campo y, más o menos, su sitio. Para el modelo un estilo no es más que otras
@@ -303,8 +315,8 @@ strip(houses.images, names)
 # %% [markdown] lang="en"
 # ## A prompt helper
 #
-# Many tools rewrite your prompt without telling you. The course's one tells: its rules are short
-# tables in `sdlesson/prompting.py`. What will it add to these ideas?
+# Many tools rewrite your prompt without telling you. The course's helper tells you: its rules are
+# short tables in `sdlesson/prompting.py`. What will it add to these ideas?
 
 # %% [markdown] lang="es"
 # ## Un ayudante de prompts
@@ -428,12 +440,12 @@ for language, control in zip(plain, ["an umbrella", "un paraguas"], strict=True)
 # %% [markdown] lang="en"
 # Why? A negative prompt is not a command. It is a second text, and guidance walks *away* from what
 # the model draws for it ([lesson 02](lesson:02)). Walk away from *with a hat*, and hats go; walk
-# away from *without a hat*, and they come.
+# away from *without a hat*, and they stay.
 
 # %% [markdown] lang="es"
 # ¿Por qué? Un prompt negativo no es una orden. Es un segundo texto, y la guía se *aleja* de lo que
 # el modelo dibuja para él ([lección 02](lesson:02)). Si te alejas de *con sombrero*, se van los
-# sombreros; si te alejas de *sin sombrero*, vienen.
+# sombreros; si te alejas de *sin sombrero*, se quedan.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 2 · Take off the hat, in the other language
@@ -475,6 +487,9 @@ my_negative = ""
 # %% part="wrong"
 my_negative = say("que no lleve sombrero", "no hat")
 
+# %% part="wrong" half=true
+my_negative = say("sombrero", "hat")
+
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** The words that work are those of the captions the model was
 # trained on. For SD 1.5 nobody has the list: try, and count.
@@ -488,7 +503,7 @@ my_negative = say("que no lleve sombrero", "no hat")
 #
 # ---
 #
-# It learnt which pictures go with which words; captions say what is there, and hardly ever what is
+# It learned which pictures go with which words; captions say what is there, and hardly ever what is
 # missing. It would need captions with denials, beside pictures in which the thing could have been.
 # A negative prompt works around that with arithmetic.
 
@@ -526,7 +541,7 @@ assert min(two["counted_2"].value, three["counted_3"].value) > 0.8, "two and thr
 assert min(four["counted_1"].value, five["counted_1"].value) > 0.5, "mostly one is drawn"
 
 # %% [markdown] lang="en"
-# It learnt *two* and *three* as words, not as numbers. It never met *four* and *five*: they mean
+# It learned *two* and *three* as words, not as numbers. It never met *four* and *five*: they mean
 # nothing to it, and mostly it draws one. The probe, too, stops at three: if you measure with a
 # tool, know where the tool ends.
 
@@ -578,19 +593,19 @@ assert 0 < lost < 0.2, "to an eye they are a little less often clear"
 
 # %% [markdown] lang="en"
 # To the probe, scenes never shown are right as often as those that were; to an eye, a little less
-# often clear. So the model has not learnt pictures by heart, it combines words. The unicorn is
+# often clear. So the model has not learned pictures by heart: it combines words. The unicorn is
 # another matter: that word means nothing to it, so it draws something else without complaint.
 
 # %% [markdown] lang="es"
 # Para la sonda, lo nunca visto sale bien tan a menudo como lo visto; a la vista, algo menos. El
-# modelo no se ha aprendido las imágenes de memoria, sabe combinar palabras. El unicornio es otra
-# cosa: la palabra no le dice nada, así que dibuja lo que le parece y no protesta.
+# modelo no se ha aprendido las imágenes de memoria: sabe combinar palabras. El unicornio es otra
+# cosa: la palabra no le dice nada, así que dibuja otra cosa sin protestar.
 
 # %% [markdown] lang="en"
 # ## English or Spanish?
 #
-# Two scenes, each drawn from the same noise in both languages. The pocket model learnt both from
-# the start; SD 1.5 learnt mostly from English.
+# Two scenes, each drawn from the same noise in both languages. The pocket model learned both from
+# the start; SD 1.5 learned mostly from English.
 
 # %% [markdown] lang="es"
 # ## ¿Español o inglés?
@@ -729,6 +744,13 @@ my_prompts = [say("a flower that is not yellow", "una flor que no sea amarilla")
 # %% part="wrong"
 my_prompts = [say("a purple flower in a field", "una flor morada en el campo")] * 10
 
+# %% part="wrong" half=true
+my_prompts = [
+    say(f"a {colour} flower in a field", f"una flor {colour} en el campo")
+    for colour in say(["red", "blue", "green", "purple"], ["roja", "azul", "verde", "morada"])
+    for _ in range(2)
+]  # eight
+
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** Asking for *variety* in one prompt does not give variety: each
 # picture is drawn alone and knows nothing of the others. You had to choose the mixture.
@@ -760,7 +782,7 @@ my_prompts = [say("a purple flower in a field", "una flor morada en el campo")] 
 # %% [markdown] lang="en"
 # ## A model whose data is the world
 #
-# Our bias is about flowers, and on purpose. SD 1.5 learnt from LAION: pictures and captions found
+# Our bias about flowers is there on purpose. SD 1.5 learned from LAION: pictures and captions found
 # on the web. What others measured:
 #
 # - Mostly English captions, and "white and western cultures are often set as the default": its own
@@ -773,8 +795,8 @@ my_prompts = [say("a purple flower in a field", "una flor morada en el campo")] 
 # %% [markdown] lang="es"
 # ## Un modelo cuyos datos son el mundo
 #
-# Nuestro sesgo es de flores, y a propósito. SD 1.5 aprendió de LAION: imágenes y textos encontrados
-# en la web. Esto midieron otros:
+# Nuestro sesgo de las flores está puesto a propósito. SD 1.5 aprendió de LAION: imágenes y textos
+# encontrados en la web. Esto midieron otros:
 #
 # - Textos casi siempre en inglés, y «las culturas blancas y occidentales suelen ser la opción por
 #   defecto»: su propia
@@ -826,13 +848,13 @@ my_prompts = [say("a purple flower in a field", "una flor morada en el campo")] 
 #
 # This is a summary, not legal advice; laws differ from country to country.
 #
-# - Monet died in 1926 and his paintings are free for all. That is why this course imitates him.
+# - Monet died in 1926 and his paintings are in the public domain. So this course imitates him.
 # - LAION holds the works of living artists, who were not asked. Whether training on them is lawful
 #   is before the courts.
 # - A manner of painting is, as a rule, nobody's property; a picture too close to an existing work
-#   may infringe it, and to sell it under the artist's name may be deceit.
+#   may infringe it, and selling it under the artist's name may be fraud.
 # - Models can repeat pictures of their training:
-#   [Carlini et al. 2023](https://arxiv.org/abs/2301.13188) drew some out of Stable Diffusion.
+#   [Carlini et al. 2023](https://arxiv.org/abs/2301.13188) extracted some from Stable Diffusion.
 
 # %% [markdown] lang="es"
 # ## Derechos de autor, y artistas que viven de su obra
@@ -844,12 +866,12 @@ my_prompts = [say("a purple flower in a field", "una flor morada en el campo")] 
 #   lícito entrenar con ellas.
 # - Una manera de pintar, por lo general, no es propiedad de nadie; una imagen demasiado parecida a
 #   una obra existente puede infringir sus derechos, y venderla con el nombre del artista puede ser
-#   un engaño.
+#   un fraude.
 # - Un modelo puede repetir imágenes de su entrenamiento:
 #   [Carlini et al. 2023](https://arxiv.org/abs/2301.13188) sacaron algunas de Stable Diffusion.
 
 # %% [markdown] lang="en"
-# A decent habit, whatever the law says: no living artist's name in a prompt without asking, and say
+# A good habit, whatever the law says: no living artist's name in a prompt without asking, and say
 # that a picture was generated when you show it.
 
 # %% [markdown] lang="es"
@@ -864,7 +886,7 @@ my_prompts = [say("a purple flower in a field", "una flor morada en el campo")] 
 # - A share without its interval is an anecdote.
 # - A bias is measured, not guessed; naming what you want mends it where you name it.
 #
-# Next: [06, DreamBooth](lesson:06), which teaches the model one new thing.
+# Next: [05, Editing](lesson:05), which changes a picture.
 
 # %% [markdown] lang="es"
 # ## Por dónde seguir
@@ -874,4 +896,4 @@ my_prompts = [say("a purple flower in a field", "una flor morada en el campo")] 
 # - Un porcentaje sin su intervalo es una anécdota.
 # - Un sesgo se mide, no se adivina; nombrar lo que quieres lo corrige allí donde lo nombras.
 #
-# Después: [06, DreamBooth](lesson:06), que le enseña al modelo algo nuevo.
+# Después: [05, Edición](lesson:05), que cambia una imagen.

@@ -1129,5 +1129,5 @@ server.stop()
 # - Mide el cuello de botella antes de comprar máquinas, y registra números en lugar de personas.
 #
 # El código está en `sdlesson/bot_service/`: empieza por `limits.py` y `store/jobs.py`. Has llegado
-# al final del camino que empezó con un astronauta a caballo. Ahora te toca a ti: elige algo que haya
-# medido una lección y mejóralo.
+# al final del camino que empezó con un astronauta a caballo. Ahora te toca a ti: elige algo que
+# haya medido una lección y mejóralo.

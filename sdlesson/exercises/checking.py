@@ -106,7 +106,8 @@ def check(
             found = difference(value, expected, tolerance)
         if not found:
             return _solved(name)
-        came = say(f"{show(value)} came.", f"Llegó {show(value)}.")
+        shown = show(value)
+        came = say(f"{shown[:1].upper()}{shown[1:]} came.", f"Llegó {shown}.")
         lines = [f"{came} {found}"]
         if asked:
             lines.append(say(f"Expected: {asked}", f"Se esperaba: {asked}"))
@@ -188,6 +189,8 @@ def show(value: Any) -> str:
         return say(f"a picture of {size}", f"una imagen de {size}")
     if isinstance(value, float | np.floating):
         return f"{value:.4g}"
+    if isinstance(value, np.integer):
+        return str(value)
     if isinstance(value, np.ndarray | torch.Tensor):
         return _show_tensor(_as_tensor(value))
     if isinstance(value, list | tuple) and value:

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from sdlesson.exercises.checking import Case, Mistake, Verdict, check, check_function
-from sdlesson.images import picture_difference, to_images
+from sdlesson.images import picture_difference, same_picture, to_images
 from sdlesson.language import say
 from sdlesson.safety import Flag
 
@@ -40,7 +40,10 @@ def count_parameters(answer: Callable[..., Any], parts: Mapping[str, Any]) -> Ve
             ),
             Mistake(
                 lambda model: sum(tensor.nbytes for tensor in model.parameters()),
-                say("Those are bytes.", "Eso son bytes."),
+                say(
+                    "Those are bytes, and each number takes several.",
+                    "Eso son bytes, y cada número ocupa varios.",
+                ),
             ),
             Mistake(
                 lambda model: sum(len(tensor) for tensor in model.parameters()),
@@ -76,9 +79,24 @@ def gigabytes(answer: Any, parts: Mapping[str, Any]) -> Verdict:
         ),
         tolerance=WITHIN_GB,
         mistakes=[
-            Mistake(right * 8, say("Those are bits.", "Eso son bits.")),
-            Mistake(right * 2, say("That is float32, 4 bytes.", "Eso es float32, 4 bytes.")),
-            Mistake(right / 2, say("That is 1 byte each.", "Eso es 1 byte por peso.")),
+            Mistake(
+                right * 8,
+                say("Those are bits; a byte has eight.", "Eso son bits; un byte tiene ocho."),
+            ),
+            Mistake(
+                right * 2,
+                say(
+                    "That is float32, 4 bytes for each weight; float16 takes 2.",
+                    "Eso es float32, 4 bytes por peso; float16 ocupa 2.",
+                ),
+            ),
+            Mistake(
+                right / 2,
+                say(
+                    "That is 1 byte for each weight; float16 takes 2.",
+                    "Eso es 1 byte por peso; float16 ocupa 2.",
+                ),
+            ),
             Mistake(
                 right * GB / 2**30,
                 say(
@@ -95,7 +113,10 @@ def gigabytes(answer: Any, parts: Mapping[str, Any]) -> Verdict:
                 without("safety_checker"),
                 say("The safety checker is missing.", "Falta el filtro de seguridad."),
             ),
-            Mistake(right * GB, say("Those are bytes.", "Eso son bytes.")),
+            Mistake(
+                right * GB,
+                say("Those are bytes: divide by 10**9.", "Eso son bytes: divide entre 10**9."),
+            ),
         ],
         hints=[
             say(
@@ -157,10 +178,10 @@ def develop(answer: Callable[..., Any], kept: Tensor, vae: Any, picture: Image.I
                 ),
             ),
             Mistake(
-                lambda value: picture_difference(value, picture).mean_error > 2 / 255,
+                lambda value: same_picture(value, _pale(picture)),
                 say(
-                    "to_images takes pixels from -1 to 1, as the VAE gives them.",
-                    "to_images toma píxeles de -1 a 1, tal como los da el VAE.",
+                    "Too pale: to_images takes pixels from -1 to 1, as the VAE gives them.",
+                    "Demasiado pálida: to_images toma píxeles de -1 a 1, tal como los da el VAE.",
                 ),
             ),
         ],
@@ -310,6 +331,11 @@ def tokens(public: Any, gated: Any, publish: Any) -> Verdict:
             ),
         ],
     )
+
+
+def _pale(picture: Image.Image) -> Image.Image:
+    """The picture as it comes out when its pixels were taken to go from 0 to 1."""
+    return picture.point([(level + 255) // 2 for level in range(256)] * 3)
 
 
 def _as_list(value: Any) -> Any:

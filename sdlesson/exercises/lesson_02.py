@@ -37,7 +37,7 @@ def spoil(answer: Callable[..., Any], picture: Image.Image) -> Verdict:
                 lambda found: found[0] > found[2],
                 say(
                     "It goes the wrong way round: most at 0, least at 1.",
-                    "Va al revés: lo que más estropea es 0 y lo que menos, 1.",
+                    "Va al revés: con 0 es cuando más la estropea y con 1, cuando menos.",
                 ),
             ),
             Mistake(
@@ -95,8 +95,8 @@ def jump(
             Mistake(
                 lambda c, n, t: at(t).sqrt() * c - (1 - at(t)).sqrt() * n,
                 say(
-                    "A sign: the noise is added, not taken away.",
-                    "Un signo: el ruido se suma, no se resta.",
+                    "A sign is wrong: the noise is added, not taken away.",
+                    "Hay un signo mal: el ruido se suma, no se resta.",
                 ),
             ),
             Mistake(
@@ -109,8 +109,9 @@ def jump(
             Mistake(
                 lambda c, n, t: at(t).sqrt() * c + (1 - at(t).sqrt()) * n,
                 say(
-                    "The root of the noise's share is of the whole: (1 - alpha_bar).sqrt().",
-                    "La raíz de la parte del ruido es de todo: (1 - alpha_bar).sqrt().",
+                    "The square root of the noise's share goes over all of it: "
+                    "(1 - alpha_bar).sqrt().",
+                    "La raíz de la parte del ruido abarca toda la resta: (1 - alpha_bar).sqrt().",
                 ),
             ),
         ],
@@ -148,22 +149,29 @@ def my_guide(answer: Callable[..., Any]) -> Verdict:
             Mistake(
                 lambda u, t, s: u + s * (u - t),
                 say(
-                    "A sign: the way is the one with words minus the one without.",
-                    "Un signo: el camino es la que tiene palabras menos la que no.",
+                    "A sign is wrong: the way is the prediction with words minus the one without.",
+                    "Hay un signo mal: el camino es la predicción con palabras menos la otra.",
                 ),
             ),
             Mistake(
                 lambda u, t, s: t + s * (t - u),
                 say(
-                    "It begins at the prediction with words: one time the way too far.",
-                    "Empieza en la predicción con palabras: un camino de más.",
+                    "It begins at the prediction with words, and so goes the way once too often.",
+                    "Empieza en la predicción con palabras: recorre el camino una vez de más.",
+                ),
+            ),
+            Mistake(
+                lambda u, t, s: t,
+                say(
+                    "The scale is missing: that goes the way once, whatever is asked for.",
+                    "Falta la escala: eso recorre el camino una vez, se pida lo que se pida.",
                 ),
             ),
             Mistake(
                 lambda u, t, s: s * t,
                 say(
-                    "Louder, but in no direction: the prediction without words is not in it.",
-                    "Más fuerte, pero sin dirección: falta la predicción sin palabras.",
+                    "Larger, but in no direction: the prediction without words is not in it.",
+                    "Más grande, pero sin dirección: falta la predicción sin palabras.",
                 ),
             ),
         ],
@@ -209,7 +217,7 @@ def my_step(
                 lambda x, eps, t, next_t: clean(x, eps, t),
                 say(
                     "That is the guess of the clean latents: now put noise back.",
-                    "Eso son los latentes limpios que imagina: ahora vuelve a poner ruido.",
+                    "Esos son los latentes limpios que imagina: ahora vuelve a poner ruido.",
                 ),
             ),
             Mistake(
@@ -245,8 +253,8 @@ def my_step(
                     bar(next_t).sqrt() * clean(x, eps, t) - (1 - bar(next_t)).sqrt() * eps
                 ),
                 say(
-                    "A sign: noise is put back, so it is added.",
-                    "Un signo: el ruido se vuelve a poner, así que se suma.",
+                    "A sign is wrong: noise is put back, so it is added.",
+                    "Hay un signo mal: el ruido se vuelve a poner, así que se suma.",
                 ),
             ),
         ],

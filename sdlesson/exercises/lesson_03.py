@@ -29,10 +29,17 @@ def guidance_without_the_model(at_15: Any, at_1: Tensor, at_3: Tensor) -> Verdic
                 ),
             ),
             Mistake(
+                at_1 + 14 * (at_3 - at_1),
+                say(
+                    "The start is right; but at_3 - at_1 is two steps of guidance, not one.",
+                    "El comienzo está bien, pero at_3 - at_1 son dos pasos de guía, no uno.",
+                ),
+            ),
+            Mistake(
                 at_3 + 14 * each,
                 say(
-                    "That begins at 3 and takes the way from 1 to 15.",
-                    "Eso parte de 3 y recorre lo que hay de 1 a 15.",
+                    "That begins at at_3, and goes as far as if it began at at_1.",
+                    "Eso parte de at_3 y avanza como si partiera de at_1.",
                 ),
             ),
             Mistake(
@@ -44,7 +51,10 @@ def guidance_without_the_model(at_15: Any, at_1: Tensor, at_3: Tensor) -> Verdic
             ),
             Mistake(
                 at_1 - 14 * each,
-                say("The sign is turned round.", "El signo está al revés."),
+                say(
+                    "A sign is wrong: from at_1 the way goes towards at_3.",
+                    "Hay un signo mal: desde at_1 se va hacia at_3.",
+                ),
             ),
         ],
         hints=[
@@ -76,7 +86,7 @@ def only_in_each(answer: Callable[..., Any]) -> Verdict:
         )
     ]
     return check_function(
-        lambda first, second: list(answer(first, second)),
+        lambda first, second: _as_list(answer(first, second)),
         lambda first, second: [
             sum(a and not b for a, b in zip(first, second, strict=True)),
             sum(b and not a for a, b in zip(first, second, strict=True)),
@@ -97,6 +107,13 @@ def only_in_each(answer: Callable[..., Any]) -> Verdict:
                     sum(a and not b for a, b in zip(first, second, strict=True)),
                 ],
                 say("The two are swapped.", "Los dos están al revés."),
+            ),
+            Mistake(
+                lambda first, second: [sum(a != b for a, b in zip(first, second, strict=True))] * 2,
+                say(
+                    "Those are all that changed: tell one direction from the other.",
+                    "Esas son todas las que cambiaron: distingue en qué sentido.",
+                ),
             ),
             Mistake(
                 lambda first, second: [
@@ -146,6 +163,10 @@ def count_clipped(answer: Callable[..., Any], levels: np.ndarray) -> Verdict:
                 ),
             ),
             Mistake(
+                lambda levels: float((levels == 255).all(axis=2).mean()),
+                say("That counts white pixels alone.", "Eso cuenta solo los píxeles blancos."),
+            ),
+            Mistake(
                 lambda levels: float(((levels == 0) | (levels == 255)).all(axis=2).mean()),
                 say("One clipped channel is enough.", "Basta con un canal quemado."),
             ),
@@ -175,7 +196,8 @@ def count_clipped(answer: Callable[..., Any], levels: np.ndarray) -> Verdict:
 def enough_steps(answer: Callable[..., Any]) -> Verdict:
     """Exercise 4: the fewest steps that are shown to lose at most `spare`."""
     steps = [1, 2, 4, 8, 16, 32]
-    values, halves = [-0.8, -0.04, -0.08, -0.03, 0.01, 0.0], [0.1, 0.2, 0.04, 0.05, 0.03, 0.01]
+    # Such that every mistake below gives another answer to some case.
+    values, halves = [-0.8, -0.2, -0.08, -0.03, 0.45, 0.4], [0.1, 0.25, 0.04, 0.05, 0.05, 0.08]
     changes = [Mean(v, v - h, v + h, n=100) for v, h in zip(values, halves, strict=True)]
     told = ", ".join(f"{n}: {c.low:.2f}/{c.high:.2f}" for n, c in zip(steps, changes, strict=True))
 
@@ -210,8 +232,8 @@ def enough_steps(answer: Callable[..., Any]) -> Verdict:
             Mistake(
                 first(lambda change, spare: change.high > 0),
                 say(
-                    "Not shown to be worse is not shown to be good enough.",
-                    "Que no se demuestre peor no demuestra que baste.",
+                    "Not shown to be worse: that is no proof yet that the loss is small.",
+                    "No se demuestra que sea peor, pero eso aún no prueba que pierda poco.",
                 ),
             ),
             Mistake(
@@ -219,8 +241,17 @@ def enough_steps(answer: Callable[..., Any]) -> Verdict:
                     n for n, c in zip(steps, changes, strict=True) if c.low > -spare
                 ][-1],
                 say(
-                    "Those are the most steps, not the fewest.",
-                    "Son los pasos máximos, no los mínimos.",
+                    "That is the largest number of steps that will do, not the smallest.",
+                    "Ese es el mayor número de pasos que sirve, no el menor.",
+                ),
+            ),
+            Mistake(
+                lambda steps, changes, spare: next(
+                    (n for n, c in zip(steps, changes, strict=True) if c.low > spare), steps[-1]
+                ),
+                say(
+                    "A sign is wrong: a loss is a change below zero, so it is -spare.",
+                    "Hay un signo mal: perder es un cambio por debajo de cero, así que es -spare.",
                 ),
             ),
         ],
@@ -239,3 +270,7 @@ def enough_steps(answer: Callable[..., Any]) -> Verdict:
             ),
         ],
     )
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

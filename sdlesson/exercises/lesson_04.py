@@ -16,6 +16,13 @@ NOISE_SHAPE = (4, 16, 16)
 MOST_HATS = 0.5
 """Of the hats that are there without a negative prompt."""
 FLOWERS, COLOURS_WANTED, MOST_YELLOW = 10, 4, 5
+COLOUR_WORDS = {
+    "red": ("red", "rojas"),
+    "yellow": ("yellow", "amarillas"),
+    "green": ("green", "verdes"),
+    "blue": ("blue", "azules"),
+    "purple": ("purple", "moradas"),
+}
 LEAST_SEEN = 6
 """Of ten flowers; the safety checker errs on some, and a black square has no flower."""
 
@@ -103,8 +110,8 @@ def take_off_the_hat(text: Any, draw: Callable[[str], Any], probe: Probe) -> Ver
             Mistake(
                 lambda text: bool({"sin", "no", "without"} & set(text.lower().split())),
                 say(
-                    "A denial names what should be there: guidance walks away from it.",
-                    "Una negación nombra lo que debería haber: la guía se aleja de ella.",
+                    "A denial describes robots without hats, and guidance walks away from those.",
+                    "Una negación describe robots sin sombrero, y la guía se aleja de ellos.",
                 ),
             ),
             Mistake(
@@ -125,8 +132,8 @@ def take_off_the_hat(text: Any, draw: Callable[[str], Any], probe: Probe) -> Ver
                 "Di lo que hay en las imágenes y no quieres, como lo diría su texto.",
             ),
             say(
-                "Two words: *with*, in Spanish, and *hat*, in Spanish.",
-                "Dos o tres palabras: *con* en inglés y *sombrero* en inglés.",
+                "Two words, in Spanish: those for *with* and for *hat*.",
+                "Tres palabras en inglés: las de *con*, *un* y *sombrero*.",
             ),
         ],
     )
@@ -149,6 +156,7 @@ def balanced_bunch(
     flowers = sum("flower" in reading.top(1) for reading in seen)
     colours = drawn[1] if drawn else []
     found = {colour: colours.count(colour) for colour in colours}
+    told = ", ".join(f"{count} {say(*COLOUR_WORDS[name])}" for name, count in found.items())
     return check(
         prompts,
         lambda prompts: (
@@ -159,8 +167,8 @@ def balanced_bunch(
         ),
         name="04.3",
         asked=say(
-            f"ten flowers, four colours, at most five yellow; {flowers} flowers came: {found}",
-            f"diez flores, cuatro colores, hasta cinco amarillas; llegaron {flowers}: {found}",
+            f"ten flowers, four colours, at most five yellow; {flowers} flowers came: {told}",
+            f"diez flores, cuatro colores, hasta cinco amarillas; llegaron {flowers}: {told}",
         ),
         mistakes=[
             Mistake(
