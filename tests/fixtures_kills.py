@@ -14,7 +14,8 @@ from sdlesson.bot_service.store.jobs import FREE
 
 State = StoredJobState
 OPEN = (State.ACCEPTED, State.RUNNING, State.SENDING)
-REFUSED = ("pictures waiting already", "pictures of today")
+# The last is said of an update that was begun at three starts, and that the bot seems to die of.
+REFUSED = ("pictures waiting already", "pictures of today", "Something went wrong")
 
 
 def texts_of(person) -> list[str]:

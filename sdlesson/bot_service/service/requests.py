@@ -317,14 +317,10 @@ class RecordingService(RequestService):
         requester = _requester(stored)
         job = Job(stored.user_id, stored.request, id=stored.id, chat_id=stored.chat_id)
         self._accepted_at[job.id] = stored.created_at
-        try:
-            self.worker.enqueue(job)
-        except QueueFullError as error:  # there is less room than there was
-            await self._record(job.id, StoredJobState.FAILED, told=True)
-            await self._refuse(requester, error)
-        else:
-            await self._remove_status(stored)
-            self._begin_to_serve(requester, job)
+        # Users are heard already, who may have filled the queue: this one came before them.
+        self.worker.enqueue(job, is_promised=True)
+        await self._remove_status(stored)
+        self._begin_to_serve(requester, job)
 
     async def _tell_late(self, stored: StoredJob) -> None:
         """Tell a user how a job has ended, of which only the record knows."""
