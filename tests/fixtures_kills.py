@@ -86,7 +86,8 @@ def check_every_wish(
         texts = screens[user.id]
         told = [text for text in texts if wish in text and not text.startswith(f"{wish} --")]
         assert pictures[wish] <= 1, f"{wish} was sent {pictures[wish]} times"
-        if wish not in recorded:
+        # On record a moment before others filled the queue: refused like those that never were.
+        if recorded.get(wish, State.CANCELLED) is State.CANCELLED:
             refused[user.id] += 1
             ends["refused"] += 1
             continue
