@@ -14,7 +14,7 @@ from sdlesson.bot_service.store.jobs import FREE
 
 State = StoredJobState
 OPEN = (State.ACCEPTED, State.RUNNING, State.SENDING)
-# The last where a busy machine began a request in three lives of the bot, and ended it in none.
+# The last is said of an update that was begun at three starts, and that the bot seems to die of.
 REFUSED = ("pictures waiting already", "pictures of today", "Something went wrong")
 
 
@@ -86,7 +86,8 @@ def check_every_wish(
         texts = screens[user.id]
         told = [text for text in texts if wish in text and not text.startswith(f"{wish} --")]
         assert pictures[wish] <= 1, f"{wish} was sent {pictures[wish]} times"
-        if wish not in recorded:
+        # On record a moment before others filled the queue: refused like those that never were.
+        if recorded.get(wish, State.CANCELLED) is State.CANCELLED:
             refused[user.id] += 1
             ends["refused"] += 1
             continue

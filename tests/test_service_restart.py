@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fixtures_bot import Painter
 from fixtures_kills import endure, states, texts_of
 from fixtures_service import serving
 from fixtures_talk import album, answer, is_picture, picture, wait_until
+from sdlesson.bot.queue import FairQueue
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.memory import StoreView
 from sdlesson.bot_service.service.run import ServiceRun
@@ -82,6 +84,22 @@ def test_what_waits_when_the_bot_is_stopped_is_drawn_by_the_next_run(tmp_path: P
             one.waits_for(lambda m, b=begins: is_picture(m) and m["caption"].startswith(b))
         wait_until(lambda: set(states(served.parts.store).values()) == {State.SENT})
         wait_until(lambda: "Drawing" not in "".join(texts_of(ana)))
+
+
+def test_what_was_promised_has_its_place_though_there_is_no_room_for_it(tmp_path: Path) -> None:
+    with serving(tmp_path, Painter(step_s=0.3)) as served:
+        ana = served.person()
+        ana.says("a cat --steps 20")
+        ana.waits_for("Drawing")
+        for wish in ("a dog --steps 7", "a fox --steps 9"):
+            ana.says(wish)
+        wait_until(lambda: len(states(served.parts.store)) == 3)
+        served.stop()
+        served.parts = replace(served.parts, queue=partial(FairQueue, 1, 1))
+        served.painter.step_s = 0.0
+        served.start()
+        wait_until(lambda: set(states(served.parts.store).values()) == {State.SENT}, 20)
+        assert sum(map(is_picture, ana.messages)) == 3
 
 
 def test_a_photo_and_its_album_survive_a_stop(tmp_path: Path) -> None:

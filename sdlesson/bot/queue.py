@@ -155,14 +155,19 @@ class FairQueue:
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
-    def put(self, job: Job) -> None:
+    def put(self, job: Job, *, is_promised: bool = False) -> None:
         """Let a job wait; a user who had none comes last in the ring.
+
+        Args:
+            job: What waits from now on.
+            is_promised: Its place was promised before: it has one whether there is room or not.
 
         Raises:
             TooManyJobsError: The user has as many waiting as one may.
             QueueFullError: The queue is full.
         """
-        self.check_room(job.user_id)
+        if not is_promised:
+            self.check_room(job.user_id)
         # A user who is in the ring keeps the place there: ordering more neither gains nor costs
         # a turn.
         self._waiting.setdefault(job.user_id, deque()).append(job)

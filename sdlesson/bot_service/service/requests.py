@@ -425,14 +425,10 @@ class RecordingService(RequestService):
             await self.call.insist(self.record.jobs.change_model, stored.id, request)
         job = Job(stored.user_id, request, id=stored.id, chat_id=stored.chat_id)
         self._accepted_at[job.id], self._model_of[job.id] = stored.created_at, request.model
-        try:
-            self.worker.enqueue(job)
-        except QueueFullError as error:  # there is less room than there was
-            await self._record(job.id, StoredJobState.FAILED, told=True)
-            await self._refuse(requester, error)
-        else:
-            await self._remove_status(stored)
-            self._begin_to_serve(requester, job)
+        # Users are heard already, who may have filled the queue: this one came before them.
+        self.worker.enqueue(job, is_promised=True)
+        await self._remove_status(stored)
+        self._begin_to_serve(requester, job)
 
     async def _tell_late(self, stored: StoredJob) -> None:
         """Tell a user how a job has ended, of which only the record knows."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from typing import TypeAlias
 
 from sdlesson.bot.generator import ImageGenerator, Result
-from sdlesson.bot.queue import FairQueue, Job, JobState
+from sdlesson.bot.queue import FairQueue, Job, JobState, QueueFullError
 from sdlesson.bot.worker import MAX_BATCH
 from sdlesson.bot_service.models.cache import PictureCache
 from sdlesson.bot_service.models.cards import cards_of, weights_of
@@ -50,17 +51,22 @@ class RecordingWorker(ParallelWorker):
         self._begun: set[str] = set()
         self.cache = PictureCache(0) if cache is None else cache
 
-    def enqueue(self, job: Job) -> Job:
+    def enqueue(self, job: Job, *, is_promised: bool = False) -> Job:
         """Let a job wait that has been made elsewhere, under the name that it has there.
+
+        Args:
+            job: What waits from now on.
+            is_promised: An earlier run has accepted it, so there is a place for it.
 
         Raises:
             TooManyJobsError: The user has as many waiting as one may.
             QueueFullError: The queue is full.
             StoppedError: The worker has been stopped.
         """
-        self.check_room(job.user_id)
+        with suppress(QueueFullError) if is_promised else nullcontext():
+            self.check_room(job.user_id)
         job.batch_key = self.generator.batch_key(job.request)
-        self.queue.put(job)
+        self.queue.put(job, is_promised=is_promised)
         job.estimated_s = self.seconds_left(job)
         self._something_waits.set()
         log.info("job %s of user %s waits, %s in all", job.id, job.user_id, len(self.queue))
