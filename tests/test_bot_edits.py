@@ -112,7 +112,7 @@ def test_an_edit_without_a_photo_is_told_where_to_put_one(talk: Talk, text: str)
             "--strength and --widen do not go together",
             "--fuerza y --ampliar no van juntas",
         ),
-        ("/draw --control outline", "nothing to draw in that", "nada que dibujar"),
+        ("/draw --control outline", "nothing in that to draw", "nada que dibujar"),
     ],
 )
 def test_what_is_wrong_with_an_edit_is_one_reply(

@@ -33,7 +33,7 @@ def test_the_quota_of_a_day_holds_also_over_restart_and_forget(tmp_path: Path) -
         assert "your 2 pictures of today" in answer(ana, "a fox")["text"]
         question = answer(ana, "/forget")
         ana.presses(question, "Delete it all")
-        ana.waits_for("I keep nothing of you", after=question)
+        ana.waits_for("I keep nothing about you", after=question)
         agrees(ana)
         assert "your 2 pictures of today" in answer(ana, "a fox")["text"]
 
@@ -48,7 +48,7 @@ def test_forget_deletes_history_and_buttons_and_what_is_on_its_way(tmp_path: Pat
         ana.waits_for("Drawing")
         question = answer(ana, "/forget")
         ana.presses(question, "Delete it all")
-        ana.waits_for("I keep nothing of you", after=question)
+        ana.waits_for("I keep nothing about you", after=question)
         served.painter.step_s = 0.0
         kept = b"".join(path.read_bytes() for path in tmp_path.glob("bot.db*"))
         assert b"secret" not in kept

@@ -176,7 +176,7 @@ def test_forget_drops_the_users_cached_pictures_and_privacy_says_so(tmp_path: Pa
         cache = served.run.worker.cache
         assert len(cache) == 1
         ana.presses(answer(ana, "/forget"), data="forget:")
-        ana.waits_for("I keep nothing of you")
+        ana.waits_for("I keep nothing about you")
         assert (len(cache), cache.size) == (0, 0)
         picture(eva, "a secret cat --seed 7")
         assert len(served.painter.batches) == 2
@@ -195,6 +195,6 @@ def test_what_is_on_its_way_while_a_user_is_forgotten_is_not_kept(tmp_path, mome
         else:
             wait_until(lambda: served.parts.store.jobs.history(ana.id))
         ana.presses(answer(ana, "/forget"), data="forget:")
-        ana.waits_for("I keep nothing of you")
+        ana.waits_for("I keep nothing about you")
         time.sleep(1.5)
         assert all("secret" not in str(key) for key in served.run.worker.cache._kept)

@@ -223,7 +223,7 @@ def test_forget_takes_the_key_of_the_codes_too_and_says_so(served: Served, tmp_p
     question = answer(ana, "/forget")
     assert "have to be enrolled anew" in question["text"]
     ana.presses(question, "Delete it all")
-    ana.waits_for("I keep nothing of you", after=question)
+    ana.waits_for("I keep nothing about you", after=question)
     assert salt not in kept()
     assert "not enrolled yet" in answer(ana, "a cat")["text"]
 

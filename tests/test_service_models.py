@@ -247,7 +247,7 @@ def test_forget_deletes_the_choice_and_the_thumbs(tmp_path: Path) -> None:
         ana.presses(shown, "👍")
         wait_until(lambda: served.parts.store.outcomes.by_model()[0].votes == 1)
         ana.presses(answer(ana, "/forget"), data="forget:")
-        ana.waits_for("I keep nothing of you any more")
+        ana.waits_for("I keep nothing about you any more")
         assert served.parts.store.people.load_user(ana.id) == UserRecord()
         with served.parts.store.database.begin() as connection:
             for table in ("votes", "jobs", "buttons", "users"):

@@ -129,7 +129,7 @@ def test_edits_that_wait_are_drawn_by_the_next_run_as_they_were_asked_for(tmp_pa
         painter.step_s, painter.requests = 0.0, []
         served.start()
         first = ana.waits_for(lambda one: is_picture(one) and "control outline" in str(one))
-        ana.waits_for(lambda one: is_picture(one) and "widened: left" in str(one))
+        second = ana.waits_for(lambda one: is_picture(one) and "widened: left" in str(one))
         drawn = {request.seed: request for request in painter.requests}
         assert (drawn[7].control, drawn[7].photo.size) == ("outline", (32, 32))
         assert drawn[7].photo.getpixel((9, 9))[0] > 200 > 60 > drawn[7].photo.getpixel((9, 9))[2]
@@ -137,7 +137,7 @@ def test_edits_that_wait_are_drawn_by_the_next_run_as_they_were_asked_for(tmp_pa
         served.stop()
         served.start()
         ana.presses(first, "➕ More steps")
-        again = ana.waits_for(is_picture, after=first)
+        again = ana.waits_for(is_picture, after=second)
         assert "control outline" in again["caption"]
         assert painter.requests[-1].photo.size == (32, 32)
 
