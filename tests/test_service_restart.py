@@ -197,7 +197,7 @@ def test_an_update_that_the_bot_keeps_dying_of_is_given_up_and_said(tmp_path: Pa
         served.start()
         assert ana.waits_for("Something went wrong")
         assert sum(map(is_picture, ana.messages)) == 1
-        assert inbox.given_up() == []
+        wait_until(lambda: inbox.given_up() == [])
 
 
 def test_while_the_database_is_locked_nothing_is_lost(tmp_path: Path) -> None:
