@@ -31,7 +31,7 @@ from huggingface_hub.errors import (
 )
 
 from sdlesson.files import atomic_write, is_there
-from sdlesson.language import Text
+from sdlesson.language import Text, say
 
 CHECKSUM_FILE = "SHA256SUMS"
 SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")  # which no user puts in a folder
@@ -130,12 +130,21 @@ def verify_folder(folder: Path) -> None:
     Raises:
         ModelError: The record or a file is missing, a file differs, or one is not recorded.
     """
-    mend = f"restore it with `git checkout -- {folder}`, or reinstall sdlesson"
+    mend = say(
+        f"restore it with `git checkout -- {folder}`, or reinstall sdlesson",
+        f"recupéralo con `git checkout -- {folder}` o reinstala sdlesson",
+    )
     if not (folder / CHECKSUM_FILE).is_file():
-        raise ModelError(f"{folder / CHECKSUM_FILE} is missing; {mend}")
+        raise _missing(folder / CHECKSUM_FILE, mend)
     _compare(folder, mend)
     if strange := sorted(set(_file_names(folder)) - set(_read_checksums(folder / CHECKSUM_FILE))):
-        raise ModelError(f"{folder / strange[0]} does not belong to the model; take it out")
+        path = folder / strange[0]
+        raise ModelError(
+            say(
+                f"{path} does not belong to the model; take it out",
+                f"{path} no es del modelo; quítalo",
+            )
+        )
 
 
 def verify_saved(folder: Path) -> None:
@@ -149,8 +158,12 @@ def verify_saved(folder: Path) -> None:
     if (folder / CHECKSUM_FILE).is_file():
         _compare(
             folder,
-            "save or download the model again; if you changed it yourself, delete "
-            f"{CHECKSUM_FILE} in its folder",
+            say(
+                "save or download the model again; if you changed it yourself, delete "
+                f"{CHECKSUM_FILE} in its folder",
+                "vuelve a guardar o a descargar el modelo; si lo cambiaste tú, borra "
+                f"{CHECKSUM_FILE} en su carpeta",
+            ),
         )
 
 
@@ -176,9 +189,18 @@ def _compare(folder: Path, mend: str) -> None:
     """Compare the files that are recorded in a folder with their SHA-256."""
     for name, digest in sorted(_read_checksums(folder / CHECKSUM_FILE).items()):
         if not (folder / name).is_file():
-            raise ModelError(f"{folder / name} is missing; {mend}")
+            raise _missing(folder / name, mend)
         if _sha256(folder / name) != digest:
-            raise ModelError(f"{folder / name} is damaged: its SHA-256 is not the recorded; {mend}")
+            raise ModelError(
+                say(
+                    f"{folder / name} is damaged: its SHA-256 is not the recorded one; {mend}",
+                    f"{folder / name} está dañado: su SHA-256 no es el registrado; {mend}",
+                )
+            )
+
+
+def _missing(path: Path, mend: str) -> ModelError:
+    return ModelError(say(f"{path} is missing; {mend}", f"falta {path}; {mend}"))
 
 
 def _check_token() -> None:

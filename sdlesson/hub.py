@@ -17,6 +17,7 @@ from sdlesson.downloads import (
     verify_folder,
     verify_saved,
 )
+from sdlesson.language import say
 from sdlesson.pocket.paths import CONTROL_FOLDER as CONTROL_FOLDER
 from sdlesson.pocket.paths import POCKET_FOLDER as POCKET_FOLDER
 from sdlesson.pocket.paths import SCORER_FOLDER as SCORER_FOLDER
@@ -208,8 +209,12 @@ def check_folder(folder: Path) -> Path:
         name, suffix = path.relative_to(folder).as_posix(), path.suffix.lower()
         if suffix in PICKLE_SUFFIXES:
             raise ModelError(
-                f"{folder} holds the pickle {name}, which can run any code when it is opened; "
-                "only safetensors are loaded: convert it where you trust it, or take it out"
+                say(
+                    f"{folder} holds the pickle {name}, which can run any code when it is opened; "
+                    "only safetensors are loaded: convert it where you trust it, or take it out",
+                    f"{folder} contiene el pickle {name}, que al abrirse puede ejecutar cualquier "
+                    "código; solo se cargan safetensors: conviértelo si te fías, o quítalo",
+                )
             )
         if suffix not in KNOWN_SUFFIXES:
             raise ModelError(f"{folder} holds {name}, which belongs in no pipeline; take it out")

@@ -1,6 +1,6 @@
 """In whose words? What a student reads as text, in English or in Spanish.
 
-Exceptions and logs stay in English, so that they can be searched for.
+Logs stay in English, so that they can be searched for; so do exceptions that no lesson shows.
 """
 
 from __future__ import annotations

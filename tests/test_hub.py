@@ -18,6 +18,7 @@ from hub_server import HubServer, closed_url, point_the_client_at, user
 from sdlesson import downloads, hub
 from sdlesson.downloads import ModelError, Source
 from sdlesson.images import same_picture
+from sdlesson.language import set_language
 from sdlesson.pipelines import load_pipeline
 
 if TYPE_CHECKING:
@@ -402,6 +403,9 @@ def test_a_changed_file_is_found_and_named_with_its_mend(folder: Path) -> None:
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"vae/diffusion_pytorch_model.*damaged.*git checkout"):
+        downloads.verify_folder(folder)
+    set_language("es")
+    with pytest.raises(ModelError, match=r"vae/diffusion_pytorch_model.*dañado.*o reinstala"):
         downloads.verify_folder(folder)
 
 
