@@ -626,6 +626,12 @@ def test_colab_ships_every_package_that_no_deps_leaves_out():
 # What every lesson owes its readers.
 
 
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_every_lessons_checks_are_in_the_table_of_replies(language):
+    told = replies.read_replies(build.NOTEBOOKS / build.REPLIES)[language]
+    assert set(told) == {lesson.number for lesson in build.read_lessons()}
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_a_lesson_says_what_it_asks_for_and_what_to_read_in_20_minutes(path):
     lesson = lesson_reader.read_lesson(path)
