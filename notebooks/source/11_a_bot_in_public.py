@@ -185,8 +185,8 @@ assert on_record(ana) == [(robot, "running"), (fox, "accepted")], "killed in mid
 
 # %% [markdown] lang="es"
 # Ya no queda nadie, y el libro conserva las dos. La regla que lo hace fiable: **primero
-# anotar, luego actuar**. Un trabajo está anotado *antes* de que su dueña sepa que espera, *antes*
-# de dibujarse y *antes* de que salga su imagen.
+# anotar, luego actuar**. Un trabajo está anotado *antes* de que quien lo pidió sepa que espera,
+# *antes* de dibujarse y *antes* de que salga su imagen.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 1 · After the kill
@@ -393,7 +393,7 @@ def taken_at(requests, limits):
             taken.append(now)
         except service.LimitError as error:
             now += error.wait_s + 0.001  # a moment later, or rounding could refuse it again
-            # es: un momento después, o el redondeo podría rechazarla otra vez
+            # es: un momento después, por el redondeo
     return taken
 
 
@@ -417,7 +417,7 @@ assert max(gaps) < 0.1, "the buckets wait as the formula says"
 # $$w_n = \max(0,\ n - b) \cdot \frac{60}{r} \text{ seconds}$$
 #
 # The burst shifts the line, the rate is its slope. Both protect *other users*. The quota protects
-# your bill, until midnight:
+# your bill, until midnight in UTC:
 
 # %% [markdown] lang="es"
 # Con una ráfaga de $b$ y $r$ por minuto, la $n$-ésima de muchas peticiones se acepta al cabo de
@@ -425,7 +425,7 @@ assert max(gaps) < 0.1, "the buckets wait as the formula says"
 # $$w_n = \max(0,\ n - b) \cdot \frac{60}{r} \text{ segundos}$$
 #
 # La ráfaga desplaza la línea; el ritmo es su pendiente. Ambos protegen a *los demás*. La cuota
-# protege tu factura, hasta medianoche:
+# protege tu factura, hasta la medianoche en UTC:
 
 # %% tags=["nbval-check-output"]
 evening = datetime(2026, 11, 28, 21, 30, tzinfo=UTC).timestamp()
@@ -501,14 +501,16 @@ def at_most(seconds, burst, per_minute, daily):
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** For a minute the burst counts, for an hour the rate, for a day
-# the quota alone. Where these numbers are kept matters too: here with the jobs, in one
-# *transaction* (all of it or nothing), so that a kill neither forgets nor charges twice.
+# **What you should have noticed.** At first the burst counts, then the rate, and for a day the
+# quota alone: with 5, 6 a minute and 50 a day from minute eight on. Where these numbers are kept
+# matters too: here with the jobs, in one *transaction* (all of it or nothing), so that a kill
+# neither forgets nor charges twice.
 
 # %% [markdown] lang="es" part="noticed"
-# **Lo que deberías haber notado.** En un minuto cuenta la ráfaga; en una hora, el ritmo; en un día,
-# solo la cuota. También importa dónde se guardan: aquí, junto a los trabajos, en una *transacción*
-# (todo o nada); así, aunque maten al bot, ni se olvida ni se cobra dos veces.
+# **Lo que deberías haber notado.** Al principio cuenta la ráfaga; luego, el ritmo; en un día, solo
+# la cuota: con 5, 6 por minuto y 50 al día, desde el minuto ocho. También importa dónde se guardan
+# estos números: aquí, junto a los trabajos, en una *transacción* (todo o nada); así, aunque maten
+# al bot, ni se olvida ni se cobra dos veces.
 
 # %% [markdown] lang="en" part="discuss"
 # Your class of thirty shares one bot, and each has 50 pictures a day. Is that fair? What would you
