@@ -217,9 +217,12 @@ checks.after_kill(after_kill)
 # %% part="solution"
 def after_kill(state):
     """Return "draw", "tell" or "nothing" for a job that was left in this state."""
+    # es: Devuelve "draw" (dibujar), "tell" (avisar) o "nothing" (nada) para ese estado.
     if state == "accepted":  # not begun, so nothing can happen twice
+        # es: sin empezar: nada puede ocurrir dos veces
         return "draw"
     if state in ("running", "sending"):  # it may be what the bot died of; it may have arrived
+        # es: quizá lo mató; quizá llegó
         return "tell"
     return "nothing"
 
@@ -472,7 +475,9 @@ checks.at_most(at_most)
 # %% part="solution"
 def at_most(seconds, burst, per_minute, daily):
     """Return the largest number of requests that are taken."""
+    # es: Devuelve el mayor número de peticiones que se aceptan.
     from_bucket = int(burst + seconds * per_minute / 60)  # only whole tokens count
+    # es: solo cuentan las fichas enteras
     return min(daily, from_bucket)
 
 
@@ -737,6 +742,7 @@ checks.break_in(break_in)
 # %% part="solution"
 def break_in(leak, alphabet, length):
     """Return the secret; `leak(guess)` tells how many characters at its front are right."""
+    # es: Devuelve el secreto; `leak(intento)` dice cuántos caracteres del principio son correctos.
     known = ""
     while len(known) < length:
         known += next(letter for letter in alphabet if leak(known + letter) > len(known))
@@ -908,8 +914,11 @@ checks.pictures_a_minute(pictures_a_minute)
 # %% part="solution"
 def pictures_a_minute(workers, draw_s, bot_s):
     """Return how many pictures are done in a minute while enough wait."""
+    # es: Devuelve cuántas imágenes salen por minuto si hay bastantes en espera.
     all_workers = workers / (draw_s + bot_s)  # each has a picture after so many seconds
+    # es: cada uno da una imagen en esos segundos
     bot = 1 / bot_s  # and more than this it cannot hand out
+    # es: y más no puede repartir
     return 60 * min(all_workers, bot)
 
 
