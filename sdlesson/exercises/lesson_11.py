@@ -42,6 +42,13 @@ def after_kill(answer: Callable[..., Any]) -> Verdict:
                 ),
             ),
             Mistake(
+                lambda state: (ENDS | {"sent": "tell"})[state],
+                say(
+                    "A picture that was sent needs no word: its user has it.",
+                    "De una imagen enviada no hay nada que avisar: ya la tiene quien la pidió.",
+                ),
+            ),
+            Mistake(
                 lambda state: (ENDS | {"accepted": "tell"})[state],
                 say(
                     "A job that was not begun can be drawn without any risk.",
