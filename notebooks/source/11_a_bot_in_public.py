@@ -506,16 +506,14 @@ def at_most(seconds, burst, per_minute, daily):
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** At first the burst counts, then the rate, and for a day the
-# quota alone: with 5, 6 a minute and 50 a day from minute eight on. Where these numbers are kept
-# matters too: here with the jobs, in one *transaction* (all of it or nothing), so that a kill
-# neither forgets nor charges twice.
+# **What you should have noticed.** At first the burst counts, then the rate, for a day the quota
+# alone. Where these numbers are kept matters too: here with the jobs, in one
+# *transaction* (all of it or nothing), so that a kill neither forgets nor charges twice.
 
 # %% [markdown] lang="es" part="noticed"
 # **Lo que deberías haber notado.** Al principio cuenta la ráfaga; luego, el ritmo; en un día, solo
-# la cuota: con 5, 6 por minuto y 50 al día, desde el minuto ocho. También importa dónde se guardan
-# estos números: aquí, junto a los trabajos, en una *transacción* (todo o nada); así, aunque maten
-# al bot, ni se olvida ni se cobra dos veces.
+# la cuota. También importa dónde se guardan: aquí, junto a los trabajos, en una *transacción*
+# (todo o nada); así, aunque maten al bot, ni se olvida ni se cobra dos veces.
 
 # %% [markdown] lang="en" part="discuss"
 # Your class of thirty shares one bot, and each has 50 pictures a day. Is that fair? What would you
