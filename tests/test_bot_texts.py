@@ -80,7 +80,7 @@ def test_spanish_names_of_options_are_understood() -> None:
         ("a --steps", "Falta algo después de --pasos."),
         ("a --steps 900", "--pasos admite un número entero de 1 a 50, y «900» no lo es."),
         ("a --guia 99", "--guia admite un número de 0 a 20, y «99» no lo es."),
-        ("a --strength 0,5", "--fuerza dice qué hacer con una foto"),
+        ("a --strength 0,5", "--fuerza es para fotos"),
     ],
 )
 def test_a_refusal_says_what_came_and_what_is_allowed(text: str, sentence: str) -> None:

@@ -125,6 +125,16 @@ def test_an_unfilled_function_is_not_yet(unfilled):
     assert "Fill in" in check_function(unfilled, halve, CASES, hints=["a", "b"]).message
 
 
+def test_a_function_that_returns_nothing_for_some_cases_hears_which_and_not_that_it_is_empty():
+    cases = [Case(f"number={number}", (number,)) for number in (1, 2)]
+    verdict = check_function(
+        lambda number: "odd" if number % 2 else None,
+        lambda number: "odd" if number % 2 else "even",
+        cases,
+    )
+    assert verdict.message.startswith("Not yet. With number=2: None came, 'even' was expected.")
+
+
 def test_a_function_that_stops_is_told_with_what():
     verdict = check_function(lambda number: 8 / number, halve, CASES)
     assert "With number=0: The code stops: ZeroDivisionError" in verdict.message

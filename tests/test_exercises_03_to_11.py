@@ -191,7 +191,18 @@ def test_breaking_in_by_trying_everything_is_stopped_and_said():
     ("check", "answer", "said"),
     [
         (lesson_11.after_kill, lambda state: "draw", "state='running'"),
+        (
+            lesson_11.after_kill,
+            {"accepted": "draw", "running": "tell", "sending": "tell"}.get,
+            "None",
+        ),
+        (
+            lesson_11.after_kill,
+            lambda state: "draw" if state == "accepted" else "tell",
+            "needs no word",
+        ),
         (lesson_11.at_most, lambda s, b, r, d: min(d, b + s * r / 60), "Only whole tokens"),
+        (lesson_11.at_most, lambda s, b, r, d: min(d, round(b + s * r / 60)), "9 came, 8 was"),
         (lesson_11.break_in, lambda leak, signs, length: "c", "'c' came, 'cab' was expected"),
         (
             lesson_11.pictures_a_minute,

@@ -135,6 +135,18 @@ def test_several_models_are_offered_by_bot_and_workers_alike(monkeypatch, tmp_pa
         assert sum(found.ab_share.values()) == pytest.approx(1)
 
 
+def test_settings_that_the_environment_file_proposes_reach_bot_and_workers(monkeypatch):
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    assert services["bot"]["env_file"] == services["worker"]["env_file"] == ".env"
+    example = (DEPLOY / ".env.example").read_text()
+    for name, value in re.findall(r"^#(SDLESSON_BOT_\w+)='?(.*?)'?$", example, re.M):
+        monkeypatch.setenv(name, value)
+    found = load_configuration(kind=WorkerConfiguration)
+    assert found.admins == (123456789,)
+    assert found.allowed_users == (123456789, 987654321)
+    assert found.daily_quota == 50
+
+
 def test_what_the_example_of_a_configuration_proposes_is_one(tmp_path):
     example = (DEPLOY / "systemd" / "bot.toml.example").read_text()
     proposed = re.sub(r"^#   ", "", example.replace('\nmodels = ["pocket"]\n', "\n"), flags=re.M)

@@ -149,6 +149,7 @@ checks.rare_words(rare_words, pocket.tokenizer.tokenize, subject.SUBJECT_WORD)
 # %% part="solution"
 def rare_words(candidates):
     """The candidates of which every piece is unknown to the model."""
+    # es: Las candidatas cuyos trozos el modelo desconoce, todos.
     kept = []
     for word in candidates:
         pieces = [piece.removesuffix("</w>") for piece in pocket.tokenizer.tokenize(word)]
@@ -639,6 +640,7 @@ checks.best_step(best_step)
 # %% part="solution"
 def best_step(steps, fidelity, kept, give_up):
     """The step with the highest fidelity of those where `kept` lost at most `give_up`."""
+    # es: El paso de mayor fidelidad de aquellos en que `kept` perdió como mucho `give_up`.
     allowed = [i for i, value in enumerate(kept) if kept[0] - value <= give_up]
     return steps[max(allowed, key=lambda i: fidelity[i])]
 
@@ -764,6 +766,7 @@ checks.dreambooth_loss(dreambooth_loss, noise_pred, noise)
 # %% part="solution"
 def dreambooth_loss(noise_pred, noise, prior_weight):
     """The loss of a batch, photos first and pictures of the class after them, (2B, 4, 16, 16)."""
+    # es: La pérdida de un lote, primero las fotos y luego la clase, (2B, 4, 16, 16).
     of_photos, of_class = ((noise_pred - noise) ** 2).chunk(2)
     return of_photos.mean() + prior_weight * of_class.mean()
 

@@ -191,6 +191,7 @@ checks.lora_layer(lora_layer, x, W, A, B, pefts(x).detach())
 # %% part="solution"
 def lora_layer(x, W, A, B, alpha):
     """Return what a layer with weights W gives once the LoRA of A and B is on it."""
+    # es: Devuelve lo que da una capa con pesos W cuando lleva la LoRA de A y B.
     scale = alpha / len(A)
     return x @ W.T + scale * (x @ A.T) @ B.T
 
@@ -590,6 +591,7 @@ checks.merge(merge, (W, A, B, alpha, rank), layer.base_layer.weight)
 # %% part="solution"
 def merge(W, A, B, alpha, rank):
     """Return weights of the shape of W that hold the correction."""
+    # es: Devuelve unos pesos con la forma de W que incluyen la corrección.
     return W + alpha / rank * B @ A
 
 
@@ -939,6 +941,7 @@ checks.changes(lambda: changes(ordinary), words, hidden)
 # %% part="solution"
 def changes(prompts):
     """Return for each prompt how far apart its pictures are, without and with the LoRA."""
+    # es: Devuelve, para cada prompt, cuánto distan sus imágenes sin la LoRA y con ella.
     fresh.set_adapters("stranger", 0.0)
     off = pictures(fresh, prompts)
     fresh.set_adapters("stranger", 1.0)

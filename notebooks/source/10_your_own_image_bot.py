@@ -422,6 +422,7 @@ checks.surprise(lambda: prompts_drawn(surprise), subjects, places)
 # %% part="solution"
 async def surprise(update, context):
     """Draw one of the subjects in one of the places, for whoever asks."""
+    # es: Dibuja uno de los sujetos en uno de los lugares, para quien lo pida.
     text = f"{random.choice(subjects)} {random.choice(places)}"
     await draw_for(update, context, text)
 
@@ -525,6 +526,7 @@ checks.departures(departures)
 # %% part="solution"
 def departures(arrivals, per_s, size):
     """Return when each message leaves: a bucket of `size` tokens, which gains `per_s` a second."""
+    # es: Devuelve cuándo sale cada mensaje: el cubo tiene `size` fichas y gana `per_s` por segundo.
     tokens, counted, leaving = size, 0, []
     for arrival in arrivals:
         now = max(arrival, counted)  # not before the one before it
@@ -654,6 +656,7 @@ checks.fair_order(fair_order)
 # %% part="solution"
 def fair_order(arrived):
     """Return the numbers of the orders, from 0, in fair turns between users."""
+    # es: Devuelve los números de los pedidos, desde 0, por turnos justos.
     firsts = list(dict.fromkeys(arrived))  # users in the order of their first order
     # es: usuarios, por su primer pedido
 

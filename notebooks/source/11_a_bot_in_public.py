@@ -185,8 +185,8 @@ assert on_record(ana) == [(robot, "running"), (fox, "accepted")], "killed in mid
 
 # %% [markdown] lang="es"
 # Ya no queda nadie, y el libro conserva las dos. La regla que lo hace fiable: **primero
-# anotar, luego actuar**. Un trabajo está anotado *antes* de que su dueña sepa que espera, *antes*
-# de dibujarse y *antes* de que salga su imagen.
+# anotar, luego actuar**. Un trabajo está anotado *antes* de que quien lo pidió sepa que espera,
+# *antes* de dibujarse y *antes* de que salga su imagen.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 1 · After the kill
@@ -217,9 +217,12 @@ checks.after_kill(after_kill)
 # %% part="solution"
 def after_kill(state):
     """Return "draw", "tell" or "nothing" for a job that was left in this state."""
+    # es: Devuelve "draw" (dibujar), "tell" (avisar) o "nothing" (nada) para ese estado.
     if state == "accepted":  # not begun, so nothing can happen twice
+        # es: sin empezar: nada puede ocurrir dos veces
         return "draw"
     if state in ("running", "sending"):  # it may be what the bot died of; it may have arrived
+        # es: quizá lo mató; quizá llegó
         return "tell"
     return "nothing"
 
@@ -393,7 +396,7 @@ def taken_at(requests, limits):
             taken.append(now)
         except service.LimitError as error:
             now += error.wait_s + 0.001  # a moment later, or rounding could refuse it again
-            # es: un momento después, o el redondeo podría rechazarla otra vez
+            # es: un momento después, por el redondeo
     return taken
 
 
@@ -417,7 +420,7 @@ assert max(gaps) < 0.1, "the buckets wait as the formula says"
 # $$w_n = \max(0,\ n - b) \cdot \frac{60}{r} \text{ seconds}$$
 #
 # The burst shifts the line, the rate is its slope. Both protect *other users*. The quota protects
-# your bill, until midnight:
+# your bill, until midnight in UTC:
 
 # %% [markdown] lang="es"
 # Con una ráfaga de $b$ y $r$ por minuto, la $n$-ésima de muchas peticiones se acepta al cabo de
@@ -425,7 +428,7 @@ assert max(gaps) < 0.1, "the buckets wait as the formula says"
 # $$w_n = \max(0,\ n - b) \cdot \frac{60}{r} \text{ segundos}$$
 #
 # La ráfaga desplaza la línea; el ritmo es su pendiente. Ambos protegen a *los demás*. La cuota
-# protege tu factura, hasta medianoche:
+# protege tu factura, hasta la medianoche en UTC:
 
 # %% tags=["nbval-check-output"]
 evening = datetime(2026, 11, 28, 21, 30, tzinfo=UTC).timestamp()
@@ -472,7 +475,9 @@ checks.at_most(at_most)
 # %% part="solution"
 def at_most(seconds, burst, per_minute, daily):
     """Return the largest number of requests that are taken."""
+    # es: Devuelve el mayor número de peticiones que se aceptan.
     from_bucket = int(burst + seconds * per_minute / 60)  # only whole tokens count
+    # es: solo cuentan las fichas enteras
     return min(daily, from_bucket)
 
 
@@ -501,13 +506,13 @@ def at_most(seconds, burst, per_minute, daily):
 
 
 # %% [markdown] lang="en" part="noticed"
-# **What you should have noticed.** For a minute the burst counts, for an hour the rate, for a day
-# the quota alone. Where these numbers are kept matters too: here with the jobs, in one
+# **What you should have noticed.** At first the burst counts, then the rate, for a day the quota
+# alone. Where these numbers are kept matters too: here with the jobs, in one
 # *transaction* (all of it or nothing), so that a kill neither forgets nor charges twice.
 
 # %% [markdown] lang="es" part="noticed"
-# **Lo que deberías haber notado.** En un minuto cuenta la ráfaga; en una hora, el ritmo; en un día,
-# solo la cuota. También importa dónde se guardan: aquí, junto a los trabajos, en una *transacción*
+# **Lo que deberías haber notado.** Al principio cuenta la ráfaga; luego, el ritmo; en un día, solo
+# la cuota. También importa dónde se guardan: aquí, junto a los trabajos, en una *transacción*
 # (todo o nada); así, aunque maten al bot, ni se olvida ni se cobra dos veces.
 
 # %% [markdown] lang="en" part="discuss"
@@ -735,6 +740,7 @@ checks.break_in(break_in)
 # %% part="solution"
 def break_in(leak, alphabet, length):
     """Return the secret; `leak(guess)` tells how many characters at its front are right."""
+    # es: Devuelve el secreto; `leak(intento)` dice cuántos caracteres del principio son correctos.
     known = ""
     while len(known) < length:
         known += next(letter for letter in alphabet if leak(known + letter) > len(known))
@@ -906,8 +912,11 @@ checks.pictures_a_minute(pictures_a_minute)
 # %% part="solution"
 def pictures_a_minute(workers, draw_s, bot_s):
     """Return how many pictures are done in a minute while enough wait."""
+    # es: Devuelve cuántas imágenes salen por minuto si hay bastantes en espera.
     all_workers = workers / (draw_s + bot_s)  # each has a picture after so many seconds
+    # es: cada uno da una imagen en esos segundos
     bot = 1 / bot_s  # and more than this it cannot hand out
+    # es: y más no puede repartir
     return 60 * min(all_workers, bot)
 
 

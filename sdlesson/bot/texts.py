@@ -129,13 +129,14 @@ REFUSALS = {
         "{option} admite un número de {low} a {high}, y «{value}» no lo es.",
     ),
     Reason.NEEDS_PHOTO: Text(
-        "{option} says what to do with a photo: send one and write this as its caption, or reply "
-        "to one.",
-        "{option} dice qué hacer con una foto: manda una y escribe esto al pie, o contesta a una.",
+        "That needs a photo ({option} is for one): send one and write this as its caption, or "
+        "reply to one.",
+        "Para eso hace falta una foto ({option} es para fotos): manda una y escribe esto al pie, "
+        "o contesta a una.",
     ),
     Reason.BAD_CHOICE: Text(
         "{option} takes one of these words: {choices}; “{value}” is none of them.",
-        "{option} admite una de estas palabras: {choices}; «{value}» no lo es.",
+        "{option} admite una de estas palabras: {choices}; «{value}» no es ninguna.",
     ),
     Reason.CONFLICT: Text(
         "{option} and {other} do not go together: ask for one, then for the other of what comes.",

@@ -42,6 +42,13 @@ def after_kill(answer: Callable[..., Any]) -> Verdict:
                 ),
             ),
             Mistake(
+                lambda state: (ENDS | {"sent": "tell"})[state],
+                say(
+                    "A picture that was sent needs no word: its user has it.",
+                    "De una imagen enviada no hay nada que avisar: ya la tiene quien la pidió.",
+                ),
+            ),
+            Mistake(
                 lambda state: (ENDS | {"accepted": "tell"})[state],
                 say(
                     "A job that was not begun can be drawn without any risk.",
@@ -70,7 +77,7 @@ def at_most(answer: Callable[..., Any]) -> Verdict:
     """Exercise 2: the most requests that one user gets through."""
     cases = [
         Case(f"seconds={s}, burst={b}, per_minute={r}, daily={d}", (s, b, r, d))
-        for s, b, r, d in ((0, 5, 6, 50), (35, 5, 6, 50), (120, 2, 3, 50), (86_400, 5, 6, 50))
+        for s, b, r, d in ((0, 5, 6, 50), (35, 5, 6, 50), (135, 2, 3, 50), (86_400, 5, 6, 50))
     ]
     return check_function(
         answer,
