@@ -83,7 +83,8 @@ class RequestService:
                 only once everything else is in order.
 
         Returns:
-            Whether the request waits now; if not, the user has been told why.
+            Whether to go on with the next photo of an album: this one waits now, or the fault was
+            in this photo alone. Whoever's request does not wait has been told why.
         """
         if not await self.has_agreed(requester):
             return False
@@ -97,7 +98,7 @@ class RequestService:
             job = self.worker.submit(requester.user_id, request, requester.chat_id)
         except (RequestError, QueueFullError, StoppedError) as error:
             await self._explain_refusal(requester, error, prompt)
-            return False
+            return isinstance(error, RequestError) and error.is_of_photo
 
         async def follow_and_deliver() -> None:
             status = StatusMessage(self.delivery, self.worker, requester, job)
