@@ -193,11 +193,10 @@ def test_the_memory_keeps_no_request_of_who_was_forgotten_while_a_picture_left(
 ) -> None:
     with serving(tmp_path) as served:
         ana = served.person()
-        served.server.fail("sendPhoto", delay_s=1.5)
+        served.server.fail("sendPhoto", delay_s=4.0)
         ana.says("a secret cat")
         wait_until(lambda: StoredJobState.SENDING in served.parts.store.counts())
-        question = answer(ana, "/forget")
-        # The question waits behind nothing: the picture is still on its way.
+        question = ana.waits_for("Shall I delete", after=ana.says("/forget"))
         ana.presses(question, "Delete it all")
         ana.waits_for("I keep nothing about you", after=question)
         shown = ana.waits_for(is_picture)
@@ -218,3 +217,23 @@ def test_one_photo_that_is_no_good_keeps_no_other_of_its_album_from_being_drawn(
         photos[bad] = Image.new("RGB", (4, 4), "red")
         album(ana, photos, ["a bear", "", ""])
         wait_until(lambda: sum(map(is_picture, ana.messages)) == 2, 10)
+
+
+def test_a_command_of_the_service_may_stand_below_a_photo(tmp_path: Path) -> None:
+    with offering(tmp_path) as served:
+        ana = served.person()
+        assert "ink" in answer(ana, "/model ink", photo=RED)["text"]
+        assert served.parts.store.people.load_user(ana.id).model == "ink"
+        assert "What I keep about you" in answer(ana, "/privacy", photo=RED)["text"]
+        assert "no requests of yours" in answer(ana, "/history", photo=RED)["text"]
+        assert picture(ana, "/draw a cat", photo=RED)["caption"].startswith("a cat")
+
+
+def test_a_picture_comes_in_the_language_that_was_chosen_while_it_waited(tmp_path: Path) -> None:
+    with serving(tmp_path, Painter(step_s=0.2)) as served:
+        ana = served.person()
+        ana.says("a cat --steps 10")
+        ana.waits_for("Drawing")
+        ana.presses(answer(ana, "/language"), data="language:es")
+        shown = ana.waits_for(is_picture)
+        assert "semilla" in shown["caption"]

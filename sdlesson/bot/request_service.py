@@ -103,7 +103,7 @@ class RequestService:
         async def follow_and_deliver() -> None:
             status = StatusMessage(self.delivery, self.worker, requester, job)
             if await status.follow():  # until the worker has drawn it, or could not
-                await self._tell_end(requester, job)
+                await self._tell_end(self.in_chosen_language(requester), job)
             else:
                 self.worker.cancel(job)
                 await self._reply_privately(requester)
@@ -140,6 +140,11 @@ class RequestService:
         thread_id = message.message_thread_id if message and message.is_topic_message else None
         title = (chat.title or "") if chat else ""
         return Requester(sender.id, chat.id if chat else sender.id, localize, thread_id, title)
+
+    def in_chosen_language(self, requester: Requester) -> Requester:
+        """Answer somebody who may have chosen another language since the request."""
+        chosen = self.store.load_user(requester.user_id).language
+        return requester._replace(localize=Localizer(chosen)) if chosen else requester
 
     def defaults_of(self, requester: Requester) -> Defaults:
         """The settings that a user chose, else the model's."""

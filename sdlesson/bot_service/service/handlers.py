@@ -89,7 +89,7 @@ class ServiceHandlers:
     def register(self, application: Application[Any, Any, Any, Any, Any, Any]) -> None:
         """Say which update goes where, before the bot's own handlers."""
         application.add_handler(TypeHandler(Update, self.prepare), group=PREPARE)
-        messages = filters.UpdateType.MESSAGE & filters.COMMAND
+        messages = filters.UpdateType.MESSAGE & (filters.TEXT | filters.CAPTION)
         application.add_handler(MessageHandler(messages, self.command), group=COMMANDS)
         forget = CallbackQueryHandler(self.forget, pattern=f"^{FORGET_DATA}")
         application.add_handler(forget, group=COMMANDS)
@@ -141,7 +141,9 @@ class ServiceHandlers:
     async def command(self, update: Update, context: Context) -> None:
         """Do one of the service's commands; any other is left to the bot."""
         message = update.effective_message
-        command = read_command(message.text if message else None)
+        # Below an album it would be read once, and the other photos be taken for a request.
+        is_one = message is not None and message.media_group_id is None
+        command = read_command(message.text or message.caption) if message and is_one else None
         if command is None or command.bot not in ("", context.bot.username.lower()):
             return
         do, requester = self._commands.get(command.name), self._service.requester(update)
@@ -296,5 +298,6 @@ def _is_open(update: Update) -> bool:
     if update.callback_query:
         return (update.callback_query.data or "").partition("@")[0] == FORGET_DATA
     message = update.effective_message
-    command = read_command(message.text) if isinstance(message, Message) else None
+    written = message.text or message.caption if isinstance(message, Message) else None
+    command = read_command(written)
     return command is not None and command.name in OPEN_TO_ALL

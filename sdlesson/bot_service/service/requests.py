@@ -383,7 +383,7 @@ class RecordingService(RequestService):
         """Tell how a job stands until it ends, and then how it ended."""
         status = RecordedStatusMessage(self, requester, job)
         if await status.follow():
-            await self._tell_end(requester, job)
+            await self._tell_end(self.in_chosen_language(requester), job)
         else:
             self.worker.cancel(job)
             await job.wait_until_ended()
