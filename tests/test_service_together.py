@@ -64,7 +64,7 @@ def test_an_album_that_is_being_looked_at_when_its_owner_is_forgotten_is_not_dra
         ana = served.person()
         album(ana, [RED] * 2, ["a secret cat", ""])
         assert moderator.asked.wait(5)
-        question = answer(ana, "/forget")
+        question = ana.waits_for("Shall I delete", after=ana.says("/forget"))
         ana.presses(question, "Delete it all")
         ana.waits_for("I keep nothing about you", after=question)
         moderator.gate.set()
@@ -179,7 +179,7 @@ def test_a_picture_that_waited_when_its_owner_was_forgotten_is_not_charged(tmp_p
         ana.waits_for("Drawing")
         ana.says("a dog --steps 7")
         wait_until(lambda: len(served.parts.store.jobs.waiting()) == 1)
-        question = answer(ana, "/forget")
+        question = ana.waits_for("Shall I delete", after=ana.says("/forget"))
         ana.presses(question, "Delete it all")
         ana.waits_for("I keep nothing about you", after=question)
         served.painter.step_s = 0.0
