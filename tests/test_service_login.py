@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyotp
 import pytest
+from PIL import Image
 
 from fixtures_bot import Painter
 from fixtures_ldap import LdapServer, ldap_server
@@ -210,6 +211,13 @@ def test_a_code_in_a_group_is_not_taken_but_asked_for_alone(served: Served) -> N
     assert "to me alone" in group.seen.waits_for("Others read along", after=said)["text"]
     wait_until(lambda: any(one.get("message_id") for one in group.sends("deleteMessage")))
     assert "logged in as ana" in answer(ana, code)["text"], "it was not used up"
+
+
+def test_a_code_below_a_photo_is_taken_and_deleted_like_any_other(served: Served) -> None:
+    ana, photo = served.server.user("Ana", id=ANA), Image.new("RGB", (64, 64), "red")
+    code = code_of(served, ANA)
+    assert "logged in as ana" in answer(ana, f"/login {code}", photo=photo)["text"]
+    wait_until(lambda: code not in seen_by(ana))
 
 
 def test_forget_takes_the_key_of_the_codes_too_and_says_so(served: Served, tmp_path: Path) -> None:

@@ -215,6 +215,7 @@ def test_forget_leaves_nothing_of_a_user_but_the_count_until_midnight(store: Sto
     store.people.save_request(1, Request("a secret cat"))
     store.jobs.accept(job("a"), limits, NOON)
     store.jobs.accept(job("b", user_id=2), limits, NOON)
+    store.jobs.move("a", StoredJobState.RUNNING)
     assert store.people.forget(1, NOON) == 1
     assert store.people.forget(1, NOON) == 0
     with store.database.begin() as connection:
@@ -225,6 +226,7 @@ def test_forget_leaves_nothing_of_a_user_but_the_count_until_midnight(store: Sto
     store.jobs.accept(job("c"), limits, NOON)
     with pytest.raises(LimitError):  # a new start does not make the day longer
         store.jobs.accept(job("d"), limits, NOON)
+    store.jobs.move("c", StoredJobState.RUNNING)
     store.people.forget(1, NOON)
     assert store.jobs.drawn_today(1, NOON) == 2
     assert store.jobs.drawn_today(1, NOON + 86_400) == 0

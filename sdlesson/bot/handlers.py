@@ -135,10 +135,14 @@ class Handlers:
         requester = self._service.requester(named)
         for message in messages:
             if not await self._draw(requester, prompt_text(message.caption or caption), message):
-                return  # there is no more room, and that has been said once
+                return  # no other would be taken either, and that has been said once
 
     async def _draw(self, requester: Requester, text: str, message: Message | None) -> bool:
-        """Request what a text says, from the picture of a message if there is one."""
+        """Request what a text says, from the picture of a message if there is one.
+
+        Returns:
+            Whether to go on with the next photo of an album.
+        """
         service, defaults = self._service, self._service.defaults_of(requester)
         source = image_attachment(message)
         if source is None:

@@ -83,7 +83,8 @@ class RequestService:
                 only once everything else is in order.
 
         Returns:
-            Whether the request waits now; if not, the user has been told why.
+            Whether to go on with the next photo of an album: this one waits now, or the fault was
+            in this photo alone. Whoever's request does not wait has been told why.
         """
         if not await self.has_agreed(requester):
             return False
@@ -97,12 +98,12 @@ class RequestService:
             job = self.worker.submit(requester.user_id, request, requester.chat_id)
         except (RequestError, QueueFullError, StoppedError) as error:
             await self._explain_refusal(requester, error, prompt)
-            return False
+            return isinstance(error, RequestError) and error.is_of_photo
 
         async def follow_and_deliver() -> None:
             status = StatusMessage(self.delivery, self.worker, requester, job)
             if await status.follow():  # until the worker has drawn it, or could not
-                await self._tell_end(requester, job)
+                await self._tell_end(self.in_chosen_language(requester), job)
             else:
                 self.worker.cancel(job)
                 await self._reply_privately(requester)
@@ -139,6 +140,11 @@ class RequestService:
         thread_id = message.message_thread_id if message and message.is_topic_message else None
         title = (chat.title or "") if chat else ""
         return Requester(sender.id, chat.id if chat else sender.id, localize, thread_id, title)
+
+    def in_chosen_language(self, requester: Requester) -> Requester:
+        """Answer somebody who may have chosen another language since the request."""
+        chosen = self.store.load_user(requester.user_id).language
+        return requester._replace(localize=Localizer(chosen)) if chosen else requester
 
     def defaults_of(self, requester: Requester) -> Defaults:
         """The settings that a user chose, else the model's."""

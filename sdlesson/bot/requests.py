@@ -70,6 +70,11 @@ class RequestError(ValueError):
         self.reason = reason
         self.values = values
 
+    @property
+    def is_of_photo(self) -> bool:
+        """Whether the same words could be drawn from another photo."""
+        return self.reason in (Reason.BAD_PHOTO, Reason.TOO_LONG_PHOTO)
+
 
 @dataclass(frozen=True)
 class Option:

@@ -20,12 +20,14 @@ from telegram.ext import (
     filters,
 )
 
+from sdlesson.bot.buttons import on_behalf
 from sdlesson.bot.handlers import Command, read_command
 from sdlesson.bot.request_service import Requester
 from sdlesson.bot.texts import MAX_CAPTION_PART, shorten
 from sdlesson.bot_service.access import Access, Standing
 from sdlesson.bot_service.models.catalogue import full_name
 from sdlesson.bot_service.service import login_texts, texts
+from sdlesson.bot_service.service.choices import VOTE
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.login_handlers import LoginHandlers
 from sdlesson.bot_service.service.menu import Menu
@@ -87,7 +89,7 @@ class ServiceHandlers:
     def register(self, application: Application[Any, Any, Any, Any, Any, Any]) -> None:
         """Say which update goes where, before the bot's own handlers."""
         application.add_handler(TypeHandler(Update, self.prepare), group=PREPARE)
-        messages = filters.UpdateType.MESSAGE & filters.COMMAND
+        messages = filters.UpdateType.MESSAGE & (filters.TEXT | filters.CAPTION)
         application.add_handler(MessageHandler(messages, self.command), group=COMMANDS)
         forget = CallbackQueryHandler(self.forget, pattern=f"^{FORGET_DATA}")
         application.add_handler(forget, group=COMMANDS)
@@ -114,10 +116,14 @@ class ServiceHandlers:
             raise ApplicationHandlerStop
         user_id, query = update.effective_sender.id, update.callback_query
         token = (query.data or "").partition("@")[0].partition(":")[2] if query else ""
+        owner_id = self._whose(update).user_id
         try:
             await self._journal.begun(update)
             await self._service.store.load(user_id, token)
             standing = await self._access.standing(user_id)
+            if owner_id != user_id and standing.may_ask:
+                await self._service.store.load(owner_id)
+                standing = await self._access.standing(owner_id)
         except StoreError as error:
             log.error("an update could not be prepared: %s", error)
             self._service.events.error("store")
@@ -135,7 +141,9 @@ class ServiceHandlers:
     async def command(self, update: Update, context: Context) -> None:
         """Do one of the service's commands; any other is left to the bot."""
         message = update.effective_message
-        command = read_command(message.text if message else None)
+        # Below an album it would be read once, and the other photos be taken for a request.
+        is_one = message is not None and message.media_group_id is None
+        command = read_command(message.text or message.caption) if message and is_one else None
         if command is None or command.bot not in ("", context.bot.username.lower()):
             return
         do, requester = self._commands.get(command.name), self._service.requester(update)
@@ -159,11 +167,16 @@ class ServiceHandlers:
         )
 
     async def history(self, requester: Requester, _words: str) -> None:
-        """List a user's latest requests."""
-        found = await self._service.call(self._service.record.jobs.history, requester.user_id)
-        localize = requester.localize
+        """List a user's latest requests; in a group, only those that were made there."""
+        is_group, localize = requester.chat_id < 0, requester.localize
+        found = await self._service.call(
+            self._service.record.jobs.history,
+            requester.user_id,
+            chat_id=requester.chat_id if is_group else None,  # what is private is not told there
+        )
         if not found:
-            await self._service.reply(requester, localize(texts.NO_HISTORY))
+            text = texts.NO_HISTORY_HERE if is_group else texts.NO_HISTORY
+            await self._service.reply(requester, localize(text))
             return
         lines = [localize(texts.HISTORY)]
         for one in found:
@@ -186,9 +199,10 @@ class ServiceHandlers:
         await self._service.reply(requester, text, buttons)
 
     async def forget(self, update: Update, _: Context) -> None:
-        """Delete all that is kept of whoever pressed the button."""
-        query, requester = update.callback_query, self._service.requester(update)
+        """Delete all that is kept of whoever pressed the button, or of the channel that asked."""
+        query = update.callback_query
         assert query is not None
+        requester = self._whose(update)
         await self._service.delivery.answer_press(query)
 
         async def do(requester: Requester, _words: str) -> None:
@@ -222,8 +236,7 @@ class ServiceHandlers:
         if user_id is None:
             return
         await self._access.ban(user_id, by=requester.user_id)
-        for job in self._service.worker.jobs_of(user_id):
-            self._service.worker.cancel(job)
+        self._service.call_off(user_id)
         await self._service.reply(requester, requester.localize(texts.IS_BANNED, user=user_id))
 
     async def unban(self, requester: Requester, written: str) -> None:
@@ -257,12 +270,19 @@ class ServiceHandlers:
         """Turn somebody away, but not more often than once a minute: that is an answer, too."""
         if update.callback_query is not None:  # or the button would go on turning
             await self._service.delivery.answer_press(update.callback_query)
-        requester = self._service.requester(update)
+        requester = self._whose(update)
         now, what = time.monotonic(), (requester.user_id, text)
         if now - self._refused.get(what, -60.0) >= 60.0:
             self._refused = {one: at for one, at in self._refused.items() if now - at < 60.0}
             self._refused[what] = now
             await self._service.reply(requester, requester.localize(text, user=requester.user_id))
+
+    def _whose(self, update: Update) -> Requester:
+        """Say whose an update is: below what a channel asked for, a button is the channel's."""
+        query, requester = update.callback_query, self._service.requester(update)
+        if query is None or (query.data or "").startswith(VOTE):  # a thumb is of whoever gives it
+            return requester
+        return on_behalf(query, requester)
 
 
 PLAIN = Text("{prompt}", "{prompt}")
@@ -276,7 +296,8 @@ TURNED_AWAY = {
 def _is_open(update: Update) -> bool:
     """Whether an update asks for what is open to all: one's own data."""
     if update.callback_query:
-        return update.callback_query.data == FORGET_DATA
+        return (update.callback_query.data or "").partition("@")[0] == FORGET_DATA
     message = update.effective_message
-    command = read_command(message.text) if isinstance(message, Message) else None
+    written = message.text or message.caption if isinstance(message, Message) else None
+    command = read_command(written)
     return command is not None and command.name in OPEN_TO_ALL

@@ -116,9 +116,10 @@ class LoginHandlers:
 
 def _read(message: Message, username: str) -> Command | None:
     """Read /login or /logout, or six digits alone, which are a command without a name."""
-    command = read_command(message.text)
+    written = message.text or message.caption or ""
+    command = read_command(written)
     if command is None:
-        code = read_code(message.text or "") if message.chat.type == ChatType.PRIVATE else ""
+        code = read_code(written) if message.chat.type == ChatType.PRIVATE else ""
         return Command("", "", code) if code else None
     is_ours = command.bot in ("", username.lower())
     return command if is_ours and command.name in texts.COMMANDS else None

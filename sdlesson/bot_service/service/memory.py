@@ -108,6 +108,12 @@ class StoreView:
         self._requests.drop(lambda _, kept: kept.user_id == user_id)
         return gone
 
+    async def forget_requests(self, user_id: int) -> None:
+        """Delete the requests behind a user's buttons, here and in the store."""
+        await self.written()
+        self._requests.drop(lambda _, kept: kept.user_id == user_id)
+        await self._call.insist(self._people.forget_requests, user_id)
+
     def _write(self, write: Callable[..., Any], *args: Any) -> None:
         task = asyncio.create_task(self._call.insist(write, *args))
         self._writes.add(task)  # or it could be collected on its way

@@ -76,6 +76,18 @@ class Origin:
     requests: int = 0
 
 
+@dataclass(eq=False)
+class Coming:
+    """A request that is being looked at, and not on record yet."""
+
+    user_id: int
+    is_called_off: bool = False
+
+
+class CalledOffError(RuntimeError):
+    """Whoever asked was forgotten or shut out before the request was on record."""
+
+
 origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 
@@ -122,6 +134,7 @@ class RecordingService(RequestService):
         self._moderation, self.events = moderation, events
         self.models, self.model_metrics = models, model_metrics
         self._days, self.also_kept, self._help = retention_days, also_kept, help_commands
+        self._coming: set[Coming] = set()
         self._accepted_at: dict[str, float] = {}
         self._model_of: dict[str, str] = {}
         worker.begin = self._begin
@@ -135,22 +148,32 @@ class RecordingService(RequestService):
         """Take a request on its way, as the bot does, once it is on record."""
         if not await self.has_agreed(requester):
             return False
+        coming, prompt = Coming(requester.user_id), ""
+        self._coming.add(coming)
         try:
             request = make_request()
+            prompt = shorten(request.prompt, MAX_CAPTION_PART)
             await self._moderation.check(request)
-            request = self._check_control(await self._settle_model(requester, request))
+            request = await self._settle_model(requester, request)
             self._check_room(requester)
             if download_photo is not None:
                 request = replace(request, photo=await download_photo())
+            if coming.is_called_off:
+                raise CalledOffError
             job = await self._accept(requester, request)
+        except CalledOffError:
+            await self.reply(requester, requester.localize(bot_texts.CANCELLED, prompt=prompt))
         except RequestError as error:
             await self.reply(requester, requester.localize.refusal(error))
+            return error.is_of_photo
         except (ModerationError, LimitError, QueueFullError, StoredOrNot) as error:
             await self._refuse(requester, error)
         else:
             if job is not None:
                 self._begin_to_serve(requester, job)
             return True
+        finally:
+            self._coming.discard(coming)
         return False
 
     async def ask_consent(self, requester: Requester) -> None:
@@ -192,11 +215,10 @@ class RecordingService(RequestService):
             await self.store.load(stored.user_id)
         for stored in untold:
             self._in_background(stored, self._tell_late(stored))
-        for stored in waiting:
-            await self._take_up(stored)
+        back = [stored for stored in waiting if await self._take_up(stored)]
         # One word to each user in each chat, however many pictures wait.
-        counts = Counter((one.user_id, one.chat_id) for one in waiting)
-        for stored in {(one.user_id, one.chat_id): one for one in waiting}.values():
+        counts = Counter((one.user_id, one.chat_id) for one in back)
+        for stored in {(one.user_id, one.chat_id): one for one in back}.values():
             count = counts[stored.user_id, stored.chat_id]
             requester = _requester(stored)
             text = requester.localize(texts.BACK, count=count)
@@ -212,10 +234,21 @@ class RecordingService(RequestService):
         Raises:
             StoreError: The database is away.
         """
+        for coming in self._coming_of(requester.user_id):
+            coming.is_called_off = True  # before the record is asked, or one could slip in behind
         await self.store.forget(requester.user_id)
-        for job in self.worker.jobs_of(requester.user_id):
-            self.worker.cancel(job)
+        self.call_off(requester.user_id)
         self.worker.cache.forget(requester.user_id)  # last: from now on nothing comes in any more
+
+    def call_off(self, user_id: int) -> None:
+        """End all that a user has on the way, and what is not on record yet."""
+        for coming in self._coming_of(user_id):
+            coming.is_called_off = True
+        for job in self.worker.jobs_of(user_id):
+            self.worker.cancel(job)
+
+    def _coming_of(self, user_id: int) -> list[Coming]:
+        return [one for one in self._coming if one.user_id == user_id]
 
     # Which model draws.
 
@@ -230,9 +263,14 @@ class RecordingService(RequestService):
         return user.defaults or (card.defaults if card else self.worker.generator.defaults)
 
     async def _settle_model(self, requester: Requester, request: Request) -> Request:
-        """Say in a request what draws it; what is no longer offered is told, and forgotten."""
+        """Say in a request what draws it; what is no longer offered is told, and forgotten.
+
+        Raises:
+            RequestError: What draws it then cannot.
+        """
         user = self.store.load_user(requester.user_id)
         settled, gone = self.models.settle(requester.user_id, user, request)
+        self._check_control(settled)
         if gone:
             if gone == user.model:
                 self.store.save_user(requester.user_id, replace(user, model="", lora=""))
@@ -243,8 +281,8 @@ class RecordingService(RequestService):
             await self.reply(requester, text)
         return settled
 
-    def _check_control(self, request: Request) -> Request:
-        """Return a request that its model can draw.
+    def _check_control(self, request: Request) -> None:
+        """See whether the model of a request can draw it.
 
         Raises:
             RequestError: It cannot: another model may have a ControlNet, and this one has none.
@@ -252,7 +290,6 @@ class RecordingService(RequestService):
         card = cards_of(self.worker.generator).get(request.model)
         if request.control and card and not card.has_control:
             raise RequestError(Reason.NO_CONTROL, option=CONTROL.name, model=request.model)
-        return request
 
     # On the way in.
 
@@ -346,7 +383,7 @@ class RecordingService(RequestService):
         """Tell how a job stands until it ends, and then how it ended."""
         status = RecordedStatusMessage(self, requester, job)
         if await status.follow():
-            await self._tell_end(requester, job)
+            await self._tell_end(self.in_chosen_language(requester), job)
         else:
             self.worker.cancel(job)
             await job.wait_until_ended()
@@ -375,8 +412,7 @@ class RecordingService(RequestService):
                 outcome = await self._send_picture(requester, job, job.result)
                 if not await self._record(job.id, OUTCOMES[outcome], told=True):
                     # The user was forgotten while the picture left: so are the buttons below it.
-                    await self.store.written()
-                    await self.call.insist(self.record.people.forget_requests, requester.user_id)
+                    await self.store.forget_requests(requester.user_id)
         else:
             if job.state is JobState.FLAGGED:
                 self.events.refused("flagged")
@@ -417,10 +453,15 @@ class RecordingService(RequestService):
 
     # After a restart.
 
-    async def _take_up(self, stored: StoredJob) -> None:
-        """Let a job wait again that an earlier run has accepted."""
+    async def _take_up(self, stored: StoredJob) -> bool:
+        """Let a job wait again that an earlier run has accepted; False where none can draw it."""
         requester = _requester(stored)
-        request = await self._settle_model(requester, stored.request)
+        try:
+            request = await self._settle_model(requester, stored.request)
+        except RequestError as error:
+            if await self._record(stored.id, StoredJobState.CANCELLED):
+                self._in_background(stored, self._tell_refusal(stored, error))
+            return False
         if request is not stored.request:
             await self.call.insist(self.record.jobs.change_model, stored.id, request)
         job = Job(stored.user_id, request, id=stored.id, chat_id=stored.chat_id)
@@ -429,6 +470,16 @@ class RecordingService(RequestService):
         self.worker.enqueue(job, is_promised=True)
         await self._remove_status(stored)
         self._begin_to_serve(requester, job)
+        return True
+
+    async def _tell_refusal(self, stored: StoredJob, error: RequestError) -> None:
+        """Tell a user why a job is not drawn that an earlier run has accepted."""
+        requester, prompt = _requester(stored), shorten(stored.request.prompt, MAX_CAPTION_PART)
+        cancelled = requester.localize(bot_texts.CANCELLED, prompt=prompt)
+        await self._remove_status(stored)
+        why = requester.localize.refusal(error)
+        await self.reply(requester, f"{cancelled}\n{why}", at_least_once=True)
+        await self.call.insist(self.record.jobs.told, stored.id)
 
     async def _tell_late(self, stored: StoredJob) -> None:
         """Tell a user how a job has ended, of which only the record knows."""

@@ -150,6 +150,10 @@ HISTORY = Text("Your latest requests:", "Tus últimas peticiones:")
 NO_HISTORY = Text(
     "I have no requests of yours on record.", "No tengo anotada ninguna petición tuya."
 )
+NO_HISTORY_HERE = Text(
+    "I have nothing on record that you asked for here. /history in our own chat shows everything.",
+    "No tengo anotado nada que hayas pedido aquí. En nuestro chat, /history lo muestra todo.",
+)
 SURE_TO_FORGET = Text(
     "Shall I delete all that I keep about you? Your buttons will stop working, and pictures on the "
     "way will not come.",

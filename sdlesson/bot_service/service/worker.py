@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -49,6 +50,7 @@ class RecordingWorker(ParallelWorker):
         super().__init__(generator, queue, max_batch=max_batch, batches_at_once=at_once)
         self.begin: Begin = begin_all
         self._begun: set[str] = set()
+        self.recent = deque(maxlen=0)  # nobody looks at them here, and they hold what was asked for
         self.cache = PictureCache(0) if cache is None else cache
 
     def enqueue(self, job: Job, *, is_promised: bool = False) -> Job:

@@ -228,10 +228,14 @@ class Jobs:
         ends = [state for state in StoredJobState if state.is_end]
         return self._list(JOBS.c.state.in_(ends) & (JOBS.c.told == 0))
 
-    def history(self, user_id: int, limit: int = MAX_HISTORY) -> list[StoredJob]:
-        """List a user's latest jobs, the newest first."""
+    def history(
+        self, user_id: int, limit: int = MAX_HISTORY, *, chat_id: int | None = None
+    ) -> list[StoredJob]:
+        """List a user's latest jobs, the newest first; with a chat, those asked for there."""
         with self._database.begin() as connection:
             mine = select(JOBS).where(JOBS.c.user_id == user_id)
+            if chat_id is not None:
+                mine = mine.where(JOBS.c.chat_id == chat_id)
             newest = mine.order_by(JOBS.c.created_at.desc(), JOBS.c.id).limit(limit)
             return [_stored(row) for row in connection.execute(newest)]
 

@@ -14,7 +14,7 @@ from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.store import StoredRequest, UserRecord
 from sdlesson.bot_service.limits import day_of, start_of_day
 from sdlesson.bot_service.store.database import Database
-from sdlesson.bot_service.store.jobs import count_drawn
+from sdlesson.bot_service.store.jobs import StoredJobState, count_drawn
 from sdlesson.bot_service.store.packing import pack, unpack
 from sdlesson.bot_service.store.tables import (
     BANS,
@@ -119,12 +119,15 @@ class People:
         """
         now = time.time() if now is None else now
         with self._database.begin() as connection:
+            # What waits is never drawn now, so nobody pays for it.
+            waits = (JOBS.c.user_id == user_id) & (JOBS.c.state == StoredJobState.ACCEPTED)
+            gone = connection.execute(delete(JOBS).where(waits)).rowcount
             drawn = count_drawn(connection, user_id, start_of_day(now))
             if drawn:
                 _keep_spent(connection, user_id, drawn, now)
             mine = select(JOBS.c.id).where(JOBS.c.user_id == user_id)
             connection.execute(delete(VOTES).where(VOTES.c.job_id.in_(mine)))  # also others'
-            gone = connection.execute(delete(JOBS).where(JOBS.c.user_id == user_id)).rowcount
+            gone += connection.execute(delete(JOBS).where(JOBS.c.user_id == user_id)).rowcount
             for table in (BUTTONS, USERS, VOTES, ENROLMENTS):
                 connection.execute(delete(table).where(table.c.user_id == user_id))
         self._database.wipe()
