@@ -219,6 +219,18 @@ def test_one_photo_that_is_no_good_keeps_no_other_of_its_album_from_being_drawn(
         wait_until(lambda: sum(map(is_picture, ana.messages)) == 2, 10)
 
 
+@pytest.mark.parametrize("bad", ["a volcano", "a bear --stepz 4"])
+def test_words_that_are_refused_keep_no_other_words_of_an_album_from_being_drawn(
+    tmp_path: Path, bad: str
+) -> None:
+    with serving(tmp_path, moderation=Moderation(("volcano",))) as served:
+        ana = served.person()
+        album(ana, [RED] * 3, [bad, "a bear", bad])
+        wait_until(lambda: sum(map(is_picture, ana.messages)) == 1, 10)
+        told = [one for one in ana.messages if "volcano" in str(one) or "--stepz" in str(one)]
+        assert len([one for one in told if one["from"]["is_bot"]]) == 1
+
+
 def test_a_command_of_the_service_may_stand_below_a_photo(tmp_path: Path) -> None:
     with offering(tmp_path) as served:
         ana = served.person()

@@ -25,7 +25,12 @@ from sdlesson.bot import keyboards, texts
 from sdlesson.bot.attachments import PLACEHOLDER_PHOTO, AlbumCollector, image_attachment
 from sdlesson.bot.buttons import VARIATION_STRENGTH, ButtonHandlers
 from sdlesson.bot.queue import ID_BYTES
-from sdlesson.bot.request_service import Requester, RequestService, describe_progress
+from sdlesson.bot.request_service import (
+    NextPhoto,
+    Requester,
+    RequestService,
+    describe_progress,
+)
 from sdlesson.bot.requests import (
     MAX_STEPS,
     STRENGTH,
@@ -133,15 +138,22 @@ class Handlers:
                 await handle(named, context)
             return
         requester = self._service.requester(named)
+        refused: set[str] = set()
         for message in messages:
-            if not await self._draw(requester, prompt_text(message.caption or caption), message):
-                return  # no other would be taken either, and that has been said once
+            text = prompt_text(message.caption or caption)
+            if text in refused:  # which has been said once
+                continue
+            then = await self._draw(requester, text, message)
+            if then is NextPhoto.NONE:
+                return
+            if then is NextPhoto.WITH_OTHER_WORDS:
+                refused.add(text)
 
-    async def _draw(self, requester: Requester, text: str, message: Message | None) -> bool:
+    async def _draw(self, requester: Requester, text: str, message: Message | None) -> NextPhoto:
         """Request what a text says, from the picture of a message if there is one.
 
         Returns:
-            Whether to go on with the next photo of an album.
+            How to go on with an album.
         """
         service, defaults = self._service, self._service.defaults_of(requester)
         source = image_attachment(message)
@@ -149,7 +161,7 @@ class Handlers:
             return await service.handle_request(requester, lambda: parse_request(text, defaults))
         if not text:
             await service.reply(requester, requester.localize(texts.NO_CAPTION))
-            return False
+            return NextPhoto.WITH_OTHER_WORDS
         widens = False  # known once the text is read, which is before the download
 
         def make_request() -> Request:

@@ -10,6 +10,7 @@ import io
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
@@ -57,6 +58,19 @@ class Requester(NamedTuple):
         return Destination(self.chat_id, self.thread_id)
 
 
+class NextPhoto(Enum):
+    """How to go on with an album after one of its photos."""
+
+    ALIKE = auto()  # the request waits now, or the fault was in this photo alone
+    WITH_OTHER_WORDS = auto()  # these words are refused, below whichever photo
+    NONE = auto()  # nothing of this user's would be taken now
+
+
+def after_refusal(error: RequestError) -> NextPhoto:
+    """How to go on with an album when one of its requests could not be made."""
+    return NextPhoto.ALIKE if error.is_of_photo else NextPhoto.WITH_OTHER_WORDS
+
+
 class RequestService:
     """Gives requests to the worker, and what it draws to those who asked."""
 
@@ -70,7 +84,7 @@ class RequestService:
         requester: Requester,
         make_request: Callable[[], Request],
         download_photo: Callable[[], Awaitable[Image.Image]] | None = None,
-    ) -> bool:
+    ) -> NextPhoto:
         """Take a request on its way through the bot, which is this list.
 
         It returns as soon as the request waits in the queue, so that the user can go on writing;
@@ -83,11 +97,10 @@ class RequestService:
                 only once everything else is in order.
 
         Returns:
-            Whether to go on with the next photo of an album: this one waits now, or the fault was
-            in this photo alone. Whoever's request does not wait has been told why.
+            How to go on with an album. Whoever's request does not wait has been told why.
         """
         if not await self.has_agreed(requester):
-            return False
+            return NextPhoto.NONE
         prompt = ""
         try:
             request = make_request()
@@ -98,7 +111,7 @@ class RequestService:
             job = self.worker.submit(requester.user_id, request, requester.chat_id)
         except (RequestError, QueueFullError, StoppedError) as error:
             await self._explain_refusal(requester, error, prompt)
-            return isinstance(error, RequestError) and error.is_of_photo
+            return after_refusal(error) if isinstance(error, RequestError) else NextPhoto.NONE
 
         async def follow_and_deliver() -> None:
             status = StatusMessage(self.delivery, self.worker, requester, job)
@@ -110,7 +123,7 @@ class RequestService:
             await status.remove()
 
         self._run_in_background(requester, job, follow_and_deliver())
-        return True
+        return NextPhoto.ALIKE
 
     def check_drawable(self, request: Request) -> Request:
         """Return a request that can be drawn here.

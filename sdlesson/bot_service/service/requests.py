@@ -23,7 +23,13 @@ from sdlesson.bot import keyboards
 from sdlesson.bot import texts as bot_texts
 from sdlesson.bot.delivery import Delivery, DeliveryOutcome
 from sdlesson.bot.queue import ID_BYTES, Job, JobState, QueueFullError, TooManyJobsError
-from sdlesson.bot.request_service import Requester, RequestService, StatusMessage
+from sdlesson.bot.request_service import (
+    NextPhoto,
+    Requester,
+    RequestService,
+    StatusMessage,
+    after_refusal,
+)
 from sdlesson.bot.requests import CONTROL, Defaults, Reason, Request, RequestError
 from sdlesson.bot.texts import MAX_CAPTION_PART, Localizer, shorten
 from sdlesson.bot.worker import StoppedError
@@ -144,10 +150,10 @@ class RecordingService(RequestService):
         requester: Requester,
         make_request: Callable[[], Request],
         download_photo: Callable[[], Awaitable[Image.Image]] | None = None,
-    ) -> bool:
+    ) -> NextPhoto:
         """Take a request on its way, as the bot does, once it is on record."""
         if not await self.has_agreed(requester):
-            return False
+            return NextPhoto.NONE
         coming, prompt = Coming(requester.user_id), ""
         self._coming.add(coming)
         try:
@@ -165,16 +171,18 @@ class RecordingService(RequestService):
             await self.reply(requester, requester.localize(bot_texts.CANCELLED, prompt=prompt))
         except RequestError as error:
             await self.reply(requester, requester.localize.refusal(error))
-            return error.is_of_photo
+            return after_refusal(error)
         except (ModerationError, LimitError, QueueFullError, StoredOrNot) as error:
             await self._refuse(requester, error)
+            if isinstance(error, ModerationError) and not error.is_away:
+                return NextPhoto.WITH_OTHER_WORDS
         else:
             if job is not None:
                 self._begin_to_serve(requester, job)
-            return True
+            return NextPhoto.ALIKE
         finally:
             self._coming.discard(coming)
-        return False
+        return NextPhoto.NONE
 
     async def ask_consent(self, requester: Requester) -> None:
         """Say what the bot does and how long it keeps what, and ask for agreement."""
