@@ -23,7 +23,7 @@ from languages import LANGUAGES, formatted, in_language
 
 PARTS = ("goal", "stub", "check", "solution", "wrong", "noticed")
 NUMBERS = (
-    r"\{.*?\}|0x[0-9A-Fa-f]+|-?\d[\d.,]*(e[+-]\d+)?"  # in a reply; addresses; counts in braces
+    r"\{.*?\}|\['.*?'\]|0x[0-9A-Fa-f]+|-?\d[\d.,]*(e[+-]\d+)?"  # in a reply; what chance chose, too
 )
 FOLD = "\n\n---\n\n"  # between a question and what a good answer has in it
 
