@@ -54,23 +54,33 @@ def claims(redis: RedisServer) -> dict[str, int]:
     return {key: int(owner.decode().split("-")[-2]) for key, owner in owners.items() if owner}
 
 
+def of_all(redis: RedisServer, models: list[str]) -> dict[str, str]:
+    """The settings that bot and workers share."""
+    return {
+        "SDLESSON_BOT_GENERATOR": "celery",
+        "SDLESSON_BOT_REDIS_URL": redis.url,
+        "SDLESSON_BOT_MODELS": json.dumps(models),
+        "SDLESSON_BOT_METRICS_PORT": "0",
+    }
+
+
+def of_bot(shared: dict[str, str], telegram: BotApiServer, folder: Path) -> dict[str, str]:
+    """The settings of the bot, which alone talks to Telegram and to the database."""
+    return shared | {
+        "TELEGRAM_BOT_TOKEN": telegram.token,
+        "SDLESSON_BOT_API_URL": telegram.base_url,
+        "SDLESSON_BOT_DATABASE_URL": f"sqlite:///{folder}/bot.db",
+    }
+
+
 def test_a_worker_dies_redis_goes_and_every_request_ends_in_one_picture(tmp_path: Path) -> None:
     metrics_port = free_port()
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server())
         telegram = stack.enter_context(BotApiServer())
-        shared = {
-            "SDLESSON_BOT_GENERATOR": "celery",
-            "SDLESSON_BOT_REDIS_URL": redis.url,
-            "SDLESSON_BOT_MODELS": '["pocket"]',
-            "SDLESSON_BOT_METRICS_PORT": "0",
-        }
-        bots = shared | {
-            "TELEGRAM_BOT_TOKEN": telegram.token,
-            "SDLESSON_BOT_API_URL": telegram.base_url,
-            "SDLESSON_BOT_DATABASE_URL": f"sqlite:///{tmp_path}/bot.db",
-            "SDLESSON_BOT_METRICS_PORT": str(metrics_port),
-        }
+        shared = of_all(redis, ["pocket"])
+        bots = of_bot(shared, telegram, tmp_path)
+        bots |= {"SDLESSON_BOT_METRICS_PORT": str(metrics_port)}
         part = "sdlesson.bot_service.workers"
         workers = [
             stack.enter_context(process(part, tmp_path / f"worker-{number}.log", shared))
@@ -131,19 +141,11 @@ def test_workers_draw_with_the_model_and_the_lora_that_a_job_names(tmp_path, tin
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server())
         telegram = stack.enter_context(BotApiServer())
-        shared = {
-            "SDLESSON_BOT_GENERATOR": "celery",
-            "SDLESSON_BOT_REDIS_URL": redis.url,
-            "SDLESSON_BOT_MODELS": json.dumps(["pocket", str(tiny_folder)]),
+        shared = of_all(redis, ["pocket", str(tiny_folder)]) | {
             "SDLESSON_BOT_LORAS": json.dumps({"hat": {"file": lora, "model": str(tiny_folder)}}),
             "SDLESSON_BOT_MODELS_IN_MEMORY": "1",
-            "SDLESSON_BOT_METRICS_PORT": "0",
         }
-        bots = shared | {
-            "TELEGRAM_BOT_TOKEN": telegram.token,
-            "SDLESSON_BOT_API_URL": telegram.base_url,
-            "SDLESSON_BOT_DATABASE_URL": f"sqlite:///{tmp_path}/bot.db",
-        }
+        bots = of_bot(shared, telegram, tmp_path)
         log = tmp_path / "worker.log"
         stack.enter_context(process("sdlesson.bot_service.workers", log, shared))
         stack.enter_context(process("sdlesson.bot_service", tmp_path / "bot.log", bots))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from telegram import CallbackQuery, Message, Update
 from telegram.ext import ContextTypes
@@ -33,6 +33,21 @@ CHANGES: dict[str, tuple[str, float]] = {  # the buttons of /settings: which fie
 }
 
 
+class ButtonData(NamedTuple):
+    """What a button says: `verb:argument@owner`, without an owner where that is who presses it."""
+
+    verb: str
+    argument: str
+    owner: str
+
+
+def read_button(query: CallbackQuery) -> ButtonData:
+    """Read what the pressed button says."""
+    data, _at, owner = (query.data or "").partition("@")
+    verb, _colon, argument = data.partition(":")
+    return ButtonData(verb, argument, owner)
+
+
 class ButtonHandlers:
     """Does what a button says, if whoever pressed it may."""
 
@@ -54,10 +69,8 @@ class ButtonHandlers:
         """Find the verb of a pressed button and do it."""
         query = update.callback_query
         assert query is not None
-        data = (query.data or "").partition("@")[0]
-        requester = on_behalf(query, self._service.requester(update))
-        verb, _colon, argument = data.partition(":")
-        await self._verbs.get(verb, self.refuse)(query, requester, argument)
+        pressed, requester = read_button(query), on_behalf(query, self._service.requester(update))
+        await self._verbs.get(pressed.verb, self.refuse)(query, requester, pressed.argument)
 
     async def refuse(self, query: CallbackQuery, requester: Requester, _argument: str = "") -> None:
         """Say that a button leads nowhere: it is forged, or older than the bot's memory."""
@@ -173,7 +186,7 @@ class ButtonHandlers:
 
 def on_behalf(query: CallbackQuery, requester: Requester) -> Requester:
     """Name whose a pressed button is: a group's or channel's that wrote, else who pressed it."""
-    owner = (query.data or "").partition("@")[2]
+    owner = read_button(query).owner
     if owner and _stands_below(query):  # so the owner is one that the bot wrote there
         return requester._replace(user_id=int(owner))
     return requester

@@ -15,7 +15,7 @@ from sdlesson.bot_service.enrol import make_directory
 from sdlesson.bot_service.limits import Limits
 from sdlesson.bot_service.login import LoginSettings
 from sdlesson.bot_service.metrics import Metrics
-from sdlesson.bot_service.models.catalogue import read_catalogue
+from sdlesson.bot_service.models.catalogue import Catalogue, read_catalogue
 from sdlesson.bot_service.models.loading import ModelGenerator
 from sdlesson.bot_service.models.metrics import ModelMetrics
 from sdlesson.bot_service.moderation import RULES, Moderation, read_words
@@ -38,7 +38,8 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
         OSError: The list of words is not there.
     """
     metrics, moderator = Metrics(), make_moderator(configuration)
-    generator = make_generator(configuration, metrics)
+    catalogue = read_catalogue(configuration)
+    generator = make_generator(configuration, catalogue, metrics)
 
     @asynccontextmanager
     async def beside(run: ServiceRun) -> AsyncIterator[None]:
@@ -75,14 +76,16 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
             events=metrics,
             webhook=_webhook(configuration),
             beside=beside,
-            catalogue=read_catalogue(configuration),
+            catalogue=catalogue,
             cache_mb=configuration.cache_mb,
             model_metrics=ModelMetrics(metrics.registry),
         )
     )
 
 
-def make_generator(configuration: Configuration, metrics: Metrics) -> ImageGenerator:
+def make_generator(
+    configuration: Configuration, catalogue: Catalogue, metrics: Metrics
+) -> ImageGenerator:
     """Make what draws: here, or on the machines that wait at Redis.
 
     Raises:
@@ -96,7 +99,7 @@ def make_generator(configuration: Configuration, metrics: Metrics) -> ImageGener
         metrics.watch_workers(workers)
         return workers
     most = configuration.models_in_memory
-    return memory.SmallerBatches(ModelGenerator(read_catalogue(configuration), most=most))
+    return memory.SmallerBatches(ModelGenerator(catalogue, most=most))
 
 
 def make_login(configuration: Configuration) -> LoginSettings | None:

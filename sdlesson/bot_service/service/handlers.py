@@ -20,7 +20,7 @@ from telegram.ext import (
     filters,
 )
 
-from sdlesson.bot.buttons import on_behalf
+from sdlesson.bot.buttons import on_behalf, read_button
 from sdlesson.bot.handlers import Command, read_command
 from sdlesson.bot.request_service import Requester
 from sdlesson.bot.texts import MAX_CAPTION_PART, shorten
@@ -110,12 +110,11 @@ class ServiceHandlers:
 
     async def _let_in(self, update: Update, context: Context) -> None:
         """Load what the bot's handlers will ask the store for, and turn away who may not come."""
-        data = update.callback_query.data if update.callback_query else None
-        origin.set(Origin(update.update_id, (data or "").partition(":")[0] or None))
+        pressed = read_button(update.callback_query) if update.callback_query else None
+        origin.set(Origin(update.update_id, pressed.verb or None if pressed else None))
         if update.effective_sender is None:
             raise ApplicationHandlerStop
-        user_id, query = update.effective_sender.id, update.callback_query
-        token = (query.data or "").partition("@")[0].partition(":")[2] if query else ""
+        user_id, token = update.effective_sender.id, pressed.argument if pressed else ""
         owner_id = self._whose(update).user_id
         try:
             await self._journal.begun(update)

@@ -19,7 +19,7 @@ from telegram.ext import (
 )
 
 from sdlesson.bot import texts as bot_texts
-from sdlesson.bot.buttons import on_behalf
+from sdlesson.bot.buttons import on_behalf, read_button
 from sdlesson.bot.request_service import Requester
 from sdlesson.bot.texts import MAX_CAPTION_PART, MAX_NAME, Localizer, shorten
 from sdlesson.bot_service.configuration import NO_LORA
@@ -176,7 +176,7 @@ class ModelHandlers:
         query = update.callback_query
         assert query is not None
         requester = on_behalf(query, self._service.requester(update))
-        key = _argument(query)
+        key = read_button(query).argument
         found = find(key) if key else ""
         if found is None:
             text = requester.localize(texts.GONE_CHOICE)
@@ -192,7 +192,7 @@ class ModelHandlers:
         """Count a thumb, and show that it counts."""
         query, requester = update.callback_query, self._service.requester(update)
         assert query is not None
-        user_id, argument = query.from_user.id, _argument(query)
+        user_id, argument = query.from_user.id, read_button(query).argument
         answer = self._service.delivery.answer_press
         job_id, is_up = argument[:-1], argument.endswith("+")
         if not self._service.store.load_user(user_id).consented:
@@ -247,11 +247,6 @@ class ModelHandlers:
 def _choice(prefix: str, name: str, *, is_on: bool) -> Button:
     label = shorten(name, MAX_CAPTION_PART) + MARK * is_on
     return Button(label, callback_data=f"{prefix}{key_of(name)}")
-
-
-def _argument(query: CallbackQuery) -> str:
-    """Read what a button says after its verb, without its owner."""
-    return (query.data or "").partition("@")[0].partition(":")[2]
 
 
 async def _show_thumbs(
