@@ -178,6 +178,15 @@ def test_the_fast_group_norm_is_group_norm(dtype):
         torch.testing.assert_close(one.float(), other.float(), **near)
 
 
+def test_the_critic_sees_what_a_blur_would_take_away():
+    flat, checks = torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
+    checks[..., ::2, 1::2] = checks[..., 1::2, ::2] = 0.1
+    of_flat, of_checks = map(sharpening.WithFinePart(), (flat, checks))
+    assert of_flat.abs().max() == 0
+    torch.testing.assert_close(of_checks[:, :3], checks)
+    assert of_checks[:, 3:].std() > 5 * checks.std()
+
+
 def test_a_finished_decoder_learns_and_leaves_the_encoder(tmp_path, monkeypatch):
     monkeypatch.setattr(sharpening, "DISCRIMINATOR_ONLY_STEPS", 1)
     torch.manual_seed(0)
