@@ -10,6 +10,7 @@ ControlNet: it was trained to whisper to the old one.
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import random
 import time
@@ -29,7 +30,7 @@ from sdlesson.metrics.tables import weights_digest
 from sdlesson.pipelines import load_pipeline
 from sdlesson.pocket.paths import CONTROL_FOLDER
 from sdlesson.pocket.training.dataset import to_unit_pixels
-from sdlesson.pocket.training.denoiser import loss_weights, training_caption
+from sdlesson.pocket.training.denoiser import loss_weights, training_caption, use_fast_layers
 from sdlesson.pocket.training.loop import OutOfTimeError, Recipe, add_training_options, fit
 from sdlesson.pocket.training.tokenizer import tokenize
 from sdlesson.pocket.world.rendering import render
@@ -82,8 +83,10 @@ def train_controlnet(
     torch.manual_seed(recipe.seed)  # the first layers of the outline are drawn from it
     device = pipe.device.type
     lines, means, stds = _stored_scenes(pipe, folder, scenes, scene_seed)
-    pipe.unet.requires_grad_(False)
-    controlnet = new_controlnet(pipe.unet).to(device)
+    frozen = copy.deepcopy(pipe.unet).requires_grad_(False)
+    controlnet = new_controlnet(frozen).to(device)
+    use_fast_layers(frozen)
+    use_fast_layers(controlnet)
     alphas_cumprod = pipe.scheduler.alphas_cumprod
     levels = len(alphas_cumprod)
     weights = loss_weights(alphas_cumprod / (1 - alphas_cumprod)).to(device)
@@ -103,7 +106,7 @@ def train_controlnet(
         with torch.no_grad(), torch.autocast(device, torch.bfloat16):
             input_ids = tokenize(pipe.tokenizer, captions).to(device)
             embeddings = pipe.text_encoder(input_ids).last_hidden_state
-        unet = Controlled(pipe.unet, controlnet, to_lines(lines[index.numpy()]))
+        unet = Controlled(frozen, controlnet, to_lines(lines[index.numpy()]))
         with torch.autocast(device, torch.bfloat16):
             noise_pred = unet(
                 noisy.to(device), timesteps.to(device), encoder_hidden_states=embeddings

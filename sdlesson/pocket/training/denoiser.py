@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -102,8 +102,8 @@ def train_denoiser(
     """
     torch.manual_seed(recipe.seed)  # initial weights come from the global generator
     model = Denoiser(new_text_encoder(tokenizer), new_unet()).to(device)
-    model.unet.to(memory_format=torch.channels_last)
-    _use_fast_layers(model)
+    use_fast_layers(model.unet)
+    model.text_encoder.set_attn_implementation("eager")
     scheduler = new_scheduler()
     alphas_cumprod = scheduler.alphas_cumprod
     snr = alphas_cumprod / (1 - alphas_cumprod)
@@ -140,14 +140,14 @@ def stratified_timesteps(batch: int, count: int, generator: torch.Generator) -> 
     return (parts * count / batch).long().clamp(max=count - 1)
 
 
-def _use_fast_layers(model: Denoiser) -> None:
+def use_fast_layers(model: UNet2DConditionModel | ControlNetModel) -> None:
     """Choose what trains fastest at these sizes on a CPU; what is saved does not change.
 
     PyTorch's fused attention costs a fifth of a step backwards here, its group norm as much.
     """
-    model.unet.set_attn_processor(AttnProcessor())
-    model.text_encoder.set_attn_implementation("eager")
-    use_fast_group_norms(model.unet)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.set_attn_processor(AttnProcessor())
+    use_fast_group_norms(model)
 
 
 def loss_weights(snr: Tensor) -> Tensor:
