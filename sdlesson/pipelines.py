@@ -22,8 +22,8 @@ LEARNED = " + "
 """Between the name of a model and each word that it was taught in full."""
 BEGINNING = 8
 """Numbers at the head of a weight by which it is known again."""
-ORIGIN_KEYS = {"_name_or_path", "name_or_path"}
-"""Under which libraries write down where they found a part."""
+ORIGIN_KEYS = {"_name_or_path", "name_or_path", "is_local", "local_files_only"}
+"""Under which libraries write down where, or how, they found a part."""
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 # diffusers renamed the argument: the new name is not read before 0.42, the old one warns since.
