@@ -1,7 +1,7 @@
 """The rows of the table that every set of weights is judged by.
 
-First comes likeness, which no network computes; then what the probe reads, which can be fooled: the
-weights before these had 98.6% of subjects right by it, and horses with two heads. Beside each
+First comes likeness, which no network computes; then what the probe reads, which can be fooled: it
+once found 98.6% of subjects right where horses had two heads. Beside each
 figure stand two ceilings: the same figure on real renders of the same scenes, and on those renders
 through the VAE and back.
 """
