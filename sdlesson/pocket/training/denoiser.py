@@ -145,7 +145,7 @@ def use_fast_layers(model: UNet2DConditionModel | ControlNetModel) -> None:
 
     PyTorch's fused attention costs a fifth of a step backwards here, its group norm as much.
     """
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     model.set_attn_processor(AttnProcessor())
     use_fast_group_norms(model)
 
