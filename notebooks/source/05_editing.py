@@ -40,14 +40,12 @@ from diffusers import (
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
 )
-from IPython.display import display
 from PIL import Image, ImageDraw
 
 import sdlesson
 from sdlesson import draw, editing, figures
 from sdlesson.diffusion import add_noise, decode, fresh_scheduler
 from sdlesson.exercises import lesson_05 as checks
-from sdlesson.hub import CONTROL_FOLDER
 from sdlesson.images import picture_difference, to_pixels
 from sdlesson.language import say
 from sdlesson.metrics import measured, seam_ratio
@@ -721,15 +719,14 @@ assert np.array_equal(along, alone), "an untrained ControlNet changes nothing"
 # %% [markdown] lang="en"
 # And a trained one? `load_controlnet(pipe)` loads it: for Stable Diffusion 1.5 a published one, for
 # the pocket model its own. Three drawings along one outline, and the share of it that each keeps;
-# the last one is drawn without it. Where there is no ControlNet, the cell says how to get one.
+# the last one is drawn without it.
 
 # %% [markdown] lang="es"
 # ¿Y una entrenada? La carga `load_controlnet(pipe)`: para Stable Diffusion 1.5, una publicada; para
 # el modelo de bolsillo, la suya. Tres dibujos con un mismo contorno y la parte de él que conserva
-# cada uno; el último se dibuja sin él. Donde no hay ControlNet, la celda dice cómo conseguirla.
+# cada uno; el último se dibuja sin él.
 
 # %%
-has_control = pipe.device.type == "cuda" or CONTROL_FOLDER.is_dir()
 words = say(
     ["a turtle in the snow", "a crab on Mars", "a turtle on the beach, in the style of Monet"],
     [
@@ -738,21 +735,26 @@ words = say(
         "una tortuga en la playa, al estilo de Monet",
     ],
 )
-if has_control:
-    lines, controlnet = editing.outline(turtle), editing.load_controlnet(pipe)
-    drawn = [editing.draw_along(pipe, lines, text, controlnet=controlnet) for text in words]
-    drawn.append(editing.draw_along(pipe, lines, words[0], controlnet=controlnet, scale=0.0))
-    kept = [editing.outline_kept(lines, picture) for picture in drawn]
-    display(figures.strip([lines, *drawn], ["", *(f"{share:.0%}" for share in kept)]))
-else:
-    how = "python -m sdlesson.pocket.training.controlnet"
-    print(
-        say(f"No ControlNet here; {how} trains one.", f"Aquí no hay ControlNet; la entrena {how}.")
-    )
+lines, controlnet = editing.outline(turtle), editing.load_controlnet(pipe)
+drawn = [editing.draw_along(pipe, lines, text, controlnet=controlnet) for text in words]
+drawn.append(editing.draw_along(pipe, lines, words[0], controlnet=controlnet, scale=0.0))
+kept = [editing.outline_kept(lines, picture) for picture in drawn]
+figures.strip([lines, *drawn], ["", *(f"{share:.0%}" for share in kept)])
 
 # %% part="claim"
-if has_control:
-    assert min(kept[0], kept[2]) > kept[3], "a drawing along an outline keeps more of it"
+assert min(kept[0], kept[2]) > kept[3], "a drawing along an outline keeps more of it"
+
+# %% [markdown] lang="en"
+# How much of the figure drawn lies where the outline's figure lies? Overlap here is the part that
+# both have, of what either has: 1 is the same place and shape. At scale 0 there is no control.
+
+# %% [markdown] lang="es"
+# ¿Cuánto de la figura dibujada queda donde está la figura del contorno? El solape es la parte que
+# comparten, dividida entre la que ocupan las dos juntas: con 1, mismo lugar y misma forma. Con
+# escala 0 no hay control.
+
+# %%
+measured("editing_control")
 
 # %% [markdown] lang="en"
 # ## Summary
