@@ -8,7 +8,7 @@ from diffusers import StableDiffusionPipeline
 
 from sdlesson import hub, metrics
 from sdlesson.pocket import paths, world
-from sdlesson.pocket.evaluation import judging, macs, samples
+from sdlesson.pocket.evaluation import judging, macs, recognition, samples
 from sdlesson.pocket.world import Scene, caption, render
 from sdlesson.probe import Probe, Reading
 
@@ -101,6 +101,16 @@ def test_a_fresh_sample_shows_the_subject_place_and_style_asked_for(pipe, probe)
     assert share(judging.subject_right, asked, readings) >= 0.7
     assert share(judging.place_right, asked, readings) >= 0.8
     assert share(judging.style_right, asked, readings) >= 0.8
+
+
+@pytest.mark.parametrize(
+    "asked", [recognition.single_scenes("test", 1), recognition.ride_scenes("test", 16)]
+)
+def test_a_fresh_sample_is_clear_to_an_eye(pipe, asked):
+    prompts, seeds = [caption(scene) for scene in asked], [scene.seed for scene in asked]
+    drawn = samples.draw_scenes(pipe, prompts, seeds)
+    seen = [recognition.all_clear(*pair) for pair in zip(asked, drawn, strict=True)]
+    assert sum(seen) / len(seen) >= 0.75
 
 
 def test_spanish_is_understood(pipe, probe):
