@@ -16,8 +16,10 @@ from sdlesson.diffusion import denoise
 from sdlesson.downloads import ModelError
 from sdlesson.editing import Controlled, draw_along, load_controlnet, outline, outline_kept
 from sdlesson.images import to_pixels
+from sdlesson.pocket.evaluation.recognition import single_scenes
 from sdlesson.pocket.training import controlnet as training
 from sdlesson.pocket.training.loop import OutOfTimeError
+from sdlesson.pocket.world import caption, render
 
 PROMPT = "a dog in the snow"
 MAX_BYTES = 8 * 10**6
@@ -176,3 +178,23 @@ def test_training_stops_goes_on_and_ends_in_a_small_folder_that_loads(
 def test_the_outline_of_a_training_scene_comes_back_from_its_bits(lines: Image.Image) -> None:
     bits = np.packbits(np.asarray(lines)[None, ..., 0] > 0, axis=-1)
     assert torch.equal(training.to_lines(bits), to_pixels([lines]) / 2 + 0.5)
+
+
+def test_the_pocket_models_own_controlnet_is_small_and_keeps_to_outlines(
+    pocket: StableDiffusionPipeline,
+) -> None:
+    assert sum(path.stat().st_size for path in hub.CONTROL_FOLDER.iterdir()) <= MAX_BYTES
+    controlnet, kept = load_controlnet(pocket), []
+    for seed, scene in enumerate(single_scenes("test control", 1)[:6]):
+        lines = outline(render(scene))
+        settings = {"controlnet": controlnet, "num_inference_steps": 10}
+        drawn = [
+            draw_along(
+                pocket, lines, caption(scene), scale=scale,
+                generator=Generator("cpu").manual_seed(seed), **settings,
+            )
+            for scale in (0.0, 1.0)
+        ]  # fmt: skip
+        kept.append([outline_kept(lines, picture) for picture in drawn])
+    without, along = np.mean(kept, axis=0)
+    assert along >= without + 0.2
