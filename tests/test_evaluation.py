@@ -95,6 +95,20 @@ def test_subject_and_place_are_right_in_at_least_four_of_five_pictures(table):
     assert table["place"]["value"] >= 0.8
 
 
+@pytest.mark.parametrize(
+    ("row", "of_the_vaes"),
+    [("single_clear", 0.9), ("ride_clear", 0.8), ("held_out_ride_clear", 0.7)],
+)
+def test_most_figures_that_the_vae_can_hold_are_clear(table, row, of_the_vaes):
+    assert table[row]["value"] >= of_the_vaes * table[row]["restored"]
+
+
+def test_what_is_drawn_looks_one_way_is_sharp_and_wears_no_hat_unasked(table):
+    assert table["commitment"]["value"] >= 0.8
+    assert table["fine_detail"]["value"] >= 0.75
+    assert table["hats_unasked"]["value"] <= 0.02
+
+
 def test_a_fresh_sample_shows_the_subject_place_and_style_asked_for(pipe, probe):
     asked = scenes("drawn", DRAWN, "single")
     readings = judging.draw_and_read(pipe, probe, asked, "en")
