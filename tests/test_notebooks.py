@@ -32,6 +32,7 @@ MAX_CODE_LINES = 25
 MAX_FILE_BYTES = 768 * 1024  # pictures at the size that a projector needs
 MAX_WORDS = 55  # of sentences in one text cell; the aim is 40
 PER_LINE = re.MULTILINE | re.DOTALL
+NO_MISTAKES = ("Hint", "Pista", "Expected: ", "Se esperaba: ")  # what else a reply's lines say
 
 # What Colab ships, of the packages this course needs: googlecolab/backend-info, 2026-08-19.
 COLAB_SHIPS = {
@@ -642,13 +643,39 @@ def test_a_lesson_says_what_it_asks_for_and_what_to_read_in_20_minutes(path):
     assert any(cell.part == "discuss" for cell in lesson.cells)
 
 
-@pytest.mark.parametrize("path", SOURCES[:5], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_a_check_is_tried_with_an_answer_half_right_and_three_wrong_ones(path):
     for language in ("en", "es"):
         for exercise in lesson_reader.read_lesson(path).exercises(language):
             kinds = [kind for _, kind in exercise.answers]
             assert kinds.count("half") == 1, exercise.title
             assert kinds.count("wrong") >= 3, exercise.title
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_every_wrong_answer_is_told_its_mistake(path, language):
+    lesson = lesson_reader.read_lesson(path)
+    told = replies.read_replies(build.NOTEBOOKS / build.REPLIES)[language][lesson.number]
+    for exercise, replied in zip(lesson.exercises(language), told, strict=True):
+        for answer, kind in exercise.answers:
+            if kind in ("half", "wrong"):
+                opening, *lines = replied[answer].splitlines()
+                named = [line for line in lines if not line.startswith(NO_MISTAKES)]
+                assert named or ".sort()" in opening, (exercise.title, answer, replied[answer])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_no_hint_can_be_copied_as_the_answer(path):
+    lesson = lesson_reader.read_lesson(path)
+    told = replies.read_replies(build.NOTEBOOKS / build.REPLIES)["en"][lesson.number]
+    for exercise, replied in zip(lesson.exercises("en"), told, strict=True):
+        ends = [node for node in ast.walk(ast.parse(exercise.solution)) if hasattr(node, "value")]
+        answers = [ast.unparse(n.value) for n in ends if isinstance(n, ast.Return | ast.Assign)]
+        hints = [line for reply in replied.values() for line in reply.splitlines()[1:]]
+        for hint in (line for line in hints if line.startswith("Hint") and answers):
+            said = re.sub(r"[\s`\"']", "", hint.partition(": ")[2]).rstrip(".")
+            assert re.sub(r"[\s`\"']", "", answers[-1]) not in said, (exercise.title, hint)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)

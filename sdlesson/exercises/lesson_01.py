@@ -57,7 +57,7 @@ def count_parameters(answer: Callable[..., Any], parts: Mapping[str, Any]) -> Ve
         hints=[
             say("A tensor of (3, 2) holds 6 numbers.", "Un tensor de (3, 2) tiene 6 números."),
             say("tensor.numel() is how many it holds.", "tensor.numel() dice cuántos contiene."),
-            "sum(tensor.numel() for tensor in model.parameters())",
+            "sum(... for tensor in model.parameters())",
         ],
     )
 
