@@ -298,7 +298,7 @@ def changes(answer: Callable[[], Any], words: Sequence[str], hidden: str) -> Ver
                 ),
             ),
             Mistake(
-                lambda found: max(found) < 1e-3,
+                lambda found: max(map(abs, found)) < 1e-3,
                 say(
                     "Nothing changed: was the LoRA on in one of them, and off in the other?",
                     "No cambió nada: ¿estaba puesta la LoRA en una y quitada en la otra?",
