@@ -364,6 +364,8 @@ def test_numbers_and_addresses_are_no_other_reply():
     one, other = ("at 0x7F01A0E ... 17.9/255, {'red': 1}", "at 0x55DB3FA ... 8.25/255, {'blue': 2}")
     masked = {re.sub(lesson_reader.NUMBERS, "#", text) for text in (one, other)}
     assert len(masked) == 1, masked
+    lists = ("['a fox', 'a cow'] came.", "['a fox', 'a teddy bear on the be ... came.")
+    assert {re.sub(lesson_reader.NUMBERS, "#", text) for text in lists} == {"# came."}
 
 
 def test_only_what_trials_build_on_is_kept():

@@ -175,8 +175,10 @@ def weights_digest() -> str:
 
 def _in_language(row: Row) -> Row:
     """The row as its reader is shown it: its first words in one language."""
+    if SPANISH not in row:
+        return row
     first = next(iter(row))
-    words = say(row[first], row.get(SPANISH, row[first]))
+    words = say(row[first], row[SPANISH])
     return {key: value for key, value in (row | {first: words}).items() if key != SPANISH}
 
 
