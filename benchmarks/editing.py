@@ -43,6 +43,7 @@ from sdlesson.images import to_pixels
 from sdlesson.metrics import mean, pocket_probe, seam_ratio, share, write_table
 from sdlesson.pocket.evaluation import judging, samples
 from sdlesson.pocket.world import PLACE_WORDS, SIZE_PX, SUBJECTS, Scene, caption, render
+from sdlesson.pocket.world.grammar import STYLE_WORDS
 from sdlesson.runtime import best_device, device_name
 from sdlesson.settings import DEFAULT_STEPS
 
@@ -52,6 +53,7 @@ MASK_STEPS = 15
 """As good as 25 by eye and by the probe, and so 200 pictures a row take no hour."""
 STRENGTHS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 STYLES = ("pencil", "monet")
+STYLE_NAMES = {style: STYLE_WORDS["es"][style][0].format("").strip(", ") for style in STYLES}
 RESAMPLES = (1, 4)
 WIDE_RESAMPLES = (1, 2, 4)
 SPANS = {"seam": 1, "broad": 8}
@@ -122,6 +124,7 @@ def measure_strength(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
             rows.append(
                 {
                     "style": style,
+                    "spanish": STYLE_NAMES[style],
                     "strength": strength,
                     "style_right": judging.share_right(judging.style_right, styled, read),
                     "subject_kept": judging.share_right(judging.subject_right, styled, read),

@@ -62,6 +62,7 @@ HATS_DENIED = {
 }  # fmt: skip
 """Negative prompts. The last is a control, which has nothing to do with hats."""
 NUMBERS = {1: "a", 2: "two", 3: "three", 4: "four", 5: "five"}
+SPANISH_NUMBERS = {1: "un", 2: "dos", 3: "tres", 4: "cuatro", 5: "cinco"}
 TRAINED_COUNTS = range(1, MAX_COUNT + 1)
 
 HEADINGS = {
@@ -146,7 +147,7 @@ def measure_counting(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
         if not known:
             prompts = [prompt.replace("two ", f"{word} ", 1) for prompt in prompts]
         read = pocket_probe().read(draw(pipe, prompts, scenes))
-        row: Row = {"prompt": f"{word} …"}
+        row: Row = {"prompt": f"{word} …", "spanish": f"{SPANISH_NUMBERS[number]} …"}
         for seen in TRAINED_COUNTS:
             row[f"counted_{seen}"] = share(reading.count == seen for reading in read)
         real = pocket_probe().read([render(scene) for scene in wanted])
@@ -222,18 +223,18 @@ def measure_details(pipe: StableDiffusionPipeline, n: int) -> list[Row]:
     scenes = [replace(s, seed=s.seed + i) for s in bare for i in range(PICTURES_A_PROMPT)]
     starts = range(0, len(scenes), PICTURES_A_PROMPT)
     rows = []
-    for label, place, style in (
-        ("…", False, False),
-        ("… on the beach", True, False),
-        ("…, pixel art", False, True),
-        ("… on the beach, pixel art", True, True),
+    for label, spanish, place, style in (
+        ("…", "…", False, False),
+        ("… on the beach", "… en la playa", True, False),
+        ("…, pixel art", "…, pixel art", False, True),
+        ("… on the beach, pixel art", "… en la playa, pixel art", True, True),
     ):
         prompts = [_said(scene, place, style) for scene in scenes]
         images = draw(pipe, prompts, scenes)
         groups = [images[start : start + PICTURES_A_PROMPT] for start in starts]
         subject = judging.share_right(judging.subject_right, scenes, pocket_probe().read(images))
         varied = mean(map(diversity, groups))
-        rows.append({"prompt": label, "subject": subject, "diversity": varied})
+        rows.append({"prompt": label, "spanish": spanish, "subject": subject, "diversity": varied})
         print(rows[-1])
     return rows
 

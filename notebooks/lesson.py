@@ -23,7 +23,8 @@ from languages import LANGUAGES, formatted, in_language
 
 PARTS = ("goal", "stub", "check", "solution", "wrong", "noticed")
 NUMBERS = (
-    r"\{.*?\}|\['.*?'\]|0x[0-9A-Fa-f]+|-?\d[\d.,]*(e[+-]\d+)?"  # in a reply; what chance chose, too
+    # In a reply; what chance chose, too, in a list that may be too long to be shown to its end.
+    r"\{.*?\}|\['.*?(?:'\]| \.\.\.)|0x[0-9A-Fa-f]+|-?\d[\d.,]*(e[+-]\d+)?"
 )
 FOLD = "\n\n---\n\n"  # between a question and what a good answer has in it
 

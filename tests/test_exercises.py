@@ -1,3 +1,5 @@
+from functools import wraps
+
 import numpy as np
 import pytest
 import torch
@@ -135,10 +137,101 @@ def test_a_function_that_returns_nothing_for_some_cases_hears_which_and_not_that
     assert verdict.message.startswith("Not yet. With number=2: None came, 'even' was expected.")
 
 
+def nothing_back(number):
+    number / 2
+
+
+def sorted_in_place(numbers):
+    return numbers.sort()
+
+
+def test_a_function_with_lines_that_gives_nothing_back_is_told_so_and_a_stub_is_not():
+    def stub(number):
+        """Return the half."""
+        ...
+
+    assert "Fill in" in check_function(stub, halve, CASES).message
+    assert "gives back None" in check_function(nothing_back, halve, CASES).message
+    assert "gives back None" in check(wraps(nothing_back)(lambda: nothing_back(2)), 1).message
+    assert "Fill in" in check(wraps(stub)(lambda: stub(2)), 1).message
+    cases = [Case("numbers", ([2, 1],))]
+    assert ".sort()" in check_function(sorted_in_place, sorted, cases).message
+    set_language("es")
+    assert "devuelve None" in check_function(nothing_back, halve, CASES).message
+
+
+def first_of_all(items):
+    """Empties what it was given: `items.pop()` and `image.paste()` do such things."""
+    found = max(items)
+    items.clear()
+    return found
+
+
+def painted(image):
+    image.paste((0, 0, 255), (0, 0, *image.size))
+    return image
+
+
+def doubled(tensor):
+    tensor *= 2
+    return tensor
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "argument"),
+    [
+        (first_of_all, max, [1, 3]),
+        (painted, lambda image: BLUE if image == RED else RED, RED.copy()),
+        (doubled, lambda tensor: 2 * tensor, torch.ones(2)),
+        (doubled, lambda array: 2 * array, np.ones(2)),
+    ],
+)
+def test_a_function_may_change_what_it_was_given(answer, reference, argument):
+    assert check_function(answer, reference, [Case("it", (argument,))]).solved
+
+
+def test_code_that_stops_is_told_what_usually_stops_it():
+    stops = [Mistake(lambda number: 8 / number, "By zero."), Mistake(KeyError("no"), "No key.")]
+    told = check_function(lambda number: 8 / number, halve, CASES, mistakes=stops).message
+    assert told.endswith("division by zero\nBy zero.")
+    other = check_function(lambda number: number / "a", halve, CASES, mistakes=stops).message
+    assert "By zero" not in other
+    missing = check(lambda: {}["no"], 1, mistakes=stops).message
+    assert missing.endswith("No key.")
+    assert "No key" not in check(lambda: {}["yes"], 1, mistakes=stops).message
+
+
+def test_an_answer_that_changes_from_time_to_time_is_told_of_its_chance():
+    chance = np.random.default_rng(0)
+    told = check_function(lambda number: chance.random(), halve, CASES).message
+    assert "fresh random numbers" in told
+    assert "random" not in check_function(lambda number: number, halve, CASES).message
+
+
+@pytest.mark.parametrize("answer", ["halve", 3, [halve], {"halve": halve}])
+def test_what_is_no_function_is_told_so(answer):
+    told = check_function(answer, halve, CASES, hints=["Divide."]).message
+    assert told.startswith("Not yet. A function was expected, and ")
+    assert told.endswith("Hint: Divide.")
+
+
+def test_an_odd_value_is_not_taken_for_code_that_stops():
+    told = check(7, lambda words: words.strip(), asked="a text").message
+    assert "7 came. It does not fit here: AttributeError" in told
+    assert "Expected: a text" in told
+
+
+def test_without_tolerance_pictures_agree_to_the_last_bit():
+    nearly = RED.copy()
+    nearly.putpixel((3, 3), (254, 0, 0))
+    assert check(nearly, RED).solved
+    assert not check(nearly, RED, tolerance=0).solved
+    assert check(RED.copy(), RED, tolerance=0).solved
+
+
 def test_a_function_that_stops_is_told_with_what():
     verdict = check_function(lambda number: 8 / number, halve, CASES)
     assert "With number=0: The code stops: ZeroDivisionError" in verdict.message
-    assert "TypeError" in check_function(8, halve, CASES).message
 
 
 def test_a_value_is_told_what_came_what_was_asked_and_its_mistake():

@@ -1,28 +1,36 @@
-"""Each exercise of lessons 03, 04, 06, 07, 10 and 11 that needs no model: what it says to whom.
+"""Each exercise of lessons 03 to 07, 10 and 11 that needs no model: what it says to whom.
 
 The ones that draw are tried in tests/test_notebooks.py, in their lesson.
 """
 
 import ast
+import contextlib
 import importlib
+import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import CLIPTokenizer
 
+from sdlesson import editing, hub
 from sdlesson.exercises import (
     checking,
     lesson_03,
     lesson_04,
+    lesson_05,
     lesson_06,
     lesson_07,
     lesson_10,
     lesson_11,
 )
 from sdlesson.language import LANGUAGES, set_language
+from sdlesson.pocket.world import subject
+from sdlesson.prompts import unknown_words
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "notebooks"))
@@ -39,6 +47,7 @@ PRED, NOISE = noise(8, 4, 8, 8), noise(8, 4, 8, 8, seed=1)
 LEVELS = (np.arange(48) * 37 % 256).astype(np.uint8).reshape(4, 4, 3)
 LEVELS[0, 0] = 255, 0, 9
 TILES = [Image.new("RGB", (8, 8), (level, 0, 0)) for level in (0, 99, 200)]
+TOKENIZER = CLIPTokenizer.from_pretrained(hub.POCKET_FOLDER / "tokenizer")
 SUBJECTS, PLACES = ["a fox", "a robot"], ["on Mars", "in space"]
 WORDS = ["boat", "cat", "dog", "fox"]
 
@@ -49,6 +58,14 @@ EXERCISES = {
     "03.3": ("count_clipped", lambda given: lesson_03.count_clipped(given, LEVELS)),
     "03.4": ("enough_steps", lesson_03.enough_steps),
     "04.1": ("noise_for", lesson_04.noise_for),
+    "05.1": ("first_step", lesson_05.first_step),
+    "05.2": ("put_back", lesson_05.put_back),
+    "05.3": ("paste", lesson_05.paste),
+    "05.4": ("between", lesson_05.between),
+    "06.1": (
+        "rare_words",
+        lambda given: lesson_06.rare_words(given, TOKENIZER.tokenize, subject.SUBJECT_WORD),
+    ),
     "06.2": ("best_step", lesson_06.best_step),
     "06.3": ("dreambooth_loss", lambda given: lesson_06.dreambooth_loss(given, PRED, NOISE)),
     "07.1": (
@@ -70,7 +87,15 @@ EXERCISES = {
     "11.3": ("break_in", lesson_11.break_in),
     "11.4": ("pictures_a_minute", lesson_11.pictures_a_minute),
 }
-NAMES = {"at_1": AT_1, "at_3": AT_3, "torch": torch}
+NAMES = {
+    "at_1": AT_1,
+    "at_3": AT_3,
+    "torch": torch,
+    "Image": Image,
+    "editing": editing,
+    "pocket": SimpleNamespace(tokenizer=TOKENIZER),
+    "unknown_words": unknown_words,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -120,10 +145,44 @@ def test_hints_grow_from_try_to_try(number):
 
 
 @pytest.mark.parametrize("number", EXERCISES)
-def test_most_usual_wrong_answers_are_named(number):
+def test_no_hint_is_the_answer(number):
     exercise, verdict = parts(number)
-    named = [len(verdict(wrong).message.splitlines()) > 2 for wrong in exercise.wrong_answers]
-    assert sum(named) >= 2, list(zip(exercise.wrong_answers, named, strict=True))
+    said = [verdict(exercise.wrong_answers[0]).message.splitlines()[-1] for _ in range(3)]
+    for hint in said:
+        text = hint.partition(": ")[2].rstrip(".")
+        for copied in {text, *re.findall(r"`([^`]+)`", text)}:
+            with contextlib.suppress(SyntaxError):
+                code = re.sub(r"^(\s+)\.\.\.", rf"\1return {copied}", exercise.stub, flags=re.M)
+                assert not verdict(code.replace("= ...", f"= {copied}")).solved, hint
+
+
+ODD = {
+    "a text": "abc",
+    "a number": 3.5,
+    "a list": [1, 2],
+    "a text of the right number": "2",
+    "true": True,
+    "a function without return": lambda *_: None,
+    "a function of a text": lambda *_: "abc",
+    "a function of an empty list": lambda *_: [],
+    "a function of not a number": lambda *_: float("nan"),
+    "a function of a picture": lambda *_: Image.new("RGB", (16, 12)),
+    "a function of any thing": lambda *_: object(),
+    "a function of too few arguments": lambda: 1,
+    "a function that stops": lambda *_: {}["no"],
+    "a class": object,
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("number", EXERCISES)
+def test_an_odd_answer_is_told_what_came(number, odd):
+    _, check = EXERCISES[number]
+    verdict = check(ODD[odd])
+    assert not verdict.solved
+    said = verdict.message.splitlines()[0]
+    assert len(said) > len("Not yet. Fill in"), said
+    assert "Hint 1/3" in verdict.message
 
 
 def test_each_usual_mistake_of_enough_steps_is_told_from_the_others():
@@ -159,14 +218,35 @@ def test_the_hidden_word_must_stand_out():
     assert "one number for each prompt" in changed([0.01, 0.3]).message
     assert "Nothing changed" in changed([0.0, 0.0, 0.0, 0.0]).message
     assert "change alike" in changed([0.2, 0.3, 0.31, 0.3]).message
-    assert not changed([0.3, 0.02, 0.01, 0.02]).solved, "another word stands out"
+    assert "Another word stands out" in changed([0.02, 0.3, 0.01, 0.02]).message
+    assert "Do not sort them" in changed([0.01, 0.02, 0.03, 0.3]).message
+    assert "never negative" in changed([-0.01, -0.02, -0.3, -0.02]).message
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (["boat", "dog", "fox", "cat"], "Those are words"),
+        ("dog", "Those are words"),
+        (0.3, "one number for all"),
+        ([], "one number for each"),
+        ({"dog": 0.3}, "Those are words"),
+        ([True, None], "Fill in"),
+        ([[0.1], [0.2]], "one number for each"),
+        (object(), "does not fit here"),
+    ],
+)
+def test_odd_changes_are_told_what_they_are(odd, said):
+    verdict = changed(odd)
+    assert not verdict.solved
+    assert said in verdict.message
 
 
 @pytest.mark.parametrize(
     ("drawn", "text"),
     [
         (["a fox on Mars"] * 4, "Everybody got the same"),
-        (["a fox", "a robot"] * 2, "The place is missing"),
+        (["a fox", "a robot"] * 2, "the place is missing"),
         ([], "Nothing was drawn"),
         (["a fox on Mars", "a cow"], ""),
     ],

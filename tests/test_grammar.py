@@ -7,9 +7,22 @@ import unicodedata
 
 import pytest
 
+from sdlesson.language import set_language
 from sdlesson.pocket import world
 from sdlesson.pocket.paths import VOCABULARY_FILE
-from sdlesson.pocket.world import LANGUAGES, Scene, caption, loose_caption, scene_at, vocabulary
+from sdlesson.pocket.world import (
+    COLOURS,
+    LANGUAGES,
+    PLACES,
+    STYLES,
+    SUBJECTS,
+    Scene,
+    called,
+    caption,
+    loose_caption,
+    scene_at,
+    vocabulary,
+)
 from sdlesson.pocket.world.grammar import ENGLISH, NOUNS, SPANISH
 
 
@@ -175,6 +188,21 @@ def test_no_two_subjects_share_a_name():
     for language in LANGUAGES:
         names = [n for nouns in NOUNS[language].values() for n in {x.singular for x in nouns}]
         assert len(names) == len(set(names))
+
+
+def test_everything_in_the_world_has_a_name_in_the_readers_language():
+    names = (*SUBJECTS, *COLOURS, *PLACES, *STYLES)
+    english = {name: called(name) for name in names}
+    set_language("es")
+    spanish = {name: called(name) for name in names}
+    assert (english["horse"], spanish["horse"]) == ("horse", "caballo")
+    assert (english["space"], spanish["space"]) == ("in space", "en el espacio")
+    assert (english["pencil"], spanish["pencil"]) == ("pencil sketch", "dibujo a lápiz")
+    assert (english["plain"], spanish["plain"]) == ("no style", "sin estilo")
+    assert all([*english.values(), *spanish.values()])
+    assert not set(PLACES) & set(spanish.values())
+    with pytest.raises(ValueError, match="nothing in this world is named 'unicorn'; there are cat"):
+        called("unicorn")
 
 
 def strip_accents(text: str) -> str:

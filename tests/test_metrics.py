@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import random
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -521,6 +522,27 @@ def test_a_table_is_shown_in_the_readers_language(table):
     assert "<small>(44 a 97%)</small>" in shown
     assert "6 imágenes por fila" in shown
     assert "guidance: 2" in repr(table)
+
+
+def test_a_table_shows_the_words_of_its_first_column_in_one_language(tmp_path):
+    rows = [{"prompt": "a cat", "spanish": "un gato", "right": metrics.share([True])}]
+    metrics.write_table("x", rows, 1, folder=tmp_path)
+    table = metrics.measured("x", folder=tmp_path)
+    shown = table._repr_html_()
+    assert "<td>a cat</td>" in shown
+    assert "un gato" not in shown
+    set_language("es")
+    shown = table._repr_html_()
+    assert "<td>un gato</td>" in shown
+    assert "a cat" not in shown
+    assert shown.count("<th>") == 2
+
+
+@pytest.mark.parametrize("name", ["details", "counting", "bias", "held_out", "editing_strength"])
+def test_what_a_row_is_about_stands_in_both_languages(name):
+    for row in metrics.measured(name).rows:
+        assert list(row)[1] == "spanish"
+        assert not re.search(r"\b(the|a|two|pencil|monet)\b", row["spanish"]), row
 
 
 def test_a_table_of_earlier_weights_says_so(table, tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ from sdlesson.language import say
 from sdlesson.metrics import clip_score, measured, pixel_statistics, share
 from sdlesson.pocket.evaluation import judging
 from sdlesson.pocket.evaluation.samples import draw_scenes, evaluation_scenes
-from sdlesson.pocket.world import Scene, caption, render
+from sdlesson.pocket.world import Scene, called, caption, render
 from sdlesson.pocket.world import figures as figures_of
 from sdlesson.widgets import Playground
 
@@ -64,7 +64,7 @@ seed = 0
 # With guidance, the U-Net answers twice at every step: without the words and with them. Scale 1
 # stops at the second answer; scale 15 goes fifteen times as far in its direction.
 #
-# **Predict:** what will change from 1 to 15? What will stay? Write it down first.
+# **Predict:** what will change from 1 to 15, and what will stay?
 
 # %% [markdown] lang="es" short=true
 # ## Un control llamado guía
@@ -72,7 +72,7 @@ seed = 0
 # Con guía, la U-Net responde dos veces en cada paso: sin las palabras y con ellas. La escala 1 se
 # detiene en la segunda respuesta; la 15 llega quince veces más lejos en esa dirección.
 #
-# **Haz tu predicción:** ¿qué cambiará de 1 a 15? ¿Qué seguirá igual? Escríbelo antes de mirar.
+# **Haz tu predicción:** ¿qué cambiará de 1 a 15 y qué seguirá igual?
 
 # %%
 prompt = say("an astronaut riding a horse on Mars", "un astronauta montando un caballo en Marte")
@@ -152,14 +152,14 @@ at_15 = 5 * at_3
 # %% [markdown] lang="en"
 # ## How many are right?
 #
-# Eyes get tired and see what they want to see. The *probe* of lesson 02 does not. How often does it
-# read the two subjects that we asked for?
+# Eyes see what they want to see; the *probe* of lesson 02 does not. How often does it read the
+# two subjects that we asked for?
 
 # %% [markdown] lang="es"
 # ## ¿Cuántas son correctas?
 #
-# Los ojos se cansan y ven lo que quieren ver. La *sonda* de la lección 02, no. ¿Cuántas veces lee
-# los dos sujetos que pedimos?
+# Los ojos ven lo que quieren ver; la *sonda* de la lección 02, no. ¿Cuántas veces lee los dos
+# sujetos que pedimos?
 
 
 # %%
@@ -213,7 +213,7 @@ two_heads = ImageChops.darker(one_head, ImageOps.mirror(one_head))
 seen = metrics.pocket_probe().read([one_head, two_heads])
 found = [metrics.likeness(image, artwork) for image in (one_head, two_heads)]
 for reading, likeness in zip(seen, found, strict=True):
-    print(say("probe:", "sonda:"), *reading.top(1), end="; ")
+    print(say("probe:", "sonda:"), *map(called, reading.top(1)), end="; ")
     print(say("likeness", "semejanza"), f"{likeness.value:.2f}", end="; ")
     print(say("commitment", "decisión"), f"{likeness.commitment:.2f}")
 strip([one_head, two_heads])
@@ -385,13 +385,11 @@ curves(
 
 # %% [markdown] lang="en"
 # Which guidance is shown to be worse for two subjects than 5? We compare with 5 because it was
-# chosen before looking: the best of seven rows is partly the luckiest. And where is 7.5, the usual
-# default?
+# chosen before looking: the best of seven rows is partly the luckiest.
 
 # %% [markdown] lang="es"
 # ¿Qué guías se demuestra que son peores que 5 con dos sujetos? Comparamos con 5 porque se eligió
-# antes de mirar: la mejor de siete filas es en parte la que más suerte tuvo. ¿Y 7.5, el valor de
-# siempre?
+# antes de mirar: la mejor de siete filas es en parte la que más suerte tuvo.
 
 # %%
 changes = dict(zip(scales, table.column("pair_change"), strict=True))
@@ -403,12 +401,12 @@ for scale, change in changes.items():
 assert changes[1].high < 0, "guidance 1 is worse for pairs than 5"
 
 # %% [markdown] lang="en"
-# Guidance 1, the text alone, is too little. Where a line does not say *worse*, these pictures
-# cannot tell. A best value belongs to one model and one kind of prompt; 7.5 is a habit.
+# Guidance 1, the text alone, is too little. A best value belongs to one model and one kind of
+# prompt; 7.5, the usual default, is a habit.
 
 # %% [markdown] lang="es"
-# La guía 1, el texto sin más, se queda corta. Donde no pone *peor*, estas imágenes no bastan para
-# saberlo. El mejor valor es propio de cada modelo y de cada clase de prompt; 7.5 es una costumbre.
+# La guía 1, el texto sin más, se queda corta. El mejor valor es propio de cada modelo y de cada
+# clase de prompt; 7.5, el valor de siempre, es una costumbre.
 
 # %% [markdown] lang="en"
 # ## What guidance takes
@@ -446,12 +444,12 @@ few, many = (guided.where(guidance_scale=scale).images for scale in [1, 15])
 assert clipped_share(many).value > 2 * clipped_share(few).value, "guidance 15 clips more"
 
 # %% [markdown] lang="en"
-# More guidance, more clipped pixels. And diversity? One prompt cannot tell, and broken pictures are
-# diverse too. Here is the large sample, beside real renders of the same scenes:
+# And diversity? One prompt cannot tell, and broken pictures are diverse too. Here is the large
+# sample, beside real renders of the same scenes:
 
 # %% [markdown] lang="es"
-# Más guía, más píxeles quemados. ¿Y la diversidad? Con un solo prompt no se sabe, y lo roto también
-# es diverso. Aquí está la muestra grande, junto a imágenes reales de las mismas escenas:
+# ¿Y la diversidad? Con un solo prompt no se sabe, y lo roto también es diverso. Aquí está la
+# muestra grande, junto a imágenes reales de las mismas escenas:
 
 # %%
 (real,) = measured("renders").rows
@@ -470,14 +468,12 @@ curves(
 )
 
 # %% [markdown] lang="en"
-# For diversity, look below at its *change* against guidance 5: is zero inside the interval? Two
-# more columns get a warning soon: CLIP score (do picture and words agree?) and the Fréchet distance
-# from real renders.
+# For diversity, look below at its *change* against guidance 5: is zero inside the interval? CLIP
+# score and the Fréchet distance get their warning soon.
 
 # %% [markdown] lang="es"
-# Para la diversidad, mira debajo su *cambio* frente a la guía 5: ¿cae el cero dentro del intervalo?
-# Otras dos columnas tendrán pronto su advertencia: la puntuación CLIP (¿encajan imagen y palabras?)
-# y la distancia de Fréchet a las imágenes reales.
+# Para la diversidad, mira debajo su *cambio* frente a la guía 5: ¿cae el cero dentro del
+# intervalo? La puntuación CLIP y la distancia de Fréchet tendrán pronto su advertencia.
 
 
 # %%
@@ -496,12 +492,12 @@ only(table, *columns, below=[real_row])
 only(table, "guidance_scale", "pair_change", "diversity_change")
 
 # %% [markdown] lang="en"
-# Do the columns agree? Before you trust one, ask what it sees. Is *clipped* the same as *broken*?
-# Here is a real picture, pixel art, with nothing wrong:
+# Before you trust a column, ask what it sees. Is *clipped* the same as *broken*? Here is a real
+# picture, pixel art, with nothing wrong:
 
 # %% [markdown] lang="es"
-# ¿Coinciden las columnas? Antes de fiarte de una, pregúntate qué ve. ¿*Quemado* es lo mismo que
-# *roto*? Esta es una imagen real, pixel art, a la que no le pasa nada:
+# Antes de fiarte de una columna, pregúntate qué ve. ¿*Quemado* es lo mismo que *roto*? Esta es
+# una imagen real, pixel art, a la que no le pasa nada:
 
 # %%
 panda = render(Scene("single", ("panda",), "snow", "pixel", seed=seed))
@@ -646,11 +642,11 @@ assert counts.count(3) >= 6, "the probe counts to three"
 
 # %% [markdown] lang="en"
 # The third: the Fréchet distance (the F in FID) says how far one set of pictures is from another.
-# Between two sets of real pictures it should be near zero. Is it, with 16? With 64?
+# Between two sets of real pictures it should be near zero. Is it, with 16 or with 64?
 
 # %% [markdown] lang="es"
 # La tercera: la distancia de Fréchet (la F de FID) dice lo lejos que está un conjunto de imágenes
-# de otro. Entre dos conjuntos de imágenes reales debería rondar el cero. ¿Lo hace con 16? ¿Y con
+# de otro. Entre dos conjuntos de imágenes reales debería rondar el cero. ¿Lo hace con 16 o con
 # 64?
 
 # %%
@@ -709,12 +705,12 @@ for number in few_steps:
     print(f"{number:>4}  {both_there(stepped.where(num_inference_steps=number).images)}")
 
 # %% [markdown] lang="en"
-# Four pictures a line tell little. Here is the large sample, with seed 0 below. On the axis, the
-# same length *multiplies* the steps.
+# Here is the large sample, with seed 0 below. On the axis, the same length *multiplies* the
+# steps.
 
 # %% [markdown] lang="es"
-# Cuatro imágenes por línea dicen poco. Aquí está la muestra grande, con la semilla 0 debajo. En el
-# eje, la misma distancia *multiplica* los pasos.
+# Aquí está la muestra grande, con la semilla 0 debajo. En el eje, la misma distancia *multiplica*
+# los pasos.
 
 # %%
 table = measured("steps")
@@ -734,12 +730,11 @@ curves(
 )
 
 # %% [markdown] lang="en"
-# Five steps already give a picture, and one gives confetti. Why? Which levels of noise, from 999
-# down to 0, does each loop visit?
+# Why does one step give confetti? Which levels of noise, from 999 down to 0, does each loop
+# visit?
 
 # %% [markdown] lang="es"
-# Con cinco pasos ya hay imagen y con uno sale confeti. ¿Por qué? ¿Qué niveles de ruido, de 999 a 0,
-# visita cada bucle?
+# ¿Por qué con un paso sale confeti? ¿Qué niveles de ruido, de 999 a 0, visita cada bucle?
 
 # %% tags=["nbval-check-output"]
 scheduler = fresh_scheduler(pocket)
@@ -748,33 +743,34 @@ for number in [1, 2, 3, 5]:
     print(number, scheduler.timesteps.tolist())
 
 # %% [markdown] lang="en"
-# These loops count from the bottom, as SD 1.5's do. So a single step looks only at level 1, where
+# These loops count from the bottom, as SD 1.5's do: a single step looks only at level 1, where
 # almost no noise is expected. (So two steps can beat three.) What does the probe say of confetti?
-# The fourth lie: it answers.
 
 # %% [markdown] lang="es"
-# Estos bucles cuentan desde abajo, como los de Stable Diffusion 1.5. Un solo paso mira únicamente
-# el nivel 1, donde apenas se espera ruido. (Por eso dos pasos pueden ganar a tres.) ¿Y qué dice la
-# sonda del confeti? La cuarta mentira: siempre contesta.
+# Estos bucles cuentan desde abajo, como los de Stable Diffusion 1.5: un solo paso mira únicamente
+# el nivel 1, donde apenas se espera ruido. (Por eso dos pasos pueden ganar a tres.) ¿Y qué dice
+# la sonda del confeti?
 
 # %%
 confetti = stepped.where(num_inference_steps=1).images
 for reading in metrics.pocket_probe().read(confetti):
-    print(*sorted(reading.top(2)), reading.place, reading.style, sep=" · ")
+    print(*map(called, [*sorted(reading.top(2)), reading.place, reading.style]), sep=" · ")
 
 # %% [markdown] lang="en"
-# It names things that nobody can see, since it has no word for *nothing*.
+# The fourth lie: it always answers. It names things that nobody can see, since it has no word for
+# *nothing*.
 
 # %% [markdown] lang="es"
-# Nombra cosas que nadie puede ver, porque no tiene palabra para *nada*.
+# La cuarta mentira: siempre contesta. Nombra cosas que nadie puede ver, porque no tiene palabra
+# para *nada*.
 
 # %% [markdown] lang="en"
-# So, how many steps are enough? Time grows with every one; accuracy does not. *Change* compares
-# each row with 100 steps, scene by scene:
+# Time grows with every step; accuracy does not. *Change* compares each row with 100 steps, scene
+# by scene:
 
 # %% [markdown] lang="es"
-# Entonces, ¿cuántos pasos bastan? El tiempo crece con cada uno; el acierto, no. El *cambio* compara
-# cada fila con 100 pasos, escena a escena:
+# El tiempo crece con cada paso; el acierto, no. El *cambio* compara cada fila con 100 pasos,
+# escena a escena:
 
 # %%
 only(table, "num_inference_steps", "clear", "pair", "pair_change", "frechet", "cost")
@@ -883,14 +879,14 @@ raced = sweep(pocket, prompt, scheduler=list(names), num_inference_steps=5, guid
 strip(raced.images, list(names.values()))
 
 # %% [markdown] lang="en"
-# Time goes into the U-Net, so in a fair race each calls it equally often. (PNDM calls it once more
-# than it is told; the table counts that.) *Change* is against DDIM, scene by scene. Which would you
-# take for five calls? For 25?
+# Time goes into the U-Net, so in a fair race each calls it equally often. (PNDM calls it once
+# more than it is told; the table counts that.) *Change* is against DDIM, scene by scene. Which
+# would you take for five calls, and which for 25?
 
 # %% [markdown] lang="es"
 # El tiempo se va en la U-Net: en una carrera justa, todos la llaman las mismas veces. (PNDM la
 # llama una vez más de lo pedido; la tabla la cuenta.) El *cambio* es frente a DDIM, escena a
-# escena. ¿Con cuál te quedarías para cinco llamadas? ¿Y para 25?
+# escena. ¿Con cuál te quedarías para cinco llamadas y con cuál para 25?
 
 # %%
 table = measured("schedulers")
@@ -955,22 +951,22 @@ assert farther[first, 5].high < 0, "unless it looks at no earlier step"
 assert farther["PNDMScheduler", 5].low > farther[second, 5].high, "PNDM is thrown off the most"
 
 # %% [markdown] lang="en"
-# It does. Without guidance, five steps of DPM++ end nearer to where fifty lead than DDIM's; with
-# guidance 5, farther. Told to look at no earlier step (`solver_order=1`) it is ahead again. So the
-# fame is deserved where guidance is gentle, or steps are a few more.
+# It does: without guidance, five steps of DPM++ end nearer to where fifty lead than DDIM's; with
+# guidance 5, farther. Told to look at no earlier step (`solver_order=1`) it is ahead again. So
+# the fame is deserved where guidance is gentle, or steps are a few more.
 
 # %% [markdown] lang="es"
-# Sí. Sin guía, cinco pasos de DPM++ acaban más cerca que los de DDIM del sitio al que llevan
-# cincuenta; con guía 5, más lejos. Si no mira ningún paso anterior (`solver_order=1`), vuelve a ir
-# por delante. Así que la fama es merecida con una guía suave o con unos pasos más.
+# Sí: sin guía, cinco pasos de DPM++ acaban más cerca que los de DDIM del sitio al que llevan
+# cincuenta; con guía 5, más lejos. Si no mira ningún paso anterior (`solver_order=1`), vuelve a
+# ir por delante. Así que la fama es merecida con una guía suave o con unos pasos más.
 
 # %% [markdown] lang="en"
-# PNDM looks back the farthest, over four predictions, and is thrown off the most. Stable Diffusion
-# 1.5 comes with it, and with 50 steps: see the last row of the race.
+# PNDM looks back the farthest, over four predictions. Stable Diffusion 1.5 comes with it, and
+# with 50 steps: see the last row of the race.
 
 # %% [markdown] lang="es"
-# PNDM es el que más mira atrás, cuatro predicciones, y el que más se desvía. Stable Diffusion 1.5
-# viene con él, y con 50 pasos: mira la última fila de la carrera.
+# PNDM es el que más mira atrás: cuatro predicciones. Stable Diffusion 1.5 viene con él, y con 50
+# pasos: mira la última fila de la carrera.
 
 # %% [markdown] lang="en" part="discuss"
 # A page says: *DPM++ 2M needs only 5 steps.* Under which conditions would you believe it?
@@ -1015,7 +1011,7 @@ big
 # %% [markdown] lang="en"
 # ## Playground
 #
-# `draw` gives the finished picture; the playground lets you watch. Three things to try:
+# Here you watch a picture come out of its noise. Three things to try:
 #
 # - guidance 1, then 15, with one seed;
 # - 1, 2, 3 steps: where does the scene appear?
@@ -1024,7 +1020,7 @@ big
 # %% [markdown] lang="es"
 # ## Banco de pruebas
 #
-# `draw` da la imagen terminada; aquí la ves salir del ruido. Tres cosas que probar:
+# Aquí ves salir una imagen del ruido. Tres cosas que probar:
 #
 # - guía 1 y luego 15, con la misma semilla;
 # - 1, 2, 3 pasos: ¿cuándo aparece la escena?

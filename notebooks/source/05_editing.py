@@ -160,6 +160,27 @@ def first_step(num_inference_steps, strength):
 
 # %% part="wrong"
 def first_step(num_inference_steps, strength):
+    """Keep the fraction of a step."""
+    # es: Conserva la fracción de paso.
+    return num_inference_steps - num_inference_steps * strength
+
+
+# %% part="wrong"
+def first_step(num_inference_steps, strength):
+    """Drop the fraction of what is passed over, and not of what is taken."""
+    # es: Descarta la fracción de lo que se salta, y no la de lo que se da.
+    return int(num_inference_steps * (1 - strength))
+
+
+# %% part="wrong"
+def first_step(num_inference_steps, strength):
+    """Count from 1."""
+    # es: Cuenta desde 1.
+    return num_inference_steps - int(num_inference_steps * strength) + 1
+
+
+# %% part="wrong" half=true
+def first_step(num_inference_steps, strength):
     """Round instead of dropping the fraction."""
     # es: Redondea en vez de descartar la fracción.
     return num_inference_steps - round(num_inference_steps * strength)
@@ -335,6 +356,30 @@ def put_back(latents, clean, noise, hole, alpha_bar):
 
 # %% part="wrong"
 def put_back(latents, clean, noise, hole, alpha_bar):
+    """Forget the square roots."""
+    # es: Olvida las raíces cuadradas.
+    known = alpha_bar * clean + (1 - alpha_bar) * noise
+    return (1 - hole) * known + hole * latents
+
+
+# %% part="wrong"
+def put_back(latents, clean, noise, hole, alpha_bar):
+    """Swap the picture's share and the noise's."""
+    # es: Pone al revés la parte de la imagen y la del ruido.
+    known = alpha_bar.sqrt() * noise + (1 - alpha_bar).sqrt() * clean
+    return (1 - hole) * known + hole * latents
+
+
+# %% part="wrong"
+def put_back(latents, clean, noise, hole, alpha_bar):
+    """Leave the new latents in place outside of the hole, too."""
+    # es: Deja los latentes nuevos también fuera del hueco.
+    known = alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
+    return (1 - hole) * known + latents
+
+
+# %% part="wrong" half=true
+def put_back(latents, clean, noise, hole, alpha_bar):
     """Forget the noise."""
     # es: Olvida el ruido.
     return (1 - hole) * clean + hole * latents
@@ -436,6 +481,30 @@ def paste(old, new, mask):
     """Mix them half and half."""
     # es: Las mezcla a partes iguales.
     return Image.blend(old, new, 0.5)
+
+
+# %% part="wrong"
+def paste(old, new, mask):
+    """Forget the mask."""
+    # es: Olvida la máscara.
+    old.paste(new)
+    return old
+
+
+# %% part="wrong"
+def paste(old, new, mask):
+    """Return what .paste gives back, which is nothing."""
+    # es: Devuelve lo que da .paste, que no es nada.
+    return old.paste(new, mask=mask)
+
+
+# %% part="wrong" half=true
+def paste(old, new, mask):
+    """Soften the edge, beyond the mask."""
+    # es: Suaviza el borde, más allá de la máscara.
+    from PIL import ImageFilter
+
+    return Image.composite(new, old, mask.filter(ImageFilter.GaussianBlur(2)))
 
 
 # %% [markdown] lang="en" part="noticed"
@@ -618,6 +687,30 @@ def between(a, b, share):
     """Go the other way."""
     # es: Va en el otro sentido.
     return editing.slerp(b, a, share)
+
+
+# %% part="wrong"
+def between(a, b, share):
+    """Compare position by position, without flattening."""
+    # es: Compara posición a posición, sin aplanar.
+    angle = torch.cosine_similarity(a, b, dim=0).acos()
+    return (((1 - share) * angle).sin() * a + (share * angle).sin() * b) / angle.sin()
+
+
+# %% part="wrong"
+def between(a, b, share):
+    """Take the cosine for the angle."""
+    # es: Toma el coseno por el ángulo.
+    angle = torch.cosine_similarity(a.flatten(), b.flatten(), dim=0)
+    return (((1 - share) * angle).sin() * a + (share * angle).sin() * b) / angle.sin()
+
+
+# %% part="wrong" half=true
+def between(a, b, share):
+    """Forget to divide by the sine of the angle."""
+    # es: Olvida dividir entre el seno del ángulo.
+    angle = torch.cosine_similarity(a.flatten(), b.flatten(), dim=0).acos()
+    return ((1 - share) * angle).sin() * a + (share * angle).sin() * b
 
 
 # %% [markdown] lang="en" part="noticed"

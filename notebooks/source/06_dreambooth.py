@@ -161,12 +161,22 @@ def rare_words(candidates):
 # %% part="wrong"
 def rare_words(candidates):
     """Ask about whole words only."""
+    # es: Pregunta solo por palabras enteras.
     return [word for word in candidates if unknown_words(word)]
 
 
 # %% part="wrong"
 def rare_words(candidates):
+    """Ask about the pieces as they are, with their `</w>`."""
+    # es: Pregunta por los trozos tal cual, con su `</w>`.
+    tokenize = pocket.tokenizer.tokenize
+    return [word for word in candidates if all(unknown_words(p) for p in tokenize(word))]
+
+
+# %% part="wrong" half=true
+def rare_words(candidates):
     """Be content with one unknown piece."""
+    # es: Se contenta con un trozo desconocido.
     tokenize = pocket.tokenizer.tokenize
     return [
         w for w in candidates if any(unknown_words(p.removesuffix("</w>")) for p in tokenize(w))
@@ -176,6 +186,7 @@ def rare_words(candidates):
 # %% part="wrong"
 def rare_words(candidates):
     """Take few pieces for rare ones."""
+    # es: Toma pocos trozos por trozos raros.
     return [word for word in candidates if len(pocket.tokenizer.tokenize(word)) <= 3]
 
 
@@ -648,18 +659,21 @@ def best_step(steps, fidelity, kept, give_up):
 # %% part="wrong"
 def best_step(steps, fidelity, kept, give_up):
     """Look at fidelity alone."""
+    # es: Mira solo la fidelidad.
     return steps[fidelity.index(max(fidelity))]
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def best_step(steps, fidelity, kept, give_up):
     """Take the last step that keeps to it."""
+    # es: Toma el último paso que lo cumple.
     return [step for step, value in zip(steps, kept, strict=True) if kept[0] - value <= give_up][-1]
 
 
 # %% part="wrong"
 def best_step(steps, fidelity, kept, give_up):
     """Stop at the first step that does not keep to it."""
+    # es: Se detiene en el primer paso que no lo cumple.
     for i, value in enumerate(kept):
         if kept[0] - value > give_up:
             return steps[i - 1]
@@ -669,7 +683,16 @@ def best_step(steps, fidelity, kept, give_up):
 # %% part="wrong"
 def best_step(steps, fidelity, kept, give_up):
     """Weigh both alike, and forget what may be given up."""
+    # es: Da a las dos el mismo peso y olvida lo que se acepta perder.
     return max(zip(fidelity, kept, steps, strict=True), key=lambda row: row[0] + row[1])[2]
+
+
+# %% part="wrong"
+def best_step(steps, fidelity, kept, give_up):
+    """Return the position of the step."""
+    # es: Devuelve la posición del paso.
+    allowed = [i for i, value in enumerate(kept) if kept[0] - value <= give_up]
+    return max(allowed, key=lambda i: fidelity[i])
 
 
 # %% [markdown] lang="en" part="noticed"
@@ -774,12 +797,14 @@ def dreambooth_loss(noise_pred, noise, prior_weight):
 # %% part="wrong"
 def dreambooth_loss(noise_pred, noise, prior_weight):
     """Mix both halves in one mean."""
+    # es: Mezcla las dos mitades en una media.
     return ((noise_pred - noise) ** 2).mean()
 
 
 # %% part="wrong"
 def dreambooth_loss(noise_pred, noise, prior_weight):
     """Weigh the photos instead of the class."""
+    # es: Pone el peso a las fotos y no a la clase.
     of_photos, of_class = ((noise_pred - noise) ** 2).chunk(2)
     return prior_weight * of_photos.mean() + of_class.mean()
 
@@ -787,13 +812,23 @@ def dreambooth_loss(noise_pred, noise, prior_weight):
 # %% part="wrong"
 def dreambooth_loss(noise_pred, noise, prior_weight):
     """Take means before squares, so that errors cancel."""
+    # es: Promedia antes de elevar al cuadrado, y los errores se anulan.
     of_photos, of_class = (noise_pred - noise).chunk(2)
     return of_photos.mean() ** 2 + prior_weight * of_class.mean() ** 2
 
 
 # %% part="wrong"
 def dreambooth_loss(noise_pred, noise, prior_weight):
+    """Swap the halves."""
+    # es: Pone las mitades al revés.
+    of_class, of_photos = ((noise_pred - noise) ** 2).chunk(2)
+    return of_photos.mean() + prior_weight * of_class.mean()
+
+
+# %% part="wrong" half=true
+def dreambooth_loss(noise_pred, noise, prior_weight):
     """Weigh within the square."""
+    # es: Pone el peso dentro del cuadrado.
     of_photos, of_class = (noise_pred - noise).chunk(2)
     return (of_photos**2).mean() + ((prior_weight * of_class) ** 2).mean()
 

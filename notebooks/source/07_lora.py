@@ -196,28 +196,39 @@ def lora_layer(x, W, A, B, alpha):
     return x @ W.T + scale * (x @ A.T) @ B.T
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def lora_layer(x, W, A, B, alpha):
     """Forget the scale."""
+    # es: Olvida la escala.
     return x @ W.T + x @ A.T @ B.T
 
 
 # %% part="wrong"
 def lora_layer(x, W, A, B, alpha):
     """Scale by alpha alone."""
+    # es: Escala solo con alpha.
     return x @ W.T + alpha * x @ A.T @ B.T
 
 
 # %% part="wrong"
 def lora_layer(x, W, A, B, alpha):
     """Forget the frozen weights."""
+    # es: Olvida los pesos congelados.
     return alpha / len(A) * x @ A.T @ B.T
 
 
 # %% part="wrong"
 def lora_layer(x, W, A, B, alpha):
     """Multiply A and B in the wrong order."""
+    # es: Multiplica A y B en el orden equivocado.
     return x @ W.T + alpha / len(A) * x @ (A @ B).T
+
+
+# %% part="wrong"
+def lora_layer(x, W, A, B, alpha):
+    """Multiply as in the formula, where x is a column."""
+    # es: Multiplica como en la fórmula, donde x es una columna.
+    return W @ x + alpha / len(A) * B @ A @ x
 
 
 # %% [markdown] lang="en" part="noticed"
@@ -595,28 +606,39 @@ def merge(W, A, B, alpha, rank):
     return W + alpha / rank * B @ A
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def merge(W, A, B, alpha, rank):
     """Forget the scale."""
+    # es: Olvida la escala.
     return W + B @ A
 
 
 # %% part="wrong"
 def merge(W, A, B, alpha, rank):
     """Turn the scale upside down."""
+    # es: Invierte la escala.
     return W + rank / alpha * B @ A
 
 
 # %% part="wrong"
 def merge(W, A, B, alpha, rank):
     """Replace the weights instead of correcting them."""
+    # es: Sustituye los pesos en vez de corregirlos.
     return alpha / rank * B @ A
 
 
 # %% part="wrong"
 def merge(W, A, B, alpha, rank):
     """Multiply in the wrong order."""
+    # es: Multiplica en el orden equivocado.
     return W + alpha / rank * A @ B
+
+
+# %% part="wrong"
+def merge(W, A, B, alpha, rank):
+    """Scale the weights, too."""
+    # es: Escala también los pesos.
+    return alpha / rank * (W + B @ A)
 
 
 # %% [markdown] lang="en" part="noticed"
@@ -710,11 +732,14 @@ my_scale = 8 / 4
 # %% part="wrong"
 my_scale = 1.0
 
-# %% part="wrong"
+# %% part="wrong" half=true
 my_scale = 4 / 8
 
 # %% part="wrong"
 my_scale = 8
+
+# %% part="wrong"
+my_scale = "2"
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** Here you knew alpha. With a stranger's file nobody does, and you
@@ -952,6 +977,7 @@ def changes(prompts):
 # %% part="wrong"
 def changes(prompts):
     """Change the noise instead of the scale."""
+    # es: Cambia el ruido en vez de la escala.
     fresh.set_adapters("stranger", 1.0)
     pairs = zip(pictures(fresh, prompts, 1), pictures(fresh, prompts, 2), strict=True)
     return [distance(one, other) for one, other in pairs]
@@ -960,6 +986,7 @@ def changes(prompts):
 # %% part="wrong"
 def changes(prompts):
     """Leave the LoRA on in both."""
+    # es: Deja la LoRA puesta en las dos.
     fresh.set_adapters("stranger", 1.0)
     pairs = zip(pictures(fresh, prompts), pictures(fresh, prompts), strict=True)
     return [distance(one, other) for one, other in pairs]
@@ -968,8 +995,20 @@ def changes(prompts):
 # %% part="wrong"
 def changes(prompts):
     """Compare with the photos, and take what is far from them."""
+    # es: Compara con las fotos y toma lo que dista de ellas.
     fresh.set_adapters("stranger", 1.0)
     return [distance(image, photos[0]) for image in pictures(fresh, prompts)]
+
+
+# %% part="wrong" half=true
+def changes(prompts):
+    """Turn the LoRA on, but change the noise with it."""
+    # es: Enciende la LoRA, pero con ella cambia el ruido.
+    fresh.set_adapters("stranger", 0.0)
+    off = pictures(fresh, prompts, 1)
+    fresh.set_adapters("stranger", 1.0)
+    pairs = zip(off, pictures(fresh, prompts, 2), strict=True)
+    return [distance(one, other) for one, other in pairs]
 
 
 # %% [markdown] lang="en" part="noticed"

@@ -430,20 +430,30 @@ async def surprise(update, context):
 # %% part="wrong"
 async def surprise(update, context):
     """Choose the same each time."""
+    # es: Elige cada vez lo mismo.
     chance = random.Random(0)
     await draw_for(update, context, f"{chance.choice(subjects)} {chance.choice(places)}")
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 async def surprise(update, context):
     """Forget the place."""
+    # es: Olvida el lugar.
     await draw_for(update, context, random.choice(subjects))
 
 
 # %% part="wrong"
 async def surprise(update, context):
     """Say it instead of drawing it."""
+    # es: Lo dice en vez de dibujarlo.
     await update.effective_message.reply_text(f"{random.choice(subjects)} {random.choice(places)}")
+
+
+# %% part="wrong"
+async def surprise(update, context):
+    """Put the place before the subject."""
+    # es: Pone el lugar antes que el sujeto.
+    await draw_for(update, context, f"{random.choice(places)} {random.choice(subjects)}")
 
 
 # %% [markdown] lang="en" part="noticed"
@@ -541,15 +551,17 @@ def departures(arrivals, per_s, size):
 # %% part="wrong"
 def departures(arrivals, per_s, size):
     """Space all messages alike, and let no burst through."""
+    # es: Separa por igual todos los mensajes y no deja pasar ninguna ráfaga.
     leaving = [arrivals[0]]
     for arrival in arrivals[1:]:
         leaving.append(max(arrival, leaving[-1] + 1 / per_s))
     return leaving
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def departures(arrivals, per_s, size):
     """Let tokens pile up without end."""
+    # es: Deja que las fichas se amontonen sin fin.
     tokens, counted, leaving = size, 0, []
     for arrival in arrivals:
         now = max(arrival, counted)
@@ -563,11 +575,26 @@ def departures(arrivals, per_s, size):
 # %% part="wrong"
 def departures(arrivals, per_s, size):
     """Begin with an empty bucket."""
+    # es: Empieza con el cubo vacío.
     tokens, counted, leaving = 0, 0, []
     for arrival in arrivals:
         now = max(arrival, counted)
         tokens = min(size, tokens + (now - counted) * per_s)
         wait = max(0, 1 - tokens) / per_s
+        tokens, counted = tokens + wait * per_s - 1, now + wait
+        leaving.append(counted)
+    return leaving
+
+
+# %% part="wrong"
+def departures(arrivals, per_s, size):
+    """Take per_s for the seconds that a token takes."""
+    # es: Toma per_s por los segundos que tarda una ficha.
+    tokens, counted, leaving = size, 0, []
+    for arrival in arrivals:
+        now = max(arrival, counted)
+        tokens = min(size, tokens + (now - counted) * per_s)
+        wait = max(0, 1 - tokens) * per_s
         tokens, counted = tokens + wait * per_s - 1, now + wait
         leaving.append(counted)
     return leaving
@@ -670,25 +697,38 @@ def fair_order(arrived):
 # %% part="wrong"
 def fair_order(arrived):
     """First come, first served."""
+    # es: Por orden de llegada.
     return list(range(len(arrived)))
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def fair_order(arrived):
     """Take turns in the order of names."""
+    # es: Por turnos, pero en el orden de los nombres.
     return sorted(range(len(arrived)), key=lambda n: (arrived[:n].count(arrived[n]), arrived[n]))
 
 
 # %% part="wrong"
 def fair_order(arrived):
     """Serve those first who order least."""
+    # es: Atiende antes a quien menos pide.
     return sorted(range(len(arrived)), key=lambda n: arrived.count(arrived[n]))
 
 
 # %% part="wrong"
 def fair_order(arrived):
     """Serve each user's latest order first."""
+    # es: De cada persona, atiende antes el último pedido.
     return sorted(range(len(arrived)), key=lambda n: arrived[n + 1 :].count(arrived[n]))
+
+
+# %% part="wrong"
+def fair_order(arrived):
+    """Return names instead of numbers."""
+    # es: Devuelve nombres en vez de números.
+    firsts = list(dict.fromkeys(arrived))
+    turns = sorted((arrived[:n].count(name), firsts.index(name)) for n, name in enumerate(arrived))
+    return [firsts[person] for _, person in turns]
 
 
 # %% [markdown] lang="en" part="noticed"

@@ -230,24 +230,28 @@ def after_kill(state):
 # %% part="wrong"
 def after_kill(state):
     """Draw again whatever was not finished."""
+    # es: Vuelve a dibujar todo lo que no se terminó.
     return "nothing" if state == "sent" else "draw"
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def after_kill(state):
     """Begin what was running again."""
+    # es: Vuelve a empezar lo que estaba en marcha.
     return {"accepted": "draw", "running": "draw", "sending": "tell"}.get(state, "nothing")
 
 
 # %% part="wrong"
 def after_kill(state):
     """Keep quiet about what broke off."""
+    # es: Calla lo que quedó a medias.
     return "draw" if state == "accepted" else "nothing"
 
 
 # %% part="wrong"
 def after_kill(state):
     """Only tell, and draw nothing."""
+    # es: Solo avisa y no dibuja nada.
     return "nothing" if state == "sent" else "tell"
 
 
@@ -484,24 +488,28 @@ def at_most(seconds, burst, per_minute, daily):
 # %% part="wrong"
 def at_most(seconds, burst, per_minute, daily):
     """Forget the full bucket at the beginning."""
+    # es: Olvida que el cubo empieza lleno.
     return min(daily, int(seconds * per_minute / 60))
 
 
 # %% part="wrong"
 def at_most(seconds, burst, per_minute, daily):
     """Forget the quota."""
+    # es: Olvida la cuota.
     return int(burst + seconds * per_minute / 60)
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def at_most(seconds, burst, per_minute, daily):
-    """Take a half token for a whole one."""
-    return min(daily, round(burst + 0.01 + seconds * per_minute / 60))
+    """Take most of a token for a whole one."""
+    # es: Toma por entera una ficha a la que le falta poco.
+    return min(daily, round(burst + seconds * per_minute / 60))
 
 
 # %% part="wrong"
 def at_most(seconds, burst, per_minute, daily):
     """Count a minute's rate every second."""
+    # es: Cuenta en cada segundo lo de un minuto.
     return min(daily, int(burst + seconds * per_minute))
 
 
@@ -750,21 +758,24 @@ def break_in(leak, alphabet, length):
 # %% part="wrong"
 def break_in(leak, alphabet, length):
     """Try each letter alone, never behind what is known."""
+    # es: Prueba cada letra sola, nunca detrás de lo que ya se sabe.
     return "".join(next(letter for letter in alphabet if leak(letter) > 0) for _ in range(length))
 
 
 # %% part="wrong"
 def break_in(leak, alphabet, length):
     """Be content with as many right letters as before."""
+    # es: Se contenta con tantas letras correctas como antes.
     known = ""
     while len(known) < length:
         known += next(letter for letter in alphabet if leak(known + letter) >= len(known))
     return known
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def break_in(leak, alphabet, length):
     """Stop one letter too early."""
+    # es: Se detiene una letra antes de tiempo.
     known = ""
     while len(known) < length - 1:
         known += next(letter for letter in alphabet if leak(known + letter) > len(known))
@@ -774,6 +785,7 @@ def break_in(leak, alphabet, length):
 # %% part="wrong"
 def break_in(leak, alphabet, length):
     """Try every secret there is."""
+    # es: Prueba todos los secretos que hay.
     import itertools
 
     for guess in itertools.product(alphabet, repeat=length):
@@ -920,27 +932,31 @@ def pictures_a_minute(workers, draw_s, bot_s):
     return 60 * min(all_workers, bot)
 
 
-# %% part="wrong"
+# %% part="wrong" half=true
 def pictures_a_minute(workers, draw_s, bot_s):
     """Forget that the bot can do only so much."""
+    # es: Olvida que el bot tiene un límite.
     return 60 * workers / (draw_s + bot_s)
 
 
 # %% part="wrong"
 def pictures_a_minute(workers, draw_s, bot_s):
     """Forget the minute."""
+    # es: Olvida que se pregunta por minuto.
     return min(workers / (draw_s + bot_s), 1 / bot_s)
 
 
 # %% part="wrong"
 def pictures_a_minute(workers, draw_s, bot_s):
-    """Let the workers share the bot's work."""
-    return 60 / (draw_s + bot_s) * workers**0.5
+    """Forget that a worker waits for the bot, too."""
+    # es: Olvida que un trabajador también espera al bot.
+    return 60 * min(workers / draw_s, 1 / bot_s)
 
 
 # %% part="wrong"
 def pictures_a_minute(workers, draw_s, bot_s):
     """Add the times of all."""
+    # es: Suma los tiempos de todos.
     return 60 / (draw_s / workers + bot_s)
 
 

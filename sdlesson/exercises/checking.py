@@ -6,6 +6,7 @@ if it is one. Its hints grow from try to try.
 
 import base64
 import html
+import inspect
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -39,7 +40,8 @@ class Mistake(NamedTuple):
 
     Attributes:
         answer: What gives the same: a value, or a condition (a function that is true of it). For
-            `check_function`, a function that is wrong in the same way.
+            `check_function`, a function that is wrong in the same way, or stops in the same words.
+            For code that stops: an exception of its type, with some of its words.
         text: Names the mistake, in the reader's language.
     """
 
@@ -93,31 +95,29 @@ def check(
         mistakes: Usual wrong answers; the first that fits is named.
         hints: From the gentlest to the one that nearly says it: each try gets the next.
         hint: The only one.
-        tolerance: The largest difference accepted between numbers, arrays or tensors.
+        tolerance: The largest difference accepted between numbers, arrays or tensors; at 0,
+            pictures have to agree to the last bit, too.
     """
     hints = hints or ([hint] if hint else [])
     try:
         value = answer() if callable(answer) else answer
-        if _is_unfilled(value):
-            return _unfilled(hints)
-        if callable(expected):
-            found = "" if expected(value) else say("It is not right.", "No es correcto.")
-        else:
-            found = difference(value, expected, tolerance)
-        if not found:
-            return _solved(name)
-        shown = show(value)
-        came = say(f"{shown[:1].upper()}{shown[1:]} came.", f"Llegó {shown}.")
-        lines = [f"{came} {found}"]
-        if asked:
-            lines.append(say(f"Expected: {asked}", f"Se esperaba: {asked}"))
-        lines += [text for known, text in mistakes if _fits(value, known, tolerance)][:1]
-        pictures = () if callable(expected) else _differing_pictures(value, expected)
-        return _not_yet(lines, hints, name, pictures)
     except NotImplementedError:
         return _unfilled(hints)
     except Exception as error:
-        return _not_yet([_stops(error)], hints, name)
+        named = [text for known, text in mistakes if _is_like(error, known)][:1]
+        return _not_yet([_stops(error), *named], hints, name)
+    if _is_unfilled(value):
+        return _unfilled(hints, answer)
+    if not (found := _not_as_asked(value, expected, tolerance)):
+        return _solved(name)
+    shown = show(value)
+    came = say(f"{shown[:1].upper()}{shown[1:]} came.", f"Llegó {shown}.")
+    lines = [f"{came} {found}"]
+    if asked:
+        lines.append(say(f"Expected: {asked}", f"Se esperaba: {asked}"))
+    lines += [text for known, text in mistakes if _fits(value, known, tolerance)][:1]
+    pictures = () if callable(expected) else _differing_pictures(value, expected)
+    return _not_yet(lines, hints, name, pictures)
 
 
 def check_function(
@@ -139,29 +139,33 @@ def check_function(
         name: The exercise, "02.3", whose tries are counted.
         mistakes: Functions that are wrong in usual ways; one that agrees everywhere is named.
         hints: From the gentlest to the one that nearly says it: each try gets the next.
-        tolerance: The largest difference accepted between numbers, arrays or tensors.
+        tolerance: As for `check`.
     """
+    if not callable(answer):
+        return _unfilled(hints) if _is_unfilled(answer) else _no_function(answer, hints, name)
     came = []
-    for given, arguments in cases:
+    for case in cases:
         try:
-            value = answer(*arguments)
+            value = answer(*map(_copied, case.arguments))
         except NotImplementedError:
             return _unfilled(hints)
         except Exception as error:
-            found = say(f"With {given}: ", f"Con {given}: ") + _stops(error)
-            return _not_yet([found], hints, name)
+            found = say(f"With {case.given}: ", f"Con {case.given}: ") + _stops(error)
+            named = [text for known, text in mistakes if _stops_alike(known, case, error)][:1]
+            return _not_yet([found, *named], hints, name)
         came.append(value)
     if all(map(_is_unfilled, came)):
-        return _unfilled(hints)
+        return _unfilled(hints, answer)
     for case, value in zip(cases, came, strict=True):
         wanted = reference(*case.arguments)
         if found := difference(value, wanted, tolerance):
             lines = [_compared(case.given, value, wanted, found)]
-            lines += [
+            named = [
                 mistake.text
                 for mistake in mistakes
                 if all(map(lambda c, v: _agrees(mistake.answer, c, v, tolerance), cases, came))
             ][:1]
+            lines += named or _changeable(answer, case, value)
             return _not_yet(lines, hints, name, _differing_pictures(value, wanted))
     return _solved(name)
 
@@ -169,7 +173,7 @@ def check_function(
 def difference(value: Any, expected: Any, tolerance: float = TOLERANCE) -> str:
     """Say what differs and by how much, in the reader's language; "" where nothing does."""
     if isinstance(expected, Image.Image) and isinstance(value, Image.Image):
-        return _between_pictures(value, expected)
+        return _between_pictures(value, expected, exact=tolerance == 0)
     if _is_numeric(expected) and _is_numeric(value):
         return _between_numbers(value, expected, tolerance)
     if isinstance(expected, list | tuple) and isinstance(value, list | tuple):
@@ -237,14 +241,78 @@ def _agrees(wrong: Callable[..., Any], case: Case, value: Any, tolerance: float)
         return False
 
 
+def _stops_alike(known: Any, case: Case, error: Exception) -> bool:
+    if isinstance(known, Exception):
+        return _is_like(error, known)
+    try:
+        known(*case.arguments)
+    except Exception as own:
+        return type(own) is type(error) and str(own) == str(error)
+    return False
+
+
+def _changeable(answer: Callable[..., Any], case: Case, value: Any) -> list[str]:
+    """Name the use of chance: the same question gets another answer."""
+    try:
+        if not difference(answer(*map(_copied, case.arguments)), value):
+            return []
+    except Exception:  # it does not even answer twice
+        return []
+    return [
+        say(
+            "Asked the same again, it answers something else: it uses fresh random numbers.",
+            "A la misma pregunta responde cada vez otra cosa: usa números al azar nuevos.",
+        )
+    ]
+
+
+def _is_like(error: Exception, known: Any) -> bool:
+    return type(error) is type(known) and str(known) in str(error)
+
+
+def _not_as_asked(value: Any, expected: Any, tolerance: float) -> str:
+    """Say why a value is not right, "" where it is; a condition may fail on an odd value."""
+    if not callable(expected):
+        return difference(value, expected, tolerance)
+    try:
+        return "" if expected(value) else say("It is not right.", "No es correcto.")
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        return say(f"It does not fit here: {problem}", f"No encaja aquí: {problem}")
+
+
+def _copied(argument: Any) -> Any:
+    """An argument of a student's function, which may change it, while others need it as it is."""
+    if isinstance(argument, torch.Tensor):
+        return argument.clone()
+    if isinstance(argument, list | np.ndarray | Image.Image):
+        return argument.copy()
+    return argument
+
+
 def _solved(name: str) -> Verdict:
     _tries.pop(name, None)
     return Verdict(True, say("Solved!", "¡Resuelto!"))
 
 
-def _unfilled(hints: Sequence[str]) -> Verdict:
+def _unfilled(hints: Sequence[str], answer: Any = None) -> Verdict:
     fill_in = say("Fill in the cell above.", "Completa la celda de arriba.")
+    if _has_lines(answer):
+        fill_in = say(
+            "The function above gives back None: end it with a `return`, and not with what only "
+            "changes a thing in place, such as .sort() or .paste().",
+            "La función de arriba devuelve None: termínala con un `return`, y no con algo que "
+            "modifica las cosas en el sitio, como .sort() o .paste().",
+        )
     return Verdict(False, "\n".join([say("Not yet. ", "Todavía no. ") + fill_in, *_hint(hints, 1)]))
+
+
+def _no_function(answer: Any, hints: Sequence[str], name: str) -> Verdict:
+    line = say(
+        f"A function was expected, and {show(answer)} came: run the cell with its `def` again.",
+        f"Se esperaba una función y llegó {show(answer)}: vuelve a ejecutar la celda de su `def`.",
+    )
+    return _not_yet([line], hints, name)
 
 
 def _not_yet(
@@ -280,22 +348,38 @@ def _is_unfilled(value: Any) -> bool:
     return value is None or value is ...
 
 
+def _has_lines(answer: Any) -> bool:
+    """Whether a `def` does something, unlike a stub, which only returns a constant."""
+    code = getattr(inspect.unwrap(answer) if callable(answer) else answer, "__code__", None)
+    if code is None or code.co_name == "<lambda>":
+        return False
+    return len(code.co_code) > len(_stub.__code__.co_code)
+
+
+def _stub() -> None: ...
+
+
 def _is_numeric(value: Any) -> bool:
     is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     return is_number or isinstance(value, np.ndarray | torch.Tensor)
 
 
-def _between_pictures(value: Image.Image, expected: Image.Image) -> str:
+def _between_pictures(value: Image.Image, expected: Image.Image, *, exact: bool = False) -> str:
     if value.size != expected.size:
         got, wanted = "x".join(map(str, value.size)), "x".join(map(str, expected.size))
         return say(f"It is {got} pixels, not {wanted}.", f"Mide {got} píxeles, no {wanted}.")
-    if same_picture(value, expected):
+    same = _same_bits if exact else same_picture
+    if same(value, expected):
         return ""
     mean, share = picture_difference(value, expected)
     return say(
         f"The picture differs: by {255 * mean:.1f}/255 on average, in {share:.1%} of its pixels.",
         f"La imagen es distinta: {255 * mean:.1f}/255 de media, en el {share:.1%} de sus píxeles.",
     )
+
+
+def _same_bits(value: Image.Image, expected: Image.Image) -> bool:
+    return value.convert("RGB").tobytes() == expected.convert("RGB").tobytes()
 
 
 def _between_numbers(value: Any, expected: Any, tolerance: float) -> str:

@@ -1,6 +1,7 @@
 """What lesson 00 asks: a picture of one's own, two from the same noise, a prompt mended."""
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,13 @@ def draw_pair(
         draw: Draws a prompt from a seed, to recognise usual mistakes; asked only if need be.
     """
     second = prompts[1]
+
+    @wraps(answer)
+    def drawn() -> Any:
+        return _as_list(answer(*prompts, seed=0))
+
     return check(
-        lambda: _as_list(answer(*prompts, seed=0)),
+        drawn,
         list(pictures),
         name="00.2",
         asked=say(

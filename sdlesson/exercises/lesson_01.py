@@ -1,6 +1,7 @@
 """What lesson 01 asks: parameters, gigabytes, a picture developed, false alarms, tokens."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 from PIL import Image
@@ -56,7 +57,7 @@ def count_parameters(answer: Callable[..., Any], parts: Mapping[str, Any]) -> Ve
         hints=[
             say("A tensor of (3, 2) holds 6 numbers.", "Un tensor de (3, 2) tiene 6 números."),
             say("tensor.numel() is how many it holds.", "tensor.numel() dice cuántos contiene."),
-            "sum(tensor.numel() for tensor in model.parameters())",
+            "sum(... for tensor in model.parameters())",
         ],
     )
 
@@ -144,11 +145,18 @@ def develop(answer: Callable[..., Any], kept: Tensor, vae: Any, picture: Image.I
         return near
 
     return check(
-        lambda: answer(kept),
+        wraps(answer)(lambda: answer(kept)),
         picture,
         name="01.develop",
         asked=say("the picture drawn above, from kept", "la imagen de arriba, a partir de kept"),
         mistakes=[
+            Mistake(
+                RuntimeError("Half"),
+                say(
+                    "The VAE computes in float32 and got halves: turn them with .float() first.",
+                    "El VAE calcula en float32 y recibió media precisión: antes va .float().",
+                ),
+            ),
             Mistake(
                 lambda value: isinstance(value, list),
                 say(

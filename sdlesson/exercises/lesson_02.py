@@ -1,6 +1,7 @@
 """What lesson 02 asks: a corruption, the jump, guidance, DDIM's step, a loop for any scheduler."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
@@ -294,12 +295,21 @@ def any_loop(
         return [name for name, ours, theirs in pairs if not same_picture(ours, theirs)]
 
     return check(
-        lambda: [answer(scheduler, steps) for scheduler, steps in trials.values()],
+        wraps(answer)(lambda: [answer(scheduler, steps) for scheduler, steps in trials.values()]),
         list(pictures),
         name="02.5",
         asked=say("the pipeline's pictures with ", "las imágenes del pipeline con ")
         + ", ".join(f"{name} ({steps})" for name, (_, steps) in trials.items()),
         mistakes=[
+            Mistake(
+                IndexError("out of bounds"),
+                say(
+                    "The scheduler ran out of steps: go through scheduler.timesteps once, in "
+                    "their own order, from much noise to little.",
+                    "Al planificador se le acabaron los pasos: recorre scheduler.timesteps una "
+                    "vez y en su orden, de mucho ruido a poco.",
+                ),
+            ),
             Mistake(
                 lambda value: differs(value) == names[1:],
                 say(

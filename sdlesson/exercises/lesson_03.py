@@ -86,7 +86,7 @@ def only_in_each(answer: Callable[..., Any]) -> Verdict:
         )
     ]
     return check_function(
-        lambda first, second: _as_list(answer(first, second)),
+        answer,
         lambda first, second: [
             sum(a and not b for a, b in zip(first, second, strict=True)),
             sum(b and not a for a, b in zip(first, second, strict=True)),
@@ -270,7 +270,3 @@ def enough_steps(answer: Callable[..., Any]) -> Verdict:
             ),
         ],
     )
-
-
-def _as_list(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -52,6 +52,15 @@ def noise_for(answer: Callable[..., Any]) -> Verdict:
                 ),
             ),
             Mistake(
+                lambda seeds: torch.randn(
+                    (len(seeds), *NOISE_SHAPE), generator=_generator(sum(seeds))
+                ),
+                say(
+                    "Adding the seeds up leaves one generator for all: nobody has a noise alone.",
+                    "Sumar las semillas deja un solo generador: nadie tiene su propio ruido.",
+                ),
+            ),
+            Mistake(
                 lambda seeds: torch.cat(
                     [torch.randn((1, *NOISE_SHAPE), generator=torch.Generator()) for _ in seeds]
                 ),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image, ImageFilter
 from torch import Generator, Tensor
@@ -16,7 +17,7 @@ def first_step(answer: Callable[[int, float], Any]) -> Verdict:
     """Exercise 1: where on the schedule a strength begins."""
     cases = [
         Case(f"num_inference_steps={steps}, strength={strength}", (steps, strength))
-        for steps, strength in ((10, 0.3), (25, 0.6), (25, 1.0), (8, 0.99), (50, 0.5))
+        for steps, strength in ((10, 0.3), (25, 0.6), (25, 1.0), (8, 0.99), (10, 0.25))
     ]
     return check_function(
         answer,
@@ -36,6 +37,27 @@ def first_step(answer: Callable[[int, float], Any]) -> Verdict:
                 say(
                     "diffusers drops the fraction; it does not round.",
                     "diffusers descarta los decimales; no redondea.",
+                ),
+            ),
+            Mistake(
+                lambda steps, strength: steps - steps * strength,
+                say(
+                    "A step is taken or not: drop the fraction with int(...).",
+                    "Un paso se da o no se da: descarta los decimales con int(...).",
+                ),
+            ),
+            Mistake(
+                lambda steps, strength: int(steps * (1 - strength)),
+                say(
+                    "Drop the fraction of the steps taken, not of those passed over.",
+                    "Descarta la fracción de los pasos que se dan, no la de los que se saltan.",
+                ),
+            ),
+            Mistake(
+                lambda steps, strength: steps - int(steps * strength) + 1,
+                say(
+                    "Steps are numbered from 0: after three that are passed over comes number 3.",
+                    "Los pasos se numeran desde 0: tras saltarse tres, viene el número 3.",
                 ),
             ),
         ],
@@ -92,6 +114,33 @@ def put_back(answer: Callable[..., Any]) -> Verdict:
                 ),
                 say("Both shares need a square root.", "A las dos partes les falta la raíz."),
             ),
+            Mistake(
+                lambda latents, clean, noise, hole, bar: _put_back(
+                    latents, clean, noise, hole, 1 - bar
+                ),
+                say(
+                    "Picture and noise have changed places: alpha_bar is the picture's share.",
+                    "La imagen y el ruido están cambiados: alpha_bar es la parte de la imagen.",
+                ),
+            ),
+            Mistake(
+                lambda latents, clean, noise, hole, bar: _put_back(
+                    latents, clean, noise, torch.zeros_like(hole), bar
+                ),
+                say(
+                    "That is the known picture everywhere: in the hole the new latents must stay.",
+                    "Eso es la imagen conocida entera: en el hueco van los latentes nuevos.",
+                ),
+            ),
+            Mistake(
+                lambda latents, clean, noise, hole, bar: (
+                    _put_back(latents, clean, noise, hole, bar) + (1 - hole) * latents
+                ),
+                say(
+                    "Outside of the hole the new latents are still there: multiply them by hole.",
+                    "Fuera del hueco siguen los latentes nuevos: multiplícalos por hole.",
+                ),
+            ),
         ],
         hints=[
             say(
@@ -115,26 +164,54 @@ def paste(answer: Callable[..., Any]) -> Verdict:
         for box in ((2, 3, 9, 8), (0, 0, 16, 12))
     ]
     return check_function(
-        lambda *parts: _exact(answer(*parts)),
-        lambda old, new, mask: _exact(Image.composite(new, old, mask)),
+        answer,
+        lambda old, new, mask: Image.composite(new, old, mask),
         cases,
         name="05.3",
         tolerance=0,
         mistakes=[
             Mistake(
-                lambda old, new, mask: _exact(Image.composite(old, new, mask)),
+                lambda old, new, mask: Image.composite(old, new, mask),
                 say(
                     "Inside and outside have changed places.",
                     "Lo de dentro y lo de fuera están cambiados.",
                 ),
             ),
             Mistake(
-                lambda old, new, mask: _exact(
-                    Image.composite(new, old, mask.filter(ImageFilter.GaussianBlur(2)))
+                lambda old, new, mask: Image.composite(
+                    new, old, mask.filter(ImageFilter.GaussianBlur(2))
                 ),
                 say(
                     "A soft edge reaches beyond the mask, and pixels change there.",
                     "Un borde suave se sale de la máscara, y allí cambian píxeles.",
+                ),
+            ),
+            Mistake(
+                lambda old, new, mask: Image.blend(old, new, 0.5),
+                say(
+                    "Half of each everywhere: the mask has to decide, pixel by pixel.",
+                    "Mitad y mitad en todas partes: en cada píxel tiene que decidir la máscara.",
+                ),
+            ),
+            Mistake(
+                lambda old, new, mask: new,
+                say(
+                    "That is the new picture, all of it: outside of the mask the old one stays.",
+                    "Esa es la imagen nueva entera: fuera de la máscara se queda la antigua.",
+                ),
+            ),
+            Mistake(
+                lambda old, new, mask: old,
+                say(
+                    "That is the old picture, untouched: in the white goes the new one.",
+                    "Esa es la imagen antigua, intacta: en lo blanco va la nueva.",
+                ),
+            ),
+            Mistake(
+                lambda old, new, mask: np.asarray(Image.composite(new, old, mask)),
+                say(
+                    "The numbers are right; Image.fromarray makes a picture of them.",
+                    "Los números están bien; Image.fromarray hace de ellos una imagen.",
                 ),
             ),
         ],
@@ -144,7 +221,10 @@ def paste(answer: Callable[..., Any]) -> Verdict:
                 "Image.composite takes its first picture where the mask is white.",
                 "Image.composite toma la primera imagen donde la máscara es blanca.",
             ),
-            say("Image.composite(new, old, mask)", "Image.composite(new, old, mask)"),
+            say(
+                "Image.composite(..., ..., mask): the picture for the white comes first.",
+                "Image.composite(..., ..., mask): primero, la imagen que va en lo blanco.",
+            ),
         ],
     )
 
@@ -152,10 +232,14 @@ def paste(answer: Callable[..., Any]) -> Verdict:
 def between(answer: Callable[..., Any]) -> Verdict:
     """Exercise 4: noise on the way between two noises, as long as both are."""
     a, b = torch.randn((2, 4, 16, 16), generator=Generator().manual_seed(6))
+    near = slerp(a, b, 0.4)  # at a narrow angle, which tells more mistakes apart
     return check_function(
         answer,
         slerp,
-        [Case(f"share={share}", (a, b, share)) for share in (0.0, 0.25, 0.5, 1.0)],
+        [Case(f"share={share}", (a, b, share)) for share in (0.0, 0.25, 0.5, 1.0)]
+        + [
+            Case(say("a narrow angle, share=0.5", "un ángulo agudo, share=0.5"), (a, near, 0.5)),
+        ],
         name="05.4",
         tolerance=1e-3,
         mistakes=[
@@ -168,7 +252,40 @@ def between(answer: Callable[..., Any]) -> Verdict:
             ),
             Mistake(
                 lambda a, b, share: slerp(b, a, share),
-                say("It goes from b to a.", "Va de b hacia a."),
+                say(
+                    "It goes from b to a: at share 0 it must still be a.",
+                    "Va de b hacia a: con share 0 todavía tiene que ser a.",
+                ),
+            ),
+            Mistake(
+                lambda a, b, share: _arc(a, b, share, angle=torch.tensor(torch.pi / 2)),
+                say(
+                    "That takes a right angle for granted: read the angle off a and b.",
+                    "Eso da por hecho un ángulo recto: calcula el ángulo a partir de a y b.",
+                ),
+            ),
+            Mistake(
+                lambda a, b, share: _arc(a, b, share) * _angle(a, b).sin(),
+                say(
+                    "The weights are right; the sum has still to be divided by sin(angle).",
+                    "Los pesos están bien; falta dividir la suma entre sin(angle).",
+                ),
+            ),
+            Mistake(
+                lambda a, b, share: _arc(a, b, share, angle=_angle(a, b).cos()),
+                say(
+                    "That is the cosine: the angle comes out of it with .acos().",
+                    "Ese es el coseno: el ángulo se obtiene de él con .acos().",
+                ),
+            ),
+            Mistake(
+                lambda a, b, share: _arc(
+                    a, b, share, angle=torch.cosine_similarity(a, b, dim=0).acos()
+                ),
+                say(
+                    "One angle for all of the noise: flatten a and b before you compare them.",
+                    "Un solo ángulo para todo el ruido: aplana a y b antes de compararlos.",
+                ),
             ),
         ],
         hints=[
@@ -193,8 +310,11 @@ def _put_back(latents: Tensor, clean: Tensor, noise: Tensor, hole: Tensor, bar: 
     return (1 - hole) * known + hole * latents
 
 
-def _exact(image: Image.Image | None) -> Tensor | None:
-    """Every level of every pixel: here no tolerance forgives a step."""
-    if not isinstance(image, Image.Image):
-        return image
-    return torch.tensor(list(image.convert("RGB").tobytes()))
+def _angle(a: Tensor, b: Tensor) -> Tensor:
+    return torch.cosine_similarity(a.flatten(), b.flatten(), dim=0).acos()
+
+
+def _arc(a: Tensor, b: Tensor, share: float, angle: Tensor | None = None) -> Tensor:
+    """The way along the arc, as by hand: at the angle between the two, or at a wrong one."""
+    angle = _angle(a, b) if angle is None else angle
+    return (((1 - share) * angle).sin() * a + (share * angle).sin() * b) / angle.sin()

@@ -24,7 +24,7 @@ def rare_words(
     def unknown(piece: str) -> bool:
         return bool(unknown_words(piece.removesuffix("</w>")))
 
-    def kept(holds: Callable[[str], bool]) -> Callable[[list[str]], list[str]]:
+    def kept(holds: Callable[..., bool]) -> Callable[[list[str]], list[str]]:
         return lambda candidates: [name for name in candidates if holds(name)]
 
     return check_function(
@@ -35,7 +35,7 @@ def rare_words(
             for names in (
                 ["robot", word],
                 ["starfish", "kvx", "sunflower"],
-                ["robot", word, "starfish", "kvx", "sunflower", "bluecat", "olifant"],
+                ["robot", word, "starfish", "kvx", "sunflower", "bluecat", "olifant", "inon"],
             )
         ],
         name="06.1",
@@ -49,7 +49,27 @@ def rare_words(
             ),
             Mistake(
                 kept(lambda name: any(map(unknown, tokenize(name)))),
-                say("One unknown piece is not enough.", "No basta con un trozo desconocido."),
+                say(
+                    "One unknown piece is not enough: any other may be a word it knows.",
+                    "No basta con un trozo desconocido: otro puede ser una palabra conocida.",
+                ),
+            ),
+            Mistake(
+                kept(lambda name: not any(map(unknown, tokenize(name)))),
+                say(
+                    "Those are the words it knows: keep the ones it does not.",
+                    "Esas son las palabras que conoce: quédate con las que no.",
+                ),
+            ),
+            *(
+                Mistake(
+                    kept(lambda name, most=most: len(tokenize(name)) <= most),
+                    say(
+                        "How many pieces a word has says nothing of whether the model knows them.",
+                        "Cuántos trozos tiene una palabra no dice si el modelo los conoce.",
+                    ),
+                )
+                for most in range(1, 5)
             ),
             Mistake(
                 kept(lambda name: all(bool(unknown_words(piece)) for piece in tokenize(name))),
@@ -90,6 +110,12 @@ def best_step(answer: Callable[..., Any]) -> Verdict:
     ) -> int:
         return steps[max(within(kept, give_up), key=lambda i: fidelity[i])]
 
+    def before_the_first_loss(
+        steps: Sequence[int], fidelity: Sequence[float], kept: Sequence[float], give_up: float
+    ) -> int:
+        lost = (i for i, value in enumerate(kept) if kept[0] - value > give_up)
+        return steps[next(lost, len(steps)) - 1]
+
     return check_function(
         answer,
         best,
@@ -104,6 +130,41 @@ def best_step(answer: Callable[..., Any]) -> Verdict:
                 say(
                     "That is the highest fidelity of all, whatever was lost.",
                     "Esa es la mayor fidelidad de todas, se pierda lo que se pierda.",
+                ),
+            ),
+            Mistake(
+                before_the_first_loss,
+                say(
+                    "That stops where too much is lost for the first time; look at all steps.",
+                    "Eso se detiene la primera vez que se pierde demasiado; mira todos los pasos.",
+                ),
+            ),
+            Mistake(
+                lambda steps, fidelity, kept, give_up: steps[
+                    max(range(len(steps)), key=lambda i: fidelity[i] + kept[i])
+                ],
+                say(
+                    "That weighs both alike: give_up is a limit, and below it fidelity decides.",
+                    "Eso da a las dos el mismo peso: give_up es un límite, y dentro de él decide "
+                    "la fidelidad.",
+                ),
+            ),
+            Mistake(
+                lambda steps, fidelity, kept, give_up: steps.index(
+                    best(steps, fidelity, kept, give_up)
+                ),
+                say(
+                    "That is its position in the list; the step itself is steps[position].",
+                    "Esa es su posición en la lista; el paso es steps[posición].",
+                ),
+            ),
+            Mistake(
+                lambda steps, fidelity, kept, give_up: max(
+                    fidelity[i] for i in within(kept, give_up)
+                ),
+                say(
+                    "That is the fidelity itself; the step at which it is reached was asked for.",
+                    "Esa es la propia fidelidad; se pedía el paso en que se alcanza.",
                 ),
             ),
             Mistake(
@@ -164,24 +225,45 @@ def dreambooth_loss(answer: Callable[..., Any], noise_pred: Tensor, noise: Tenso
                 ),
             ),
             Mistake(
+                lambda noise_pred, noise, prior_weight: loss(noise_pred, noise, prior_weight**2),
+                say(
+                    "The weight was squared, too: multiply the mean by it, after the square.",
+                    "También el peso quedó al cuadrado: multiplica por él la media, después.",
+                ),
+            ),
+            Mistake(
+                lambda noise_pred, noise, prior_weight: loss(noise_pred, noise, 1.0),
+                say(
+                    "The halves are right; prior_weight is still missing.",
+                    "Las mitades están bien; todavía falta prior_weight.",
+                ),
+            ),
+            Mistake(
+                lambda noise_pred, noise, prior_weight: loss(noise_pred, noise, -prior_weight),
+                say(
+                    "A sign is wrong: the error of the class is added, so that it stays small.",
+                    "Hay un signo mal: el error de la clase se suma, para que siga pequeño.",
+                ),
+            ),
+            Mistake(
+                lambda noise_pred, noise, prior_weight: (
+                    len(noise) // 2 * loss(noise_pred, noise, prior_weight) * noise[0].numel()
+                ),
+                say(
+                    "Those are sums; each half has its mean.",
+                    "Eso son sumas; cada mitad tiene su media.",
+                ),
+            ),
+            Mistake(
                 lambda noise_pred, noise, prior_weight: loss(
                     noise_pred.roll(len(noise) // 2, 0),
                     noise.roll(len(noise) // 2, 0),
                     prior_weight,
                 ),
                 say(
-                    "The halves are swapped: photos come first.",
-                    "Las mitades están al revés: primero van las fotos.",
-                ),
-            ),
-            Mistake(
-                lambda noise_pred, noise, prior_weight: (
-                    prior_weight * ((noise_pred - noise) ** 2).chunk(2)[0].mean()
-                    + ((noise_pred - noise) ** 2).chunk(2)[1].mean()
-                ),
-                say(
-                    "The weight belongs to the class, not to the photos.",
-                    "El peso es de la clase, no de las fotos.",
+                    "The weight is on the photos, which come first: it belongs to the class, "
+                    "the second half.",
+                    "El peso quedó en las fotos, que van primero: es de la clase, que va después.",
                 ),
             ),
             Mistake(

@@ -33,19 +33,62 @@ def lora_layer(
         mistakes=[
             Mistake(
                 lambda x, W, A, B, alpha: x @ W.T + x @ A.T @ B.T,
-                say("The scale alpha / rank is missing.", "Falta la escala, alpha / rango."),
+                say(
+                    "The correction is right, but for its scale: alpha / rank is missing.",
+                    "La corrección está bien, salvo su escala: falta alpha / rango.",
+                ),
             ),
             Mistake(
                 lambda x, W, A, B, alpha: x @ W.T + alpha * x @ A.T @ B.T,
                 say("alpha is to be divided by the rank.", "Hay que dividir alpha entre el rango."),
             ),
             Mistake(
+                lambda x, W, A, B, alpha: x @ W.T + len(A) / alpha * x @ A.T @ B.T,
+                say(
+                    "The scale is upside down: alpha stands above, the rank below.",
+                    "La escala está invertida: alpha va arriba y el rango, abajo.",
+                ),
+            ),
+            Mistake(
                 lambda x, W, A, B, alpha: alpha / len(A) * x @ A.T @ B.T,
-                say("The frozen weights W are missing.", "Faltan los pesos congelados, W."),
+                say(
+                    "That is the correction alone: the frozen weights W are missing.",
+                    "Eso es solo la corrección: faltan los pesos congelados, W.",
+                ),
+            ),
+            Mistake(
+                lambda x, W, A, B, alpha: x @ W.T,
+                say(
+                    "That is the frozen layer alone: the correction of A and B is missing.",
+                    "Eso es solo la capa congelada: falta la corrección de A y B.",
+                ),
             ),
             Mistake(
                 lambda x, W, A, B, alpha: x @ W.T + alpha / B.shape[0] * x @ A.T @ B.T,
                 say("The rank is the number of rows of A.", "El rango es el número de filas de A."),
+            ),
+            Mistake(
+                lambda x, W, A, B, alpha: A @ B,
+                say(
+                    "A and B are in the wrong order: x meets A first, so the product is B @ A.",
+                    "A y B están al revés: x pasa primero por A, así que el producto es B @ A.",
+                ),
+            ),
+            *(
+                Mistake(
+                    untransposed,
+                    say(
+                        "Each row of x is a vector: multiply by W.T, A.T and B.T.",
+                        "Cada fila de x es un vector: multiplica por W.T, A.T y B.T.",
+                    ),
+                )
+                for untransposed in (
+                    lambda x, W, A, B, alpha: x @ W,
+                    lambda x, W, A, B, alpha: x @ A,
+                    lambda x, W, A, B, alpha: x @ A.T @ B,
+                    lambda x, W, A, B, alpha: W @ x,
+                    lambda x, W, A, B, alpha: A @ x,
+                )
             ),
         ],
         hints=[
@@ -76,16 +119,44 @@ def merge(answer: Callable[..., Any], arguments: tuple[Any, ...], by_diffusers: 
         mistakes=[
             Mistake(
                 lambda W, A, B, alpha, rank: W + B @ A,
-                say("The scale alpha / rank is missing.", "Falta la escala, alpha / rango."),
+                say(
+                    "W and the product are right; the scale alpha / rank is missing.",
+                    "W y el producto están bien; falta la escala, alpha / rango.",
+                ),
             ),
             Mistake(
                 lambda W, A, B, alpha, rank: W + rank / alpha * B @ A,
-                say("The scale is upside down.", "La escala está invertida."),
+                say(
+                    "The scale is upside down: alpha stands above, the rank below.",
+                    "La escala está invertida: alpha va arriba y el rango, abajo.",
+                ),
             ),
             Mistake(
                 lambda W, A, B, alpha, rank: alpha / rank * B @ A,
                 say(
-                    "That is the correction alone, without W.", "Eso es solo la corrección, sin W."
+                    "That is the correction alone: W has to be in the sum.",
+                    "Eso es solo la corrección: W tiene que estar en la suma.",
+                ),
+            ),
+            Mistake(
+                lambda W, A, B, alpha, rank: alpha / rank * (W + B @ A),
+                say(
+                    "The scale is for the correction alone; W stays as it is.",
+                    "La escala es solo para la corrección; W se queda como está.",
+                ),
+            ),
+            Mistake(
+                lambda W, A, B, alpha, rank: W - alpha / rank * B @ A,
+                say(
+                    "A sign is wrong: that takes the correction out, as unfuse_lora does.",
+                    "Hay un signo mal: eso quita la corrección, como hace unfuse_lora.",
+                ),
+            ),
+            Mistake(
+                lambda W, A, B, alpha, rank: A @ B,
+                say(
+                    "A and B are in the wrong order: only B @ A has the shape of W.",
+                    "A y B están al revés: solo B @ A tiene la forma de W.",
                 ),
             ),
         ],
@@ -114,7 +185,9 @@ def right_scale(scale: Any, draw: Callable[[float], Image.Image], expected: Imag
     """
     return check(
         scale,
-        lambda scale: same_picture(draw(float(scale)), expected),
+        lambda scale: (
+            not isinstance(scale, str | bool) and same_picture(draw(float(scale)), expected)
+        ),
         name="07.3",
         asked=say("a scale that gives the first picture", "una escala que dé la primera imagen"),
         mistakes=[
@@ -125,9 +198,54 @@ def right_scale(scale: Any, draw: Callable[[float], Image.Image], expected: Imag
                     "1 es como se aplica ahora, con poca fuerza.",
                 ),
             ),
-            Mistake(4 / 8, say("That is upside down.", "Está invertida.")),
             Mistake(
-                8, say("That is alpha, not yet a scale.", "Eso es alpha, todavía no una escala.")
+                4 / 8,
+                say(
+                    "The two numbers are right, but upside down: alpha / rank.",
+                    "Los dos números están bien, pero al revés: alpha / rango.",
+                ),
+            ),
+            Mistake(
+                8,
+                say(
+                    "That is alpha: for a scale, divide it by the rank.",
+                    "Eso es alpha: para que sea una escala, divídela entre el rango.",
+                ),
+            ),
+            Mistake(
+                4,
+                say(
+                    "That is the rank: the scale is alpha divided by it.",
+                    "Ese es el rango: la escala es alpha dividida entre él.",
+                ),
+            ),
+            Mistake(
+                -8 / 4,
+                say(
+                    "A negative scale takes away what was learnt.",
+                    "Una escala negativa quita lo aprendido.",
+                ),
+            ),
+            Mistake(
+                lambda scale: isinstance(scale, str),
+                say(
+                    "That is a text: write the number without quotes.",
+                    "Eso es un texto: escribe el número sin comillas.",
+                ),
+            ),
+            Mistake(
+                lambda scale: 0 <= scale < 2,
+                say(
+                    "That is still too quiet: how strong was it in training?",
+                    "Todavía actúa con poca fuerza: ¿con cuánta se entrenó?",
+                ),
+            ),
+            Mistake(
+                lambda scale: scale > 2,
+                say(
+                    "That is stronger than it was in training.",
+                    "Eso es más fuerza de la que tenía al entrenar.",
+                ),
             ),
         ],
         hints=[
@@ -160,13 +278,27 @@ def changes(answer: Callable[[], Any], words: Sequence[str], hidden: str) -> Ver
         ),
         mistakes=[
             Mistake(
+                lambda found: isinstance(found, str) or any(isinstance(one, str) for one in found),
+                say(
+                    "Those are words: how far apart the pictures are is a number, distance(...).",
+                    "Eso son palabras: cuánto distan las imágenes es un número, distance(...).",
+                ),
+            ),
+            Mistake(
+                lambda found: isinstance(found, float),
+                say(
+                    "That is one number for all: return a list, with one for each prompt.",
+                    "Ese es un solo número para todos: devuelve una lista, con uno por prompt.",
+                ),
+            ),
+            Mistake(
                 lambda found: len(found) != len(words),
                 say(
                     "There must be one number for each prompt.", "Debe haber un número por prompt."
                 ),
             ),
             Mistake(
-                lambda found: max(found) < 1e-3,
+                lambda found: max(map(abs, found)) < 1e-3,
                 say(
                     "Nothing changed: was the LoRA on in one of them, and off in the other?",
                     "No cambió nada: ¿estaba puesta la LoRA en una y quitada en la otra?",
@@ -177,6 +309,28 @@ def changes(answer: Callable[[], Any], words: Sequence[str], hidden: str) -> Ver
                 say(
                     "All change alike: something else than the LoRA differs, such as the noise.",
                     "Todas cambian por igual: difiere algo más que la LoRA, como el ruido.",
+                ),
+            ),
+            Mistake(
+                lambda found: min(found) < 0,
+                say(
+                    "A distance is never negative: take distance(one, other) as it is.",
+                    "Una distancia nunca es negativa: toma distance(one, other) tal cual.",
+                ),
+            ),
+            Mistake(
+                lambda found: sorted(found) == list(found) or sorted(found)[::-1] == list(found),
+                say(
+                    "Do not sort them: each number has to stand where its prompt stands.",
+                    "No las ordenes: cada número va en el lugar de su prompt.",
+                ),
+            ),
+            Mistake(
+                lambda found: words[list(found).index(max(found))] != hidden,
+                say(
+                    "Another word stands out: compare each prompt's picture with its own, without "
+                    "the LoRA.",
+                    "Destaca otra palabra: compara la imagen de cada prompt con la suya sin LoRA.",
                 ),
             ),
         ],

@@ -16,6 +16,8 @@ def surprise(drawn: Callable[[], list[str]], subjects: list[str], places: list[s
         places: Where.
     """
     together = {f"{subject} {place}" for subject in subjects for place in places}
+    turned = {f"{place} {subject}" for subject in subjects for place in places}
+    joined = {text.replace(" ", "") for text in together}
     return check(
         drawn,
         lambda found: set(found) <= together and len(set(found)) > 1,
@@ -28,8 +30,8 @@ def surprise(drawn: Callable[[], list[str]], subjects: list[str], places: list[s
             Mistake(
                 lambda found: not found,
                 say(
-                    "Nothing was drawn: a handler draws by awaiting draw_for(...).",
-                    "No se dibujó nada: un manejador dibuja con await draw_for(...).",
+                    "Nothing was drawn: what draws is draw_for(...), with await before it.",
+                    "No se dibujó nada: lo que dibuja es draw_for(...), con await delante.",
                 ),
             ),
             Mistake(
@@ -41,7 +43,35 @@ def surprise(drawn: Callable[[], list[str]], subjects: list[str], places: list[s
             ),
             Mistake(
                 lambda found: set(found) <= set(subjects),
-                say("The place is missing.", "Falta el lugar."),
+                say(
+                    "The subject is right; the place is missing behind it.",
+                    "El sujeto está bien; detrás falta el lugar.",
+                ),
+            ),
+            Mistake(
+                lambda found: set(found) <= set(places),
+                say(
+                    "The place is right; the subject is missing before it.",
+                    "El lugar está bien; delante falta el sujeto.",
+                ),
+            ),
+            Mistake(
+                lambda found: {text.replace(" ", "") for text in found} <= joined,
+                say(
+                    "Between the subject and the place there has to be one space.",
+                    "Entre el sujeto y el lugar tiene que haber un espacio.",
+                ),
+            ),
+            Mistake(
+                lambda found: set(found) <= turned,
+                say("First the subject, then the place.", "Primero el sujeto y luego el lugar."),
+            ),
+            Mistake(
+                lambda found: any("[" in text for text in found),
+                say(
+                    "That is a whole list: random.choice(...) picks one of it.",
+                    "Eso es una lista entera: random.choice(...) elige uno de sus elementos.",
+                ),
             ),
         ],
         hints=[
@@ -89,6 +119,37 @@ def departures(answer: Callable[..., Any]) -> Verdict:
                 say("The bucket is full at second 0.", "El cubo está lleno en el segundo 0."),
             ),
             Mistake(
+                _bucket(waits=lambda missing, per_s: missing * per_s),
+                say(
+                    "A token takes 1 / per_s seconds: divide what is missing by per_s.",
+                    "Una ficha tarda 1 / per_s segundos: divide lo que falta entre per_s.",
+                ),
+            ),
+            Mistake(
+                _bucket(gains=False),
+                say(
+                    "The bucket gains nothing between two messages: count what time has brought.",
+                    "El cubo no gana nada entre dos mensajes: cuenta lo que trajo el tiempo.",
+                ),
+            ),
+            Mistake(
+                lambda arrivals, per_s, size: [
+                    leaves - came
+                    for leaves, came in zip(_bucket()(arrivals, per_s, size), arrivals, strict=True)
+                ],
+                say(
+                    "Those are the waits: return when each message leaves.",
+                    "Esas son las esperas: devuelve cuándo sale cada mensaje.",
+                ),
+            ),
+            Mistake(
+                lambda arrivals, per_s, size: arrivals,
+                say(
+                    "That lets every message out as it comes: with no token left it has to wait.",
+                    "Eso deja salir cada mensaje según llega: sin fichas, tiene que esperar.",
+                ),
+            ),
+            Mistake(
                 _evenly,
                 say(
                     "That spaces all messages alike; a full bucket lets a few through at once.",
@@ -129,8 +190,8 @@ def fair_order(answer: Callable[..., Any]) -> Verdict:
             Mistake(
                 lambda arrived: list(range(len(arrived))),
                 say(
-                    "That is the order in which they came.",
-                    "Ese es el orden de llegada.",
+                    "That is the order in which they came: Chloe would wait behind Ana's pile.",
+                    "Ese es el orden de llegada: Chloe esperaría detrás del montón de Ana.",
                 ),
             ),
             Mistake(
@@ -154,8 +215,50 @@ def fair_order(answer: Callable[..., Any]) -> Verdict:
                     range(len(arrived)), key=lambda n: arrived.count(arrived[n])
                 ),
                 say(
-                    "That serves those first who order least.",
-                    "Eso atiende antes a quien menos pide.",
+                    "That serves those first who order least: everybody's first order is in the "
+                    "first round.",
+                    "Eso atiende antes a quien menos pide: el primer pedido de cada persona va en "
+                    "la primera ronda.",
+                ),
+            ),
+            Mistake(
+                lambda arrived: sorted(
+                    range(len(arrived)), key=lambda n: arrived[n + 1 :].count(arrived[n])
+                ),
+                say(
+                    "That counts the orders that come after, so the latest goes first: count those "
+                    "before, arrived[:number].",
+                    "Eso cuenta los pedidos de después, y sale antes el último: cuenta los de "
+                    "antes, arrived[:número].",
+                ),
+            ),
+            Mistake(
+                lambda arrived: sorted(
+                    range(len(arrived)), key=lambda n: arrived[:n].count(arrived[n])
+                ),
+                say(
+                    "The rounds are right. Within each, people keep the order of the first round, "
+                    "whichever of their later orders came sooner.",
+                    "Las rondas están bien. Dentro de cada una se conserva el orden de la primera, "
+                    "llegue antes el segundo pedido que llegue.",
+                ),
+            ),
+            Mistake(
+                lambda arrived: [number + 1 for number in _in_turns(arrived)],
+                say(
+                    "The order is right, but the numbers begin at 0.",
+                    "El orden está bien, pero los números empiezan en 0.",
+                ),
+            ),
+            Mistake(
+                lambda arrived: sorted(
+                    range(len(arrived)),
+                    key=lambda n: list(dict.fromkeys(arrived)).index(arrived[n]),
+                ),
+                say(
+                    "That serves all of one user before the next: give each one order a round.",
+                    "Eso atiende a una persona entera antes que a la siguiente: un pedido por "
+                    "ronda y persona.",
                 ),
             ),
         ],
@@ -176,16 +279,22 @@ def fair_order(answer: Callable[..., Any]) -> Verdict:
     )
 
 
-def _bucket(*, capped: bool = True, full: bool = True) -> Callable[..., list[float]]:
+def _bucket(
+    *,
+    capped: bool = True,
+    full: bool = True,
+    gains: bool = True,
+    waits: Callable[[float, float], float] = lambda missing, per_s: missing / per_s,
+) -> Callable[..., list[float]]:
     """A token bucket, right or with one mistake."""
 
     def departures(arrivals: Sequence[float], per_s: float, size: float) -> list[float]:
         tokens, counted, leaving = float(size) if full else 0.0, 0.0, []
         for arrival in arrivals:
             now = max(arrival, counted)
-            tokens += (now - counted) * per_s
+            tokens += (now - counted) * per_s if gains else 0
             tokens = min(size, tokens) if capped else tokens
-            wait = max(0, 1 - tokens) / per_s
+            wait = waits(max(0, 1 - tokens), per_s)
             tokens, counted = tokens + wait * per_s - 1, now + wait
             leaving.append(counted)
         return leaving

@@ -1,5 +1,6 @@
 """What lesson 11 asks, and what usually goes wrong."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -99,11 +100,28 @@ def at_most(answer: Callable[..., Any]) -> Verdict:
                     "También el día tiene un límite: no más de `daily`.",
                 ),
             ),
+            *(
+                Mistake(
+                    lambda s, b, r, d, whole=whole: min(d, whole(b + s * r / 60)),
+                    say(
+                        "Only whole tokens count: with half of one, nobody gets a picture.",
+                        "Solo cuentan las fichas enteras: con media no se obtiene ninguna imagen.",
+                    ),
+                )
+                for whole in (float, round, math.ceil)
+            ),
             Mistake(
-                lambda s, b, r, d: min(d, b + s * r / 60),
+                lambda s, b, r, d: max(d, int(b + s * r / 60)),
                 say(
-                    "Only whole tokens count: with half of one, nobody gets a picture.",
-                    "Solo cuentan las fichas enteras: con media no se obtiene ninguna imagen.",
+                    "Two limits hold at once, so it is the smaller of the two: min(...).",
+                    "Los dos límites valen a la vez, así que cuenta el menor: min(...).",
+                ),
+            ),
+            Mistake(
+                lambda s, b, r, d: min(d, b, int(s * r / 60)),
+                say(
+                    "The burst is not a limit for ever: what is gained later is added to it.",
+                    "La ráfaga no es un tope para siempre: se le suma lo que se gana después.",
                 ),
             ),
             Mistake(
@@ -148,6 +166,15 @@ def break_in(answer: Callable[..., Any]) -> Verdict:
         name="11.3",
         mistakes=[
             Mistake(
+                RuntimeError(_locked()),
+                say(
+                    "Trying whole secrets takes far too many guesses: open the lock letter by "
+                    "letter.",
+                    "Probar secretos enteros exige demasiados intentos: abre la cerradura letra a "
+                    "letra.",
+                ),
+            ),
+            Mistake(
                 lambda leak, alphabet, length: next(s for s in alphabet if leak(s) > 0) * length,
                 say(
                     "A letter alone only tells of the first place: put what you know before it.",
@@ -155,7 +182,7 @@ def break_in(answer: Callable[..., Any]) -> Verdict:
                 ),
             ),
             Mistake(
-                lambda leak, alphabet, length: alphabet[0] * length,
+                _break_in_by_as_many,
                 say(
                     "As many right letters as before are not more: the new one must add one.",
                     "Tantas letras correctas como antes no son más: la nueva tiene que sumar uno.",
@@ -163,7 +190,24 @@ def break_in(answer: Callable[..., Any]) -> Verdict:
             ),
             Mistake(
                 lambda leak, alphabet, length: _break_in(leak, alphabet, length)[:-1],
-                say("The last letter is missing.", "Falta la última letra."),
+                say(
+                    "All is right but its end: the last letter is missing.",
+                    "Todo está bien menos el final: falta la última letra.",
+                ),
+            ),
+            Mistake(
+                lambda leak, alphabet, length: list(_break_in(leak, alphabet, length)),
+                say(
+                    'Those are its letters in a list: "".join(...) makes the secret of them.',
+                    'Esas son sus letras en una lista: "".join(...) hace de ellas el secreto.',
+                ),
+            ),
+            Mistake(
+                lambda leak, alphabet, length: _break_in(leak, alphabet, length)[::-1],
+                say(
+                    "It is written backwards: put each new letter behind what is known.",
+                    "Está escrito al revés: pon cada letra nueva detrás de lo que ya sabes.",
+                ),
             ),
         ],
         hints=[
@@ -204,7 +248,24 @@ def pictures_a_minute(answer: Callable[..., Any]) -> Verdict:
             ),
             Mistake(
                 lambda workers, draw_s, bot_s: min(workers / (draw_s + bot_s), 1 / bot_s),
-                say("That is a second's worth.", "Eso es lo de un segundo."),
+                say(
+                    "The formula is right for a second; a minute has sixty.",
+                    "La fórmula es la de un segundo; un minuto tiene sesenta.",
+                ),
+            ),
+            Mistake(
+                lambda workers, draw_s, bot_s: 60 * max(workers / (draw_s + bot_s), 1 / bot_s),
+                say(
+                    "The slower one decides, so it is the smaller of the two: min(...).",
+                    "Decide el más lento, así que cuenta el menor de los dos: min(...).",
+                ),
+            ),
+            Mistake(
+                lambda workers, draw_s, bot_s: 60 / bot_s,
+                say(
+                    "That is the bot's limit alone: a few workers do not reach it.",
+                    "Ese es solo el límite del bot: con pocos trabajadores no se alcanza.",
+                ),
             ),
             Mistake(
                 lambda workers, draw_s, bot_s: 60 / (draw_s / workers + bot_s),
@@ -246,15 +307,24 @@ def _leak(secret: str, alphabet: str) -> Callable[[str], int]:
         nonlocal tries
         tries += 1
         if tries > MOST_TRIES * len(secret) * len(alphabet):
-            raise RuntimeError(
-                say("too many tries: the door is locked now", "demasiados intentos: puerta cerrada")
-            )
+            raise RuntimeError(_locked())
         for right, (ours, theirs) in enumerate(zip(guess, secret, strict=False)):
             if ours != theirs:
                 return right
         return min(len(guess), len(secret))
 
     return leak
+
+
+def _locked() -> str:
+    return say("too many tries: the door is locked now", "demasiados intentos: puerta cerrada")
+
+
+def _break_in_by_as_many(leak: Callable[[str], int], alphabet: str, length: int) -> str:
+    known = ""
+    while len(known) < length:
+        known += next(letter for letter in alphabet if leak(known + letter) >= len(known))
+    return known
 
 
 def _break_in(leak: Callable[[str], int], alphabet: str, length: int) -> str:

@@ -18,6 +18,8 @@ from sdlesson.metrics.intervals import Mean, Share
 from sdlesson.pocket.paths import MEASURED_FOLDER
 from sdlesson.runtime import best_device, device_name
 
+SPANISH = "spanish"
+"""The column with the first one's words in Spanish: a reader is shown one of the two."""
 DIGEST_LENGTH = 12
 DECIMALS = 6
 
@@ -33,7 +35,8 @@ class Table:
         date: When it was measured, such as "2026-11-23".
         device: Where the pictures were drawn.
         weights: `weights_digest()` of the pocket model that drew them.
-        rows: Settings as plain values, figures as `Share` or `Mean`.
+        rows: Settings as plain values, figures as `Share` or `Mean`. A column "spanish" holds the
+            words of the first one in Spanish; whoever reads the table sees one of the two.
         headings: What to call a column in English and in Spanish.
     """
 
@@ -81,10 +84,11 @@ class Table:
         return f"<Table {self.name}: {len(self.rows)} rows. {self.caption}>"
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(self.heading(name))}</th>" for name in self.rows[0])
+        rows = [_in_language(row) for row in self.rows]
+        head = "".join(f"<th>{html.escape(self.heading(name))}</th>" for name in rows[0])
         body = "".join(
             f"<tr>{''.join(f'<td>{self._cell(value)}</td>' for value in row.values())}</tr>"
-            for row in self.rows
+            for row in rows
         )
         caption = f"<caption>{html.escape(self.caption)}</caption>"
         return f'<table lang="{language()}">{caption}<tr>{head}</tr>{body}</table>'
@@ -167,6 +171,15 @@ def weights_digest() -> str:
     """Name the pocket model's weights: 12 hex digits of the SHA-256 of their checksums."""
     record = (hub.POCKET_FOLDER / downloads.CHECKSUM_FILE).read_text(encoding="utf-8")
     return hashlib.sha256(record.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def _in_language(row: Row) -> Row:
+    """The row as its reader is shown it: its first words in one language."""
+    if SPANISH not in row:
+        return row
+    first = next(iter(row))
+    words = say(row[first], row[SPANISH])
+    return {key: value for key, value in (row | {first: words}).items() if key != SPANISH}
 
 
 def _as_json(head: Mapping[str, Any], rows: Sequence[Row]) -> str:

@@ -7,6 +7,7 @@ and `styles`. `subject` is what is not in this world: a thing and a style to be 
 from sdlesson.pocket.world.grammar import (
     LANGUAGES,
     PLACE_WORDS,
+    called,
     caption,
     loose_caption,
     vocabulary,
@@ -65,6 +66,7 @@ __all__ = [
     "UNCOUNTED",
     "Kind",
     "Scene",
+    "called",
     "caption",
     "figures",
     "held_out_compositions",

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from sdlesson.language import language as reading_language
+from sdlesson.language import say
 from sdlesson.pocket.world.scenes import CASUALLY_HATTED, HATTED, UNCOUNTED, Scene
 
 LANGUAGES = ("en", "es")
@@ -215,6 +217,26 @@ def loose_caption(scene: Scene, language: str, rng: random.Random) -> str:
             c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c)
         )
     return text
+
+
+def called(name: str) -> str:
+    """What the reader's language calls a subject, a colour, a place or a style of this world.
+
+    Raises:
+        ValueError: There is nothing of this name.
+    """
+    code = reading_language()
+    if name == "plain":
+        return say("no style", "sin estilo")
+    if name in NOUNS[code]:
+        return NOUNS[code][name][0].singular
+    if name in COLOUR_WORDS[code]:
+        return COLOUR_WORDS[code][name]
+    wordings = PLACE_WORDS[code] | STYLE_WORDS[code]
+    if name not in wordings:
+        known = ", ".join([*NOUNS[code], *COLOUR_WORDS[code], *wordings])
+        raise ValueError(f"nothing in this world is named {name!r}; there are {known}")
+    return wordings[name][0].format("").strip(", ")
 
 
 def vocabulary(language: str) -> list[str]:
