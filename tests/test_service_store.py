@@ -499,6 +499,25 @@ def test_two_bots_may_start_at_once(url: str) -> None:
     assert errors == []
 
 
+def test_a_bot_waits_for_another_that_is_just_making_the_same_new_file(tmp_path: Path) -> None:
+    """SQLite does not wait by itself where the file is to become one in WAL mode."""
+    other = sqlite3.connect(tmp_path / "bot.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("CREATE TABLE something (number INTEGER)")
+    done = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+    done.start()
+    Store(f"sqlite:///{tmp_path}/bot.db").close()
+    done.join()
+
+    other.execute("PRAGMA journal_mode=DELETE")
+    other.execute("BEGIN IMMEDIATE")
+    began_s = time.monotonic()
+    with pytest.raises(StoreError, match="database is locked"):
+        Store(f"sqlite:///{tmp_path}/bot.db", busy_timeout_s=0.3)
+    assert 0.2 < time.monotonic() - began_s < 3, "but not for ever"
+    other.close()
+
+
 @pytest.mark.parametrize("url", ["mysql://u:hunter2@h/d", "hunter2", "oracle://hunter2"])
 def test_an_address_of_no_database_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ValueError, match="database_url must look like") as refused:
