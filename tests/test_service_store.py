@@ -67,7 +67,7 @@ def job(name: str = "a", user_id: int = 1, prompt: str = "a cat", **named) -> Ne
 def test_a_job_comes_back_as_it_was_with_its_photo(store: Store) -> None:
     photo = Image.effect_noise((32, 32), 90).convert("RGB")
     request = Request("un gato", "sombrero", 7, 5.5, seed=2**40, photo=photo, strength=0.5)
-    new = NewJob("a", 2**40, -(2**40), request, "es", thread_id=9, update_id=2**33, part=1)
+    new = NewJob("a", 2**40, -(2**40), request, "es", thread_id=9, update_id=2**33)
     assert store.jobs.accept(new, MANY, NOON)
     (found,) = store.jobs.waiting()
     assert (found.user_id, found.chat_id, found.thread_id) == (2**40, -(2**40), 9)
@@ -103,7 +103,8 @@ def test_one_update_makes_one_job_however_often_it_comes(store: Store) -> None:
     assert store.jobs.accept(job("a", update_id=5), limits, NOON)
     assert not store.jobs.accept(job("b", update_id=5), limits, NOON)
     assert [one.id for one in store.jobs.waiting()] == ["a"]
-    assert store.jobs.accept(job("c", update_id=5, part=1), limits, NOON), "the first took one"
+    assert [store.jobs.has_of(number) for number in (5, 6)] == [True, False]
+    assert store.jobs.accept(job("c", update_id=6), limits, NOON), "the first took one"
 
 
 def test_only_what_may_follow_follows(store: Store) -> None:

@@ -56,10 +56,14 @@ WELCOME = Text(
 )
 AGREE = Text("All right, let's draw", "De acuerdo, a dibujar")
 AGREED = Text(
-    "Good. Write me what to draw, such as <code>a robot on the beach</code>; /help says what "
-    "else I can do.",
-    "Bien. Escríbeme qué dibujar, por ejemplo <code>un robot en la playa</code>; en /help está "
-    "todo lo demás que sé hacer.",
+    "Good. Write me what to draw, such as <code>a robot on the beach</code>, once more if you had "
+    "asked for something already; /help says what else I can do.",
+    "Bien. Escríbeme qué dibujar, por ejemplo <code>un robot en la playa</code>, y repítelo si ya "
+    "habías pedido algo; en /help está todo lo demás que sé hacer.",
+)
+AGREED_AND_DRAWS = Text(
+    "Good. I draw what you have asked for; /help says what else I can do.",
+    "Bien. Dibujo lo que has pedido; en /help está todo lo demás que sé hacer.",
 )
 HELP = Text(
     "Write what to draw, or use /draw (/generate does the same):\n"

@@ -11,8 +11,8 @@ import math
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
@@ -69,19 +69,6 @@ DRAW_AGAIN = (StoredJobState.INTERRUPTED, StoredJobState.UNCONFIRMED, StoredJobS
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Origin:
-    """The update that is being handled, and how many requests have come of it.
-
-    Attributes:
-        button: What was pressed; None for a message.
-    """
-
-    update_id: int
-    button: str | None = None
-    requests: int = 0
-
-
 @dataclass(eq=False)
 class Coming:
     """A request that is being looked at, and not on record yet."""
@@ -94,7 +81,8 @@ class CalledOffError(RuntimeError):
     """Whoever asked was forgotten or shut out before the request was on record."""
 
 
-origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
+# What was pressed in the update that is being handled; None for a message.
+button_pressed: ContextVar[str | None] = ContextVar("button_pressed", default=None)
 
 
 class RecordingService(RequestService):
@@ -141,6 +129,7 @@ class RecordingService(RequestService):
         self.models, self.model_metrics = models, model_metrics
         self._days, self.also_kept, self._help = retention_days, also_kept, help_commands
         self._coming: set[Coming] = set()
+        self._sending: Counter[int] = Counter()
         self._accepted_at: dict[str, float] = {}
         self._model_of: dict[str, str] = {}
         worker.begin = self._begin
@@ -157,6 +146,8 @@ class RecordingService(RequestService):
         coming, prompt = Coming(requester.user_id), ""
         self._coming.add(coming)
         try:
+            if await self._is_on_record(requester):  # and the bot was killed before it said so
+                return NextPhoto.ALIKE
             request = make_request()
             prompt = shorten(request.prompt, MAX_CAPTION_PART)
             await self._moderation.check(request)
@@ -184,11 +175,10 @@ class RecordingService(RequestService):
             self._coming.discard(coming)
         return NextPhoto.NONE
 
-    async def ask_consent(self, requester: Requester) -> None:
-        """Say what the bot does and how long it keeps what, and ask for agreement."""
+    def welcome(self, requester: Requester) -> str:
+        """Say what the bot does and how long it keeps what."""
         model, days = self.model_of(requester).model, self.days(requester)
-        text = requester.localize(texts.WELCOME, model=model, days=days)
-        await self.reply(requester, text, keyboards.consent(requester.localize))
+        return requester.localize(texts.WELCOME, model=model, days=days)
 
     def days(self, requester: Requester) -> str:
         """Say how long requests are kept, such as "30 days"."""
@@ -236,8 +226,11 @@ class RecordingService(RequestService):
         """Tell a user that something is not done, and never will be."""
         await self.reply(requester, requester.localize(bot_texts.WENT_WRONG, id=number))
 
-    async def forget(self, requester: Requester) -> None:
+    async def forget(self, requester: Requester) -> bool:
         """Delete all that is kept of a user, and what is on its way to that user.
+
+        Returns:
+            Whether a picture is already being sent, which nothing can hold back.
 
         Raises:
             StoreError: The database is away.
@@ -247,6 +240,7 @@ class RecordingService(RequestService):
         await self.store.forget(requester.user_id)
         self.call_off(requester.user_id)
         self.worker.cache.forget(requester.user_id)  # last: from now on nothing comes in any more
+        return self._sending[requester.user_id] > 0
 
     def call_off(self, user_id: int) -> None:
         """End all that a user has on the way, and what is not on record yet."""
@@ -310,6 +304,31 @@ class RecordingService(RequestService):
         with suppress(StoppedError):
             self.worker.check_room(requester.user_id)
 
+    async def _is_on_record(self, requester: Requester) -> bool:
+        """Whether this very update has asked before, whatever there is room for now.
+
+        Raises:
+            StoredOrNot: The database is away.
+        """
+        if requester.update_id is None:
+            return False
+        with self._store_needed():
+            return await self.call(self.record.jobs.has_of, requester.update_id)
+
+    @contextmanager
+    def _store_needed(self) -> Iterator[None]:
+        """Refuse a request for which the store is needed, and is away.
+
+        Raises:
+            StoredOrNot: It is.
+        """
+        try:
+            yield
+        except StoreError as error:
+            log.error("a request could not be written down: %s", error)
+            self.events.error("store")
+            raise StoredOrNot from error
+
     async def _accept(self, requester: Requester, request: Request) -> Job | None:
         """Put a request on record and into the queue; None where it is there already.
 
@@ -318,7 +337,6 @@ class RecordingService(RequestService):
             QueueFullError: No more can wait.
             StoredOrNot: It could not be written down, or the bot is being stopped.
         """
-        source = origin.get()
         user = self.store.load_user(requester.user_id)
         new = NewJob(
             secrets.token_hex(ID_BYTES),
@@ -327,20 +345,13 @@ class RecordingService(RequestService):
             request,
             requester.localize.language,
             requester.thread_id,
-            source.update_id if source else None,
-            source.requests if source else 0,
+            requester.update_id,
             self.models.is_by_lot(requester.user_id, user, request),
-            source.button if source else None,
+            button_pressed.get(),
         )
-        if source:
-            source.requests += 1
-        try:
+        with self._store_needed():
             if not await self.call(self.record.jobs.accept, new, self.limits):
                 return None
-        except StoreError as error:
-            log.error("a request could not be written down: %s", error)
-            self.events.error("store")
-            raise StoredOrNot from error
         self.events.accepted(new.id)
         job = Job(requester.user_id, request, id=new.id, chat_id=requester.chat_id)
         self._accepted_at[job.id], self._model_of[job.id] = time.time(), request.model
@@ -416,17 +427,31 @@ class RecordingService(RequestService):
             seed, seconds = job.result.request.seed, job.result.seconds or None
             if seconds is not None:
                 self.model_metrics.drawn(job.request.model, seconds)
-            if await self._record(job.id, StoredJobState.SENDING, seed=seed, seconds=seconds):
+            with self._marked_as_sending(requester.user_id):
+                if not await self._record(
+                    job.id, StoredJobState.SENDING, seed=seed, seconds=seconds
+                ):
+                    return
                 outcome = await self._send_picture(requester, job, job.result)
-                if not await self._record(job.id, OUTCOMES[outcome], told=True):
-                    # The user was forgotten while the picture left: so are the buttons below it.
-                    await self.store.forget_requests(requester.user_id)
+            if not await self._record(job.id, OUTCOMES[outcome], told=True):
+                # The user was forgotten while the picture left: so are the buttons below it.
+                await self.store.forget_requests(requester.user_id)
         else:
             if job.state is JobState.FLAGGED:
                 self.events.refused("flagged")
             if await self._record(job.id, ENDS[job.state]):
                 await super()._tell_end(requester, job)
                 await self.call.insist(self.record.jobs.told, job.id)
+
+    @contextmanager
+    def _marked_as_sending(self, user_id: int) -> Iterator[None]:
+        """Count a picture of a user as being sent, from before that is on record."""
+        self._sending[user_id] += 1
+        try:
+            yield
+        finally:
+            self._sending[user_id] -= 1
+            self._sending += Counter()  # without those that are at zero
 
     async def _keep_for_later(self, requester: Requester, job: Job) -> None:
         """Put a job that the bot's stop has ended back among those that wait."""
