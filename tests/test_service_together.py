@@ -77,7 +77,7 @@ def test_an_album_that_is_being_looked_at_when_its_owner_is_forgotten_is_not_dra
     ("caption", "said", "language"),
     [
         ("/model", "This bot has one model", "en"),
-        ("/lora none", "", "en"),
+        ("/lora none", "There is no LoRA for the model", "en"),
         ("/history", "no requests of yours on record", "en"),
         ("/historia", "No conozco esa orden", "es"),
         ("/privacy", "Qué guardo de ti", "es"),

@@ -217,6 +217,9 @@ class Handlers:
             guidance=float(defaults.guidance_scale),
             strength=float(defaults.strength),
         )
+        if self._service.can_control(requester):
+            text += requester.localize(texts.HELP_CONTROL)
+        text += requester.localize(texts.HELP_COMMANDS)
         await self._service.reply(requester, text + self._service.more_help(requester))
 
     async def queue(self, update: Update, _: Context) -> None:

@@ -202,6 +202,10 @@ class RequestService:
         """Say what the bot does and keeps."""
         return requester.localize(texts.WELCOME, model=self.worker.generator.model)
 
+    def can_control(self, requester: Requester) -> bool:
+        """Whether what draws for a user can follow the outline of a photo."""
+        return self.worker.generator.has_control
+
     def more_help(self, requester: Requester) -> str:
         """What /help says besides what every bot can do."""
         return ""

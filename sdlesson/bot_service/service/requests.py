@@ -185,6 +185,11 @@ class RecordingService(RequestService):
         count = math.ceil(self._days)
         return requester.localize(texts.ONE_DAY if count == 1 else texts.DAYS, count=count)
 
+    def can_control(self, requester: Requester) -> bool:
+        """Whether the model that draws for a user can follow the outline of a photo."""
+        card = cards_of(self.worker.generator).get(self.model_of(requester).model)
+        return card.has_control if card else super().can_control(requester)
+
     def more_help(self, requester: Requester) -> str:
         """Name the service's commands."""
         lines = (f"\n/{name} {requester.localize(text)}" for name, text in self._help.items())
