@@ -20,7 +20,7 @@ from sdlesson.bot_api import BotApiServer
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.memory import StoreView
 from sdlesson.bot_service.service.run import ServiceRun
-from sdlesson.bot_service.store import OffLoop, Store, StoredJobState
+from sdlesson.bot_service.store import Store, StoredJobState, StoreThread
 from sdlesson.bot_service.store.inbox import MAX_TRIES, Inbox
 
 State = StoredJobState
@@ -274,7 +274,7 @@ def test_an_update_that_comes_again_does_not_pass_for_the_first_which_still_wait
     message = {"message_id": 1, "date": 1, "chat": chat, "from": user, "text": "a cat"}
     first, unreadable = {"update_id": 7, "message": message}, {"update_id": 8}
 
-    async def live(store: Store, call: OffLoop) -> None:
+    async def live(store: Store, call: StoreThread) -> None:
         journal = Journal(store.inbox, StoreView(store.people, call), call)
         assert await journal.received([first, unreadable]) == {7, 8}
         assert await journal.received([first, unreadable]) == set()
@@ -286,7 +286,7 @@ def test_an_update_that_comes_again_does_not_pass_for_the_first_which_still_wait
         assert store.inbox.unhandled() == []
 
     with Store(f"sqlite:///{tmp_path}/bot.db") as store:
-        call = OffLoop()
+        call = StoreThread()
         asyncio.run(live(store, call))
         call.close()
 

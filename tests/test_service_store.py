@@ -22,7 +22,7 @@ from fixtures_servers import postgres
 from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.store import UserRecord
 from sdlesson.bot_service.limits import LimitError, Limits
-from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJobState, StoreError
+from sdlesson.bot_service.store import NewJob, Store, StoredJobState, StoreError, StoreThread
 from sdlesson.bot_service.store.jobs import NEXT
 from sdlesson.bot_service.store.logins import LOCKED_S, MAX_WRONG_CODES, CodeOutcome
 from sdlesson.bot_service.store.migrations import STEPS, NewerDatabaseError
@@ -553,10 +553,10 @@ def test_a_locked_database_is_waited_for_and_then_said(tmp_path: Path) -> None:
 
 def test_what_must_be_on_record_waits_for_the_database_and_the_loop_goes_on(tmp_path) -> None:
     async def run() -> tuple[list[str], int]:
-        call, ticks = OffLoop(), 0
+        call, ticks = StoreThread(), 0
         other = sqlite3.connect(tmp_path / "bot.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        moving = asyncio.create_task(call.insist(store.jobs.move, "a", State.RUNNING))
+        moving = asyncio.create_task(call.retry(store.jobs.move, "a", State.RUNNING))
         while ticks < 60:
             await asyncio.sleep(0.01)
             ticks += 1

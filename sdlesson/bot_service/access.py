@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from enum import StrEnum
 
-from sdlesson.bot_service.store import OffLoop
+from sdlesson.bot_service.store import StoreThread
 from sdlesson.bot_service.store.people import People
 
 
@@ -43,7 +43,7 @@ class Access:
     def __init__(
         self,
         people: People,
-        call: OffLoop,
+        call: StoreThread,
         *,
         admins: Collection[int] = (),
         allowed: Collection[int] = (),

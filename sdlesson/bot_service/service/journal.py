@@ -10,7 +10,7 @@ from telegram import Update
 from telegram.error import NetworkError
 
 from sdlesson.bot_service.service.memory import StoreView
-from sdlesson.bot_service.store import OffLoop, StoreError
+from sdlesson.bot_service.store import StoreError, StoreThread
 from sdlesson.bot_service.store.inbox import Inbox
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class Journal:
         call: The thread in which that is done.
     """
 
-    def __init__(self, inbox: Inbox, view: StoreView, call: OffLoop) -> None:
+    def __init__(self, inbox: Inbox, view: StoreView, call: StoreThread) -> None:
         self._inbox, self._view, self._call = inbox, view, call
         self._again: set[int] = set()
         self._repeated: Counter[int] = Counter()  # those that came again, and were emptied
@@ -73,7 +73,7 @@ class Journal:
         done = [one.update_id for one in updates if not self._is_repeated(one)]
         if done:
             await self._view.written()
-            await self._call.insist(self._inbox.handled, done)
+            await self._call.retry(self._inbox.handled, done)
 
     def _is_repeated(self, update: Update) -> bool:
         if update.effective_sender is not None or not self._repeated[update.update_id]:

@@ -43,7 +43,14 @@ from sdlesson.bot_service.service import model_texts, texts
 from sdlesson.bot_service.service.choices import Chosen, ModelChoice, thumbs
 from sdlesson.bot_service.service.memory import StoreView
 from sdlesson.bot_service.service.worker import RecordingWorker
-from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJob, StoredJobState, StoreError
+from sdlesson.bot_service.store import (
+    NewJob,
+    Store,
+    StoredJob,
+    StoredJobState,
+    StoreError,
+    StoreThread,
+)
 from sdlesson.language import Text
 
 ENDS = {
@@ -113,7 +120,7 @@ class RecordingService(RequestService):
         delivery: Delivery,
         *,
         store: Store,
-        call: OffLoop,
+        call: StoreThread,
         limits: Limits,
         moderation: Moderation,
         events: Events,
@@ -163,7 +170,7 @@ class RecordingService(RequestService):
         except RequestError as error:
             await self.reply(requester, requester.localize.refusal(error))
             return after_refusal(error)
-        except (ModerationError, LimitError, QueueFullError, StoredOrNot) as error:
+        except (ModerationError, LimitError, QueueFullError, NotRecordedError) as error:
             await self._refuse(requester, error)
             if isinstance(error, ModerationError) and not error.is_away:
                 return NextPhoto.WITH_OTHER_WORDS
@@ -313,7 +320,7 @@ class RecordingService(RequestService):
         """Whether this very update has asked before, whatever there is room for now.
 
         Raises:
-            StoredOrNot: The database is away.
+            NotRecordedError: The database is away.
         """
         if requester.update_id is None:
             return False
@@ -325,14 +332,14 @@ class RecordingService(RequestService):
         """Refuse a request for which the store is needed, and is away.
 
         Raises:
-            StoredOrNot: It is.
+            NotRecordedError: It is.
         """
         try:
             yield
         except StoreError as error:
             log.error("a request could not be written down: %s", error)
             self.events.error("store")
-            raise StoredOrNot from error
+            raise NotRecordedError from error
 
     async def _accept(self, requester: Requester, request: Request) -> Job | None:
         """Put a request on record and into the queue; None where it is there already.
@@ -340,7 +347,7 @@ class RecordingService(RequestService):
         Raises:
             LimitError: The user may have no more for now.
             QueueFullError: No more can wait.
-            StoredOrNot: It could not be written down, or the bot is being stopped.
+            NotRecordedError: It could not be written down, or the bot is being stopped.
         """
         user = self.store.load_user(requester.user_id)
         new = NewJob(
@@ -396,7 +403,7 @@ class RecordingService(RequestService):
 
     async def _begin(self, job_ids: Sequence[str]) -> Sequence[str]:
         """Put jobs on record as running, and return those that are still to be drawn."""
-        granted = await self.call.insist(self.record.jobs.move, job_ids, StoredJobState.RUNNING)
+        granted = await self.call.retry(self.record.jobs.move, job_ids, StoredJobState.RUNNING)
         self.events.started(granted)
         return granted
 
@@ -446,7 +453,7 @@ class RecordingService(RequestService):
                 self.events.refused("flagged")
             if await self._record(job.id, ENDS[job.state]):
                 await super()._tell_end(requester, job)
-                await self.call.insist(self.record.jobs.told, job.id)
+                await self.call.retry(self.record.jobs.told, job.id)
 
     @contextmanager
     def _marked_as_sending(self, user_id: int) -> Iterator[None]:
@@ -478,7 +485,7 @@ class RecordingService(RequestService):
         told: bool = False,
     ) -> bool:
         """Put a job's next state on record; False where it does not follow, so nothing may."""
-        moved = await self.call.insist(
+        moved = await self.call.retry(
             self.record.jobs.move, job_id, state, seed=seed, seconds=seconds, told=told
         )
         if moved and state.is_end:
@@ -501,7 +508,7 @@ class RecordingService(RequestService):
                 self._in_background(stored, self._tell_refusal(stored, error))
             return False
         if request is not stored.request:
-            await self.call.insist(self.record.jobs.change_model, stored.id, request)
+            await self.call.retry(self.record.jobs.change_model, stored.id, request)
         job = Job(stored.user_id, request, id=stored.id, chat_id=stored.chat_id)
         self._accepted_at[job.id], self._model_of[job.id] = stored.created_at, request.model
         # Users are heard already, who may have filled the queue: this one came before them.
@@ -517,7 +524,7 @@ class RecordingService(RequestService):
         await self._remove_status(stored)
         why = requester.localize.refusal(error)
         await self.reply(requester, f"{cancelled}\n{why}", at_least_once=True)
-        await self.call.insist(self.record.jobs.told, stored.id)
+        await self.call.retry(self.record.jobs.told, stored.id)
 
     async def _tell_late(self, stored: StoredJob) -> None:
         """Tell a user how a job has ended, of which only the record knows."""
@@ -532,7 +539,7 @@ class RecordingService(RequestService):
             prompt = shorten(stored.request.prompt, MAX_CAPTION_PART)
             text = requester.localize(TOLD_LATER[stored.state], prompt=prompt, id=stored.id)
             await self.reply(requester, text, buttons, at_least_once=True)
-        await self.call.insist(self.record.jobs.told, stored.id)
+        await self.call.retry(self.record.jobs.told, stored.id)
 
     async def _remove_status(self, stored: StoredJob) -> None:
         """Take back the message that an earlier run has left, and that would stand still."""
@@ -540,7 +547,7 @@ class RecordingService(RequestService):
             await self.delivery.delete(stored.chat_id, stored.status_id)
 
 
-class StoredOrNot(RuntimeError):
+class NotRecordedError(RuntimeError):
     """Whether a request is on record is not known, so it is not taken."""
 
 
@@ -554,7 +561,7 @@ class RecordedStatusMessage(StatusMessage):
     async def _on_shown(self, message: Message | None) -> None:
         if message is not None:
             jobs = self._service.record.jobs
-            await self._service.call.insist(jobs.show_in, self._job.id, message.message_id)
+            await self._service.call.retry(jobs.show_in, self._job.id, message.message_id)
 
 
 def _requester(stored: StoredJob) -> Requester:

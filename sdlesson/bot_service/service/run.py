@@ -38,7 +38,7 @@ from sdlesson.bot_service.service.menu import Menu, services_commands
 from sdlesson.bot_service.service.model_handlers import ModelHandlers
 from sdlesson.bot_service.service.requests import RecordingService
 from sdlesson.bot_service.service.worker import RecordingWorker
-from sdlesson.bot_service.store import OffLoop, Store, StoredJob, StoreError
+from sdlesson.bot_service.store import Store, StoredJob, StoreError, StoreThread
 from sdlesson.bot_service.webhook import WebhookServer, WebhookSettings
 from sdlesson.language import Text
 
@@ -115,7 +115,7 @@ class ServiceRun(BotRun):
     """
 
     def __init__(self, parts: Parts) -> None:
-        self.parts, self._call = parts, OffLoop()
+        self.parts, self._call = parts, StoreThread()
         self._thread: threading.Thread | None = None
         self.webhook: WebhookServer | None = None
         self._left: Left | None = None

@@ -83,7 +83,7 @@ class Database:
         self.engine.dispose()
 
 
-class OffLoop:
+class StoreThread:
     """Calls the store in its thread, one call after another, in the order in which they came."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class OffLoop:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: call(*args, **kwargs))
 
-    async def insist(
+    async def retry(
         self, call: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs
     ) -> Found:
         """Call until it works: for what must be on record before the next step is taken."""
