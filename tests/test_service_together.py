@@ -110,7 +110,8 @@ def test_a_picture_that_is_being_sent_while_its_owner_is_forgotten_is_told_of(
         ana.presses(question, "Delete it all")
         done = ana.waits_for("I keep nothing about you", after=question)
         assert "was just being sent and may still arrive" in done["text"]
-        ana.waits_for(is_picture, after=done)
+        wait_until(lambda: any(map(is_picture, ana.messages)))
+        wait_until(lambda: rows(served, "buttons", ana.id) == 0)
         agrees(ana)
         question = ana.waits_for("Shall I delete", after=ana.says("/forget"))
         ana.presses(question, "Delete it all")
