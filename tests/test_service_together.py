@@ -147,6 +147,17 @@ def test_what_is_being_looked_at_when_its_owner_is_banned_is_not_drawn(tmp_path:
         assert not served.painter.batches
 
 
+def test_an_album_that_is_coming_in_when_its_owner_is_banned_is_not_drawn(tmp_path: Path) -> None:
+    with serving(tmp_path, admins=(ADMIN,)) as served:
+        admin, ana = served.person("Admin", id=ADMIN), served.person()
+        album(ana, [RED] * 2, ["a bear", ""])
+        assert "is shut out" in answer(admin, f"/ban {ana.id}")["text"]
+        ana.waits_for("Cancelled: a bear")
+        wait_until(lambda: not served.parts.store.inbox.unhandled())
+        assert not served.painter.batches
+        assert served.parts.store.counts() == {}
+
+
 def test_forget_of_a_channel_deletes_what_is_the_channels_and_not_who_pressed(
     tmp_path: Path,
 ) -> None:

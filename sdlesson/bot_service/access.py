@@ -77,6 +77,10 @@ class Access:
             return await self._ask_login(user_id)
         return Standing.NOT_ALLOWED if self._allowed else Standing.USER
 
+    def is_banned(self, user_id: int) -> bool:
+        """Whether somebody is shut out now."""
+        return user_id in self._banned and user_id not in self.admins
+
     async def ban(self, user_id: int, by: int) -> None:
         """Shut somebody out.
 

@@ -103,6 +103,7 @@ class RecordingService(RequestService):
         limits: What one user may ask for.
         moderation: What looks at a request before it is taken.
         events: Who counts.
+        is_banned: Whether somebody has been shut out meanwhile, such as while an album came in.
         models: Which model draws for whom.
         model_metrics: Who counts by model.
         retention_days: How long requests are kept.
@@ -124,6 +125,7 @@ class RecordingService(RequestService):
         limits: Limits,
         moderation: Moderation,
         events: Events,
+        is_banned: Callable[[int], bool],
         models: ModelChoice,
         model_metrics: ModelMetrics,
         retention_days: float = 30.0,
@@ -132,7 +134,7 @@ class RecordingService(RequestService):
     ) -> None:
         super().__init__(worker, view, delivery)
         self.record, self.call, self.limits = store, call, limits
-        self._moderation, self.events = moderation, events
+        self._moderation, self.events, self._is_banned = moderation, events, is_banned
         self.models, self.model_metrics = models, model_metrics
         self._days, self.also_kept, self._help = retention_days, also_kept, help_commands
         self._coming: set[Coming] = set()
@@ -162,7 +164,7 @@ class RecordingService(RequestService):
             self._check_room(requester)
             if download_photo is not None:
                 request = replace(request, photo=await download_photo())
-            if coming.is_called_off:
+            if coming.is_called_off or self._is_banned(requester.user_id):
                 raise CalledOffError
             job = await self._accept(requester, request)
         except CalledOffError:

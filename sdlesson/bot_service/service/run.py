@@ -184,6 +184,7 @@ class ServiceRun(BotRun):
                 limits=parts.limits,
                 moderation=parts.moderation,
                 events=parts.events,
+                is_banned=self._access.is_banned,
                 models=ModelChoice(self._catalogue),
                 model_metrics=parts.model_metrics,
                 retention_days=parts.retention_days,
