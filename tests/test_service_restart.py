@@ -13,14 +13,15 @@ from telegram import Update
 
 from fixtures_bot import Painter
 from fixtures_kills import endure, states, texts_of
-from fixtures_service import Nursery, agrees, serving
+from fixtures_service import ENDLESS, Nursery, agrees, serving
 from fixtures_talk import album, answer, is_picture, picture, wait_until
 from sdlesson.bot.queue import FairQueue
+from sdlesson.bot.requests import Request
 from sdlesson.bot_api import BotApiServer
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.memory import StoreView
 from sdlesson.bot_service.service.run import ServiceRun
-from sdlesson.bot_service.store import Store, StoredJobState, StoreThread
+from sdlesson.bot_service.store import NewJob, Store, StoredJobState, StoreThread
 from sdlesson.bot_service.store.inbox import MAX_TRIES, Inbox
 
 State = StoredJobState
@@ -237,6 +238,24 @@ def test_an_update_that_the_bot_keeps_dying_of_is_given_up_and_said(tmp_path: Pa
         assert ana.waits_for("Something went wrong")
         assert sum(map(is_picture, ana.messages)) == 1
         wait_until(lambda: inbox.given_up() == [])
+
+
+def test_nobody_is_told_of_an_update_given_up_whose_request_is_on_record(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        ana = served.person()
+        picture(ana, "a cat")
+        update, store = served.server.updates[-1], served.parts.store
+        served.stop()
+        store.jobs.accept(
+            NewJob("1a2b3c4d", ana.id, ana.id, Request("a fox"), update_id=7), ENDLESS
+        )
+        store.inbox.add([update | {"update_id": 7}])
+        for _ in range(MAX_TRIES):
+            store.inbox.begin_again(7)
+        served.start()
+        ana.waits_for(lambda one: is_picture(one) and one["caption"].startswith("a fox"))
+        wait_until(lambda: store.inbox.given_up() == [])
+        assert "Something went wrong" not in "".join(texts_of(ana))
 
 
 def test_while_the_database_is_locked_nothing_is_lost(tmp_path: Path) -> None:

@@ -288,7 +288,8 @@ class ServiceRun(BotRun):
         for one in left.given_up:
             update = Update.de_json(one, application.bot)
             log.error("update %s is given up: the bot died of it", update.update_id)
-            if update.effective_sender:
+            is_on_record = await self._call(self.parts.store.jobs.has_of, update.update_id)
+            if update.effective_sender and not is_on_record:  # else its job tells how it ended
                 await service.apologize(service.requester(update), update.update_id)
             await self._journal.handled(update)
 
