@@ -37,7 +37,7 @@ from sdlesson.editing import (
 )
 from sdlesson.editing.blending import blend
 from sdlesson.editing.inpainting import outpaint_as
-from sdlesson.editing.pictures import Wish
+from sdlesson.editing.pictures import EditSettings
 from sdlesson.hub import CONTROL_FOLDER
 from sdlesson.images import to_pixels
 from sdlesson.metrics import mean, pocket_probe, seam_ratio, share, write_table
@@ -208,7 +208,7 @@ def _grown(
     grown: list[Image.Image] = []
     for start in range(0, len(images), BATCH):
         part = scenes[start : start + BATCH]
-        wish = Wish(
+        wish = EditSettings(
             [PLACE_WORDS["en"][scene.place][0] for scene in part],
             "",
             OUTPAINT_GUIDANCE,

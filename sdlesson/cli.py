@@ -27,6 +27,7 @@ from sdlesson.terminal import (
 )
 
 if TYPE_CHECKING:
+    from sdlesson.bot.generator import PipelineGenerator
     from sdlesson.drawing import Drawing
 
 EXAMPLE = Text(
@@ -171,6 +172,18 @@ def _parser(words: Sequence[str] = ()) -> Parser:
             "el puerto de esa página; si no se indica, uno que esté libre",
         ),
     )
+    bot.add_argument(
+        "--control",
+        nargs="?",
+        const="default",
+        metavar="FOLDER",
+        help=say(
+            "follow the outlines of photos, with the ControlNet in a folder; without one, with "
+            "that made for the model",
+            "sigue los contornos de las fotos con la ControlNet de una carpeta; si no se indica "
+            "ninguna, con la hecha para el modelo",
+        ),
+    )
     for command in (draw, bot):
         command.add_argument(
             "--model",
@@ -241,12 +254,27 @@ def _check_files(options: argparse.Namespace) -> None:
     """Refuse options that have nothing to work on, or each other's."""
     for name in ("image", "mask", "control", "model"):
         if getattr(options, name) == "":
-            raise ValueError(f"--{name} is empty; say what it is to be, or leave it out")
+            raise ValueError(
+                say(
+                    f"--{name} is empty; say what it is to be, or leave it out",
+                    f"--{name} está vacía; di qué debe ser o quítala",
+                )
+            )
     if options.control and options.image:
-        raise ValueError("--control and --image exclude each other; leave one out")
+        raise ValueError(
+            say(
+                "--control and --image exclude each other; leave one out",
+                "--control e --image se excluyen; quita una de las dos",
+            )
+        )
     for name in ("mask", "strength"):
         if getattr(options, name) is not None and not options.image:
-            raise ValueError(f"--{name} says how to change a picture; give that one with --image")
+            raise ValueError(
+                say(
+                    f"--{name} says how to change a picture; give that one with --image",
+                    f"--{name} dice cómo cambiar una imagen; indica cuál con --image",
+                )
+            )
 
 
 def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
@@ -332,16 +360,16 @@ def _bot(options: argparse.Namespace) -> int:
         from sdlesson.bot_api import BotApiServer
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
-        tell(f"sdlesson: {missing} is missing; run: pip install 'sdlesson[bot]'")
+        sentence = say(f"{missing} is missing; run", f"falta {missing}; ejecuta")
+        tell(f"sdlesson: {sentence}: pip install 'sdlesson[bot]'")
         return BAD_INPUT
     from sdlesson.downloads import ModelError
-    from sdlesson.pipelines import load_pipeline
 
     server = None
     try:
         token = None if options.local else look_for_token()
         server = None if token else BotApiServer(options.port)
-        bot = Bot(load_pipeline(options.model), token=token, server=server)
+        bot = Bot(_bots_generator(options), token=token, server=server)
         with _until_signal() as is_over, _log_on_stderr("sdlesson.bot"):
             bot.start()
             print(say("Ctrl-C stops it.", "Ctrl-C lo detiene."), flush=True)
@@ -362,6 +390,18 @@ def _bot(options: argparse.Namespace) -> int:
         return FAILED
     print(say("The bot has stopped.", "El bot se ha detenido."))
     return 0
+
+
+def _bots_generator(options: argparse.Namespace) -> "PipelineGenerator":
+    """Make what draws for the bot, with a ControlNet if that was asked for."""
+    from sdlesson.bot.generator import PipelineGenerator
+    from sdlesson.editing import load_controlnet
+    from sdlesson.pipelines import load_pipeline
+
+    pipe = load_pipeline(options.model)
+    folder = None if options.control == "default" else options.control
+    controlnet = load_controlnet(pipe, folder) if options.control is not None else None
+    return PipelineGenerator(pipe, controlnet=controlnet)
 
 
 @contextmanager
@@ -397,3 +437,7 @@ def _doctor(options: argparse.Namespace) -> int:
     from sdlesson import doctor
 
     return doctor.main()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

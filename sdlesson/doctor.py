@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from sdlesson.files import has_file
-from sdlesson.language import say
+from sdlesson.language import Text, say
 from sdlesson.runtime import (
     GIB,
     best_device,
@@ -35,6 +35,13 @@ SD15_BYTES = 3 * 10**9
 
 # Room for the pictures, and for a lesson's small fine-tuned weights.
 PICTURES_BYTES = 2 * 10**8
+
+
+EXTRAS = {  # and what their packages are for
+    "bot": Text("the bot's lesson", "la lección del bot"),
+    "service": Text("the lesson on a bot in public", "la lección del bot en público"),
+    "masks": Text("painting a mask in lesson 05", "pintar una máscara en la lección 05"),
+}
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,8 @@ def check_packages() -> Iterator[Check]:
     """Each package, against the range that the course was installed with."""
     for requirement in requirements():
         yield _check_package(requirement)
-    for requirement in requirements("bot"):
-        yield _check_package(requirement, only_for=say("the bot's lesson", "la lección del bot"))
+    for extra, lesson in EXTRAS.items():
+        yield from _check_extra(requirements(extra), only_for=say(*lesson))
 
 
 def check_lora() -> Iterator[Check]:
@@ -224,8 +231,27 @@ def _check_package(requirement: Requirement, *, only_for: str = "") -> Check:
     text += say(f"needs {requirement.specifier}", f"hace falta {requirement.specifier}")
     if only_for:
         text += say(f", only for {only_for}", f", solo para {only_for}")
-    wanted = f'"{requirement.name}{requirement.specifier}"'
-    return Check(False, text, _pip(f"install {wanted}"), needed=not only_for)
+    return Check(False, text, _pip(f"install {_wanted(requirement)}"), needed=not only_for)
+
+
+def _check_extra(wanted: list[Requirement], only_for: str) -> Iterator[Check]:
+    """The packages of an extra, the missing ones in one line: there may be a dozen."""
+    missing = [one for one in wanted if installed_version(one.name) is None]
+    apart = wanted if len(missing) < 2 else [one for one in wanted if one not in missing]
+    for requirement in apart:
+        yield _check_package(requirement, only_for=only_for)
+    if len(missing) > 1:
+        names = ", ".join(one.name for one in missing)
+        text = say(
+            f"{names}: not installed, only for {only_for}",
+            f"{names}: no están instalados, solo para {only_for}",
+        )
+        yield Check(False, text, _pip(f"install {' '.join(map(_wanted, missing))}"), needed=False)
+
+
+def _wanted(requirement: Requirement) -> str:
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    return f'"{requirement.name}{extras}{requirement.specifier}"'
 
 
 def _pip(arguments: str) -> str:
@@ -251,3 +277,7 @@ def _restore(folder: Path) -> str:
     version = metadata.version("sdlesson")  # the release's tag; a branch may hold another model
     urls = dict(line.split(", ") for line in labelled)
     return _pip(f'install --force-reinstall --no-deps "git+{urls["Repository"]}@v{version}"')
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

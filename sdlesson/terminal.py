@@ -20,11 +20,22 @@ LANGUAGE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")  # in the order in which 
 # argparse speaks English alone. Its sentences, and the same in Spanish; {0} is the first group.
 ARGPARSE_SAYS = (
     (r"the following arguments are required: (.+)", "falta {0}"),
+    (r"one of the arguments (.+) is required", "falta una de estas opciones: {0}"),
     (r"unrecognized arguments: (.+)", "no se reconoce {0}"),
     (r"argument (.+?): expected at least one argument", "a {0} le falta al menos un valor"),
     (r"argument (.+?): expected one argument", "a {0} le falta un valor"),
+    (r"argument (.+?): expected at most one argument", "{0} lleva un valor como mucho"),
+    (r"argument (.+?): expected (\d+) arguments?", "a {0} le faltan valores: lleva {1}"),
+    (r"argument (.+?): not allowed with argument (.+)", "{0} no va con {1}"),
     (r"argument (.+?): ignored explicit argument (.+)", "{0} no lleva valor, y se le ha dado {1}"),
+    (
+        r"argument .+?: invalid choice: (.+), maybe you meant (.+)\? \(choose from (.+)\)",
+        "{0} no es ninguno de {2}; quizá querías decir {1}",
+    ),
     (r"argument .+?: invalid choice: (.+) \(choose from (.+)\)", "{0} no es ninguno de {1}"),
+    (r"argument (.+?): invalid .+ value: (.+)", "{0} no admite {1}"),
+    (r"argument (.+?): can't open (.+?): .+", "{0}: no se puede abrir {1}"),
+    (r"unexpected option string: (.+)", "no se reconoce {0}"),
     (r"ambiguous option: (.+) could match (.+)", "{0} puede ser cualquiera de {1}"),
     (r"argument (.+?): (.+)", "{0}: {1}"),
 )

@@ -1,5 +1,6 @@
 """`sdlesson bot`: the same bot from a terminal."""
 
+import argparse
 import os
 import re
 import signal
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from diffusers import ControlNetModel
 
 import sdlesson
 from sdlesson import cli
+from sdlesson.pipelines import load_pipeline
 
 ROOT = Path(sdlesson.__file__).parent.parent
 
@@ -49,3 +52,20 @@ def test_without_the_extra_it_says_what_to_install() -> None:
 def test_a_model_that_cannot_be_had_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bot", "--local", "--model", "pokcet"]) == cli.BAD_INPUT
     assert "there is no model 'pokcet'" in capsys.readouterr().err
+
+
+def test_the_bot_may_be_given_a_controlnet(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unet = load_pipeline(str(tiny_folder)).unet
+    ControlNetModel.from_unet(unet).save_pretrained(tmp_path / "lines")
+
+    def follows_outlines(control: str | None) -> bool:
+        options = argparse.Namespace(model=str(tiny_folder), control=control)
+        return cli._bots_generator(options).has_control
+
+    assert not follows_outlines(None)
+    assert follows_outlines(str(tmp_path / "lines"))
+    arguments = ["bot", "--local", "--model", str(tiny_folder), "--control", "nowhere"]
+    assert cli.main(arguments) == cli.BAD_INPUT
+    assert "there is no folder" in capsys.readouterr().err

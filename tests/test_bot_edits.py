@@ -192,6 +192,14 @@ def test_help_names_the_edits(talk: Talk) -> None:
 # A bot takes the place of the one before, so these with their own come after the others.
 
 
+def test_help_offers_outlines_only_where_there_is_a_controlnet() -> None:
+    with talking() as talk:
+        for code in ("en", "es"):
+            text = answer(talk.person(language_code=code), "/help")["text"]
+            assert "--control" not in text
+            assert "/widen" in text
+
+
 def test_an_edit_is_told_of_as_it_goes_and_can_be_cancelled() -> None:
     with talking(Painter(step_s=0.1)) as talk:
         ana = talk.person()

@@ -14,7 +14,17 @@ from PIL import Image
 from telegram.error import NetworkError
 
 from fixtures_bot import Painter
-from fixtures_talk import Talk, album, answer, is_picture, picture, talking, wait_until
+from fixtures_talk import (
+    Group,
+    Talk,
+    album,
+    answer,
+    data_of,
+    is_picture,
+    picture,
+    talking,
+    wait_until,
+)
 from sdlesson import photos
 from sdlesson.bot.application import MAX_WAITING_UPDATES, without_unreadable_updates
 from sdlesson.bot.handlers import prompt_text, read_command
@@ -198,6 +208,48 @@ def test_who_has_too_many_waiting_sends_photos_in_vain_and_none_is_fetched(gated
     )
     assert "--stpes" in ana.waits_for("--stpes", after=ana.says("x --stpes 3", photo=RED))["text"]
     assert "getFile" not in {call.method for call in gated.server.calls}
+
+
+# What was asked for before the agreement.
+
+
+@pytest.mark.parametrize("kind", ["words", "photo", "command"])
+def test_what_was_asked_for_before_agreeing_is_drawn_after_it(talk: Talk, kind: str) -> None:
+    ana = talk.server.user("Ana", "es")
+    text = "/draw un gato --semilla 7" if kind == "command" else "un gato --semilla 7"
+    welcome = answer(ana, text, **({"photo": RED} if kind == "photo" else {}))
+    assert "¿Te parece bien?" in welcome["text"]
+    ana.presses(welcome, "De acuerdo, a dibujar")
+    assert ana.waits_for("Dibujo lo que has pedido", after=welcome)
+    found = ana.waits_for(is_picture, after=welcome)
+    assert "semilla 7" in found["caption"]
+    assert ("fuerza" in found["caption"]) == (kind == "photo")
+    ana.presses(welcome, data="agree:")
+    assert "repítelo" in ana.waits_for("Bien.", after=found)["text"], "it is drawn once"
+    assert len(pictures(ana)) == 1
+
+
+def test_what_cannot_be_taken_up_after_agreeing_is_to_be_asked_for_again(talk: Talk) -> None:
+    """An album, and an answer to a photo: neither comes whole with the pressed button."""
+    ana, ben = talk.server.user("Ana"), talk.server.user("Ben")
+    album(ana, [RED] * 2, ["a bear", ""])
+    shown = ben.says("", photo=RED)
+    ben.says("/draw a bear", reply_to=shown)
+    for person in (ana, ben):
+        person.presses(person.waits_for("What I keep"), data="agree:")
+        assert "once more if you had" in person.waits_for("Good.")["text"]
+    time.sleep(0.3)
+    assert not talk.painter.batches
+
+
+def test_nobody_has_drawn_what_somebody_else_had_asked_for(talk: Talk) -> None:
+    group, ana, ben = Group(talk.server), talk.server.user("Ana"), talk.server.user("Ben")
+    group.hears(ana, "/draw a cat")
+    welcome = group.seen.waits_for("What I keep")
+    group.presses(ben, welcome, data_of(welcome))
+    assert "Write me" in group.seen.waits_for("Good.", after=welcome)["text"]
+    time.sleep(0.3)
+    assert not talk.painter.batches
 
 
 # Updates.

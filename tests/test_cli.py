@@ -1,8 +1,10 @@
 import argparse
+import io
 import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stderr
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
@@ -17,7 +19,7 @@ from sdlesson import cli, doctor, drawing
 from sdlesson.finetuning.training_settings import TrainingSettings
 from sdlesson.images import read_settings
 from sdlesson.language import set_language
-from sdlesson.terminal import set_quiet_environment
+from sdlesson.terminal import Parser, _translated, set_quiet_environment
 
 QUIETING = {
     "TQDM_DISABLE": "1",
@@ -274,6 +276,67 @@ def test_a_bad_option_is_one_sentence_in_the_readers_language(
         said[variable] = output.err
     assert said["es_ES"].startswith(f"sdlesson: {spanish}")
     assert said["es_ES"] != said["en_US"]
+
+
+def provoked(*words: str) -> str:
+    """What a parser with an option of each kind says of a command line."""
+    parser = Parser(prog="try")
+    parser.add_argument("number", type=int)
+    parser.add_argument("--pair", nargs=2)
+    parser.add_argument("--one")
+    parser.add_argument("--may", nargs="?")
+    parser.add_argument("--kind", choices=["a", "b"])
+    parser.add_argument("--file", type=argparse.FileType())
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--on", action="store_true")
+    group.add_argument("--off", action="store_true")
+    errors = io.StringIO()
+    with pytest.raises(SystemExit), redirect_stderr(errors):
+        parser.parse_args(words)
+    return errors.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:FileType is deprecated")
+def test_all_that_argparse_refuses_is_refused_in_spanish() -> None:
+    set_language("es")
+    said = {
+        "falta number": (),
+        "falta una de estas opciones: --on --off": ("1",),
+        "--off no va con --on": ("1", "--on", "--off"),
+        "number no admite 'x'": ("x", "--on"),
+        "a --pair le faltan valores: lleva 2": ("1", "--on", "--pair", "a"),
+        "a --one le falta un valor": ("1", "--on", "--one"),
+        "'c' no es ninguno de 'a', 'b'": ("1", "--on", "--kind", "c"),
+        "--file: no se puede abrir 'nowhere'": ("1", "--on", "--file", "nowhere"),
+        "--o puede ser cualquiera de --one, --on, --off": ("1", "--o"),
+        "--on no lleva valor, y se le ha dado 'x'": ("1", "--on=x"),
+        "no se reconoce --stepz": ("1", "--on", "--stepz"),
+    }
+    for sentence, words in said.items():
+        shown = provoked(*words).replace("of a, b", "of 'a', 'b'")
+        assert shown == f"sdlesson: {sentence}; try --help dice más\n"
+    typo = "argument --kind: invalid choice: 'bb', maybe you meant 'b'? (choose from a, b)"
+    assert _translated(typo) == "'bb' no es ninguno de a, b; quizá querías decir 'b'"  # Python 3.15
+
+
+@pytest.mark.parametrize("module", ["sdlesson.cli", "sdlesson"])
+def test_each_way_to_the_command_line_leads_there(module: str) -> None:
+    command = [sys.executable, "-m", module, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"sdlesson {sdlesson.__version__}\n"
+
+
+def test_what_options_need_is_said_in_spanish(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LANG", "es_ES")
+    for options, said in (
+        (["--mask", "a.png"], "--mask dice cómo cambiar una imagen"),
+        (["--control", "a.png", "--image", "b.png"], "se excluyen"),
+        (["--image", ""], "--image está vacía"),
+    ):
+        assert cli.main(["draw", "a cat", "--out", "a.png", *options]) == cli.BAD_INPUT
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("language", "usage"), [("en_US", "usage: "), ("es_ES", "uso: ")])

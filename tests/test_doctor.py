@@ -30,9 +30,10 @@ def pretend(tmp_path, monkeypatch):
 @pytest.fixture
 def hide(monkeypatch):
     """Make a package look as if it were not installed."""
-    real = metadata.distribution
 
     def uninstall(name: str) -> None:
+        real = metadata.distribution
+
         def distribution(asked: str) -> metadata.Distribution:
             if asked == name:
                 raise metadata.PackageNotFoundError(name)
@@ -108,6 +109,29 @@ def test_a_missing_bot_package_is_told_but_stops_no_lesson_before_the_bots(hide)
     assert not found.good
     assert not found.needed
     assert "only for the bot's lesson" in found.text
+
+
+@pytest.mark.parametrize(("code", "said"), [("en", "only for the"), ("es", "solo para la")])
+def test_packages_of_a_bot_in_public_are_looked_at_and_stop_no_lesson(hide, code: str, said: str):
+    for requirement in requirements("service"):
+        assert line(doctor.check_packages(), f"{requirement.name} ").good
+    for name in ("ldap3", "pyotp", "psycopg"):
+        hide(name)
+    set_language(code)
+    found = line(doctor.check_packages(), "ldap3, psycopg, pyotp: ")
+    assert not found.good
+    assert not found.needed
+    assert said in found.text
+    assert found.remedy.startswith('python -m pip install "ldap3<3,>=2.9.1" "psycopg[binary]')
+    assert line(doctor.check_packages(), "celery ").good, "those that are there have their lines"
+
+
+def test_one_package_of_an_extra_that_is_missing_is_named_with_its_range(hide):
+    hide("anywidget")
+    found = line(doctor.check_packages(), "anywidget")
+    assert not found.good
+    assert not found.needed
+    assert "not installed, needs" in found.text
 
 
 def test_this_python_is_good_and_one_out_of_range_is_not(pretend):

@@ -33,7 +33,7 @@ from sdlesson.editing import (
 )
 from sdlesson.editing.blending import blend, fill_smoothly
 from sdlesson.editing.inpainting import outpaint_as
-from sdlesson.editing.pictures import Wish, latent_mask, picture_to_edit
+from sdlesson.editing.pictures import EditSettings, latent_mask, picture_to_edit
 from sdlesson.images import picture_difference, same_picture
 from sdlesson.metrics import seam_ratio
 from sdlesson.pocket.evaluation.samples import evaluation_scenes
@@ -411,7 +411,7 @@ def test_several_pictures_are_painted_beyond_an_edge_each_as_if_alone(
     pocket: StableDiffusionPipeline, cat: Image.Image
 ) -> None:
     pipe, images = with_scheduler(pocket, "DDIM"), [cat, cat.transpose(Image.Transpose.ROTATE_180)]
-    wish = Wish(["on the beach", "in space"], "", 1.5, 2, [seeded(1), seeded(2)], 2)
+    wish = EditSettings(["on the beach", "in space"], "", 1.5, 2, [seeded(1), seeded(2)], 2)
     for edge in ("top", "left"):
         wish = replace(wish, generator=[seeded(1), seeded(2)])
         together = outpaint_as(wish, pipe, images, {edge: 24})
@@ -475,7 +475,7 @@ def test_outpainting_a_real_scene_has_no_seam(pocket: StableDiffusionPipeline) -
     """The table says how good it is; this says that it is not what a plain paste made of it: 8."""
     pipe, ratios = with_scheduler(pocket, "DDIM"), []
     scenes = list(evaluation_scenes("editing/seams", 6, _is_plain_single))
-    wish = Wish(
+    wish = EditSettings(
         [PLACE_WORDS["en"][scene.place][0] for scene in scenes],
         "",
         1.5,

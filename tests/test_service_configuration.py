@@ -71,6 +71,7 @@ def test_the_environment_counts_before_a_secrets_file_and_that_before_the_file_f
         ({"BURST_FILE": "/x"}, "SDLESSON_BOT_BURST_FILE is no setting"),
         ({"LANGUAGE": "de"}, "language input should be 'en' or 'es'"),
         ({"MODELS": '["a", "a"]'}, "models must name one model or several different"),
+        ({"CONTROLNETS": '{"sd15": "default"}'}, "controlnets has 'sd15', and models has pocket"),
         ({"WEBHOOK_URL": "http://me"}, "webhook_url must begin with https://"),
         ({"WEBHOOK_URL": "https://me"}, "webhook_url needs webhook_secret"),
         ({"WEBHOOK_URL": "https://me", "WEBHOOK_SECRET": "short"}, "needs webhook_secret"),

@@ -138,4 +138,21 @@ def test_a_wrong_command_is_refused_with_what_is_allowed(capsys, arguments: list
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert "usage: python -m sdlesson.bot_service" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.startswith("sdlesson: ")
+    assert told.count("\n") == 1
+    assert "python -m sdlesson.bot_service" in told
+    assert told.endswith("--help says more\n")
+
+
+def test_a_wrong_command_is_refused_in_spanish_in_a_spanish_terminal(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("LANG", "es_ES.UTF-8")
+    for arguments, said in (
+        (["enrol"], "falta number, name"),
+        (["enrol", "Ana", "ana"], "'Ana' no es el número de un usuario"),
+        (["start"], "'start' no es ninguno de"),
+        (["enrol", "5", " "], "no es un nombre de un directorio"),
+    ):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert said in capsys.readouterr().err

@@ -4,11 +4,16 @@ import logging
 
 import pytest
 
+import sdlesson
 from fixtures_bot import Painter
 from fixtures_service import serving
-from fixtures_talk import is_picture, talking
+from fixtures_talk import is_picture, talking, wait_until
+from sdlesson.bot_api import BotApiServer
 from sdlesson.bot_service import log as service_log
+from sdlesson.bot_service.configuration import load_configuration
 from sdlesson.bot_service.log import request_context, stop_writing, write_log
+from sdlesson.bot_service.service.assembly import assemble
+from sdlesson.bot_service.store import Store
 from sdlesson.bot_service.workers import ParallelWorker
 from test_bot_worker import ask, in_a_loop, states
 
@@ -153,3 +158,25 @@ def test_the_log_tells_of_a_request_from_its_wait_to_its_end(written, tmp_path):
     assert told[1].endswith("is done")
     assert told[2].startswith(f"job {job.id} has ended after 0.")
     assert told[2].endswith(": sent")
+
+
+def test_one_line_says_what_runs_and_nothing_that_is_secret(
+    written, tmp_path, monkeypatch, tiny_folder
+):
+    with BotApiServer() as server, Store(f"sqlite:///{tmp_path}/bot.db") as store:
+        monkeypatch.setenv("SDLESSON_BOT_TOKEN", server.token)
+        monkeypatch.setenv("SDLESSON_BOT_API_URL", server.base_url)
+        monkeypatch.setenv("SDLESSON_BOT_MODELS", json.dumps([str(tiny_folder)]))
+        monkeypatch.setenv("SDLESSON_BOT_METRICS_PORT", "0")
+        monkeypatch.setenv("SDLESSON_BOT_ADMINS", "[777001]")
+        monkeypatch.chdir(tmp_path)
+        run = assemble(load_configuration(), store).start()
+        wait_until(lambda: "has started" in written.getvalue(), 20)
+        run.stop()
+    (line,) = [one for one in lines(written) if one["event"] == "the service has started"]
+    expected = {"mode": "polling", "store": "sqlite", "generator": "local", "loras": []}
+    assert expected.items() <= line.items()
+    assert line["models"] == [tiny_folder.name]
+    assert line["version"] == sdlesson.__version__
+    assert server.token not in written.getvalue()
+    assert "777001" not in str(line)

@@ -234,7 +234,9 @@ def test_outlines_are_followed_only_by_a_model_that_can(tmp_path: Path) -> None:
         ana, photo = served.person(), Image.new("RGB", (64, 64), "red")
         told = answer(ana, "a bear --control outline", photo=photo)["text"]
         assert "oil" in told
+        assert "--control" not in answer(ana, "/help")["text"]
         answer(ana, "/model ink")
+        assert "--control" in answer(ana, "/help")["text"]
         shown = picture(ana, "a bear --control outline", photo=photo)
         assert shown["caption"].endswith("model ink")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from diffusers import ControlNetModel
+from PIL import Image
 
 from fixtures_lora import add_lora, unit_lora
 from sdlesson.bot.requests import Request
@@ -15,6 +17,7 @@ from sdlesson.bot_service.models.catalogue import Catalogue, OfferedLora
 from sdlesson.bot_service.models.loading import ModelGenerator, weights_digest
 from sdlesson.bot_service.workers.memory import SmallerBatches
 from sdlesson.diffusion import embed
+from sdlesson.downloads import ModelError
 from sdlesson.finetuning.lora_format import LoraError
 from sdlesson.finetuning.lora_saving import save_lora
 
@@ -44,6 +47,18 @@ class Shelf:
 @pytest.fixture
 def shelf(fresh) -> Shelf:
     return Shelf(fresh)
+
+
+def test_a_model_may_be_given_a_controlnet(shelf: Shelf, tmp_path: Path) -> None:
+    ControlNetModel.from_unet(shelf._fresh().unet).save_pretrained(tmp_path / "lines")
+    offered = Catalogue({"oil": "oil", "ink": "ink"}, controlnets={"ink": f"{tmp_path}/lines"})
+    generator = ModelGenerator(offered, load=shelf)
+    assert [card.has_control for card in generator.cards.values()] == [False, True]
+    photo = Image.new("RGB", (generator.size,) * 2, "red")
+    assert draw(generator, ask(model="ink", photo=photo, control="outline"))[0].image
+    wrong = Catalogue({"ink": "ink"}, controlnets={"ink": f"{tmp_path}/nothing"})
+    with pytest.raises(ModelError, match="there is no folder"):
+        ModelGenerator(wrong, load=shelf)
 
 
 def catalogue(*names: str, **loras: OfferedLora) -> Catalogue:

@@ -13,13 +13,15 @@ from telegram import Update
 
 from fixtures_bot import Painter
 from fixtures_kills import endure, states, texts_of
-from fixtures_service import serving
+from fixtures_service import ENDLESS, Nursery, agrees, serving
 from fixtures_talk import album, answer, is_picture, picture, wait_until
 from sdlesson.bot.queue import FairQueue
+from sdlesson.bot.requests import Request
+from sdlesson.bot_api import BotApiServer
 from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.memory import StoreView
 from sdlesson.bot_service.service.run import ServiceRun
-from sdlesson.bot_service.store import OffLoop, Store, StoredJobState
+from sdlesson.bot_service.store import NewJob, Store, StoredJobState, StoreThread
 from sdlesson.bot_service.store.inbox import MAX_TRIES, Inbox
 
 State = StoredJobState
@@ -115,6 +117,44 @@ def test_a_photo_and_its_album_survive_a_stop(tmp_path: Path) -> None:
         assert sum(map(is_picture, ana.messages)) == 2
 
 
+def test_what_is_on_record_is_not_refused_where_its_update_comes_again(tmp_path: Path) -> None:
+    """As after a kill between the record and the word that the update is done."""
+    with serving(tmp_path, Painter(step_s=0.3)) as served:
+        ana = served.person()
+        photos = [Image.new("RGB", (90, 90), one) for one in ("red", "green", "blue")]
+        album(ana, photos, ["a bear --steps 9", "", ""])
+        wait_until(lambda: len(served.parts.store.jobs.history(ana.id)) == 3)
+        updates = served.server.updates[-3:]
+        served.stop()
+        served.parts.store.purge(30, time.time() + 86_400 * 3)  # which the inbox does not remember
+        served.parts.store.inbox.add(updates)
+        served.start()
+        wait_until(lambda: not served.parts.store.inbox.unhandled())
+        assert "waiting already" not in "".join(texts_of(ana))
+        assert len(served.parts.store.jobs.history(ana.id)) == 3
+        ana.says("/cancel")
+
+
+def test_the_rest_of_an_album_is_drawn_once_where_some_of_it_is_on_record(tmp_path: Path) -> None:
+    """As after a kill in its midst: each photo is told from the others by its own update."""
+    with serving(tmp_path) as served:
+        ana, store = served.person(), served.parts.store
+        photos = [Image.new("RGB", (90, 90), one) for one in ("red", "green", "blue")]
+        album(ana, photos, ["a bear", "a bear", "a bear"])
+        wait_until(lambda: sum(map(is_picture, ana.messages)) == 3)
+        updates = served.server.updates[-3:]
+        served.stop()
+        last = store.jobs.history(ana.id)[0]
+        with store.database.begin() as connection:
+            connection.exec_driver_sql(f"DELETE FROM jobs WHERE id = '{last.id}'")
+            connection.exec_driver_sql("DELETE FROM inbox")
+        store.inbox.add(updates[1:])
+        served.start()
+        wait_until(lambda: sum(map(is_picture, ana.messages)) == 4)
+        wait_until(lambda: not store.inbox.unhandled())
+        assert sum(map(is_picture, ana.messages)) == 4
+
+
 def test_edits_that_wait_are_drawn_by_the_next_run_as_they_were_asked_for(tmp_path: Path) -> None:
     painter = Painter(step_s=0.3, has_control=True)
     with serving(tmp_path, painter) as served:
@@ -200,6 +240,24 @@ def test_an_update_that_the_bot_keeps_dying_of_is_given_up_and_said(tmp_path: Pa
         wait_until(lambda: inbox.given_up() == [])
 
 
+def test_nobody_is_told_of_an_update_given_up_whose_request_is_on_record(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        ana = served.person()
+        picture(ana, "a cat")
+        update, store = served.server.updates[-1], served.parts.store
+        served.stop()
+        store.jobs.accept(
+            NewJob("1a2b3c4d", ana.id, ana.id, Request("a fox"), update_id=7), ENDLESS
+        )
+        store.inbox.add([update | {"update_id": 7}])
+        for _ in range(MAX_TRIES):
+            store.inbox.begin_again(7)
+        served.start()
+        ana.waits_for(lambda one: is_picture(one) and one["caption"].startswith("a fox"))
+        wait_until(lambda: store.inbox.given_up() == [])
+        assert "Something went wrong" not in "".join(texts_of(ana))
+
+
 def test_while_the_database_is_locked_nothing_is_lost(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
         ana = served.person()
@@ -235,7 +293,7 @@ def test_an_update_that_comes_again_does_not_pass_for_the_first_which_still_wait
     message = {"message_id": 1, "date": 1, "chat": chat, "from": user, "text": "a cat"}
     first, unreadable = {"update_id": 7, "message": message}, {"update_id": 8}
 
-    async def live(store: Store, call: OffLoop) -> None:
+    async def live(store: Store, call: StoreThread) -> None:
         journal = Journal(store.inbox, StoreView(store.people, call), call)
         assert await journal.received([first, unreadable]) == {7, 8}
         assert await journal.received([first, unreadable]) == set()
@@ -247,9 +305,27 @@ def test_an_update_that_comes_again_does_not_pass_for_the_first_which_still_wait
         assert store.inbox.unhandled() == []
 
     with Store(f"sqlite:///{tmp_path}/bot.db") as store:
-        call = OffLoop()
+        call = StoreThread()
         asyncio.run(live(store, call))
         call.close()
+
+
+def test_kill_9_loses_no_photo_of_an_album_that_was_long_on_its_way(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/bot.db"
+    with BotApiServer() as server:
+        child = Nursery(server, url)
+        child.start()
+        ana = server.user("Ana")
+        agrees(ana)
+        server.fail("file", delay_s=6.5)  # while the first photo is downloaded
+        album(ana, [Image.new("RGB", (90, 90), one) for one in ("red", "blue")], ["a bear", ""])
+        time.sleep(7)
+        child.kill()
+        assert Store(url).jobs.history(ana.id) == []
+        child.start()
+        wait_until(lambda: sum(map(is_picture, ana.messages)) == 2, 10)
+        child.kill()
+        child.close()
 
 
 def test_kill_9_at_random_moments_loses_nothing_and_sends_nothing_twice(tmp_path: Path) -> None:

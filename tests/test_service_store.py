@@ -22,7 +22,7 @@ from fixtures_servers import postgres
 from sdlesson.bot.requests import Defaults, Request
 from sdlesson.bot.store import UserRecord
 from sdlesson.bot_service.limits import LimitError, Limits
-from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJobState, StoreError
+from sdlesson.bot_service.store import NewJob, Store, StoredJobState, StoreError, StoreThread
 from sdlesson.bot_service.store.jobs import NEXT
 from sdlesson.bot_service.store.logins import LOCKED_S, MAX_WRONG_CODES, CodeOutcome
 from sdlesson.bot_service.store.migrations import STEPS, NewerDatabaseError
@@ -67,7 +67,7 @@ def job(name: str = "a", user_id: int = 1, prompt: str = "a cat", **named) -> Ne
 def test_a_job_comes_back_as_it_was_with_its_photo(store: Store) -> None:
     photo = Image.effect_noise((32, 32), 90).convert("RGB")
     request = Request("un gato", "sombrero", 7, 5.5, seed=2**40, photo=photo, strength=0.5)
-    new = NewJob("a", 2**40, -(2**40), request, "es", thread_id=9, update_id=2**33, part=1)
+    new = NewJob("a", 2**40, -(2**40), request, "es", thread_id=9, update_id=2**33)
     assert store.jobs.accept(new, MANY, NOON)
     (found,) = store.jobs.waiting()
     assert (found.user_id, found.chat_id, found.thread_id) == (2**40, -(2**40), 9)
@@ -103,7 +103,8 @@ def test_one_update_makes_one_job_however_often_it_comes(store: Store) -> None:
     assert store.jobs.accept(job("a", update_id=5), limits, NOON)
     assert not store.jobs.accept(job("b", update_id=5), limits, NOON)
     assert [one.id for one in store.jobs.waiting()] == ["a"]
-    assert store.jobs.accept(job("c", update_id=5, part=1), limits, NOON), "the first took one"
+    assert [store.jobs.has_of(number) for number in (5, 6)] == [True, False]
+    assert store.jobs.accept(job("c", update_id=6), limits, NOON), "the first took one"
 
 
 def test_only_what_may_follow_follows(store: Store) -> None:
@@ -499,6 +500,25 @@ def test_two_bots_may_start_at_once(url: str) -> None:
     assert errors == []
 
 
+def test_a_bot_waits_for_another_that_is_just_making_the_same_new_file(tmp_path: Path) -> None:
+    """SQLite does not wait by itself where the file is to become one in WAL mode."""
+    other = sqlite3.connect(tmp_path / "bot.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("CREATE TABLE something (number INTEGER)")
+    done = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+    done.start()
+    Store(f"sqlite:///{tmp_path}/bot.db").close()
+    done.join()
+
+    other.execute("PRAGMA journal_mode=DELETE")
+    other.execute("BEGIN IMMEDIATE")
+    began_s = time.monotonic()
+    with pytest.raises(StoreError, match="database is locked"):
+        Store(f"sqlite:///{tmp_path}/bot.db", busy_timeout_s=0.3)
+    assert 0.2 < time.monotonic() - began_s < 3, "but not for ever"
+    other.close()
+
+
 @pytest.mark.parametrize("url", ["mysql://u:hunter2@h/d", "hunter2", "oracle://hunter2"])
 def test_an_address_of_no_database_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ValueError, match="database_url must look like") as refused:
@@ -533,10 +553,10 @@ def test_a_locked_database_is_waited_for_and_then_said(tmp_path: Path) -> None:
 
 def test_what_must_be_on_record_waits_for_the_database_and_the_loop_goes_on(tmp_path) -> None:
     async def run() -> tuple[list[str], int]:
-        call, ticks = OffLoop(), 0
+        call, ticks = StoreThread(), 0
         other = sqlite3.connect(tmp_path / "bot.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        moving = asyncio.create_task(call.insist(store.jobs.move, "a", State.RUNNING))
+        moving = asyncio.create_task(call.retry(store.jobs.move, "a", State.RUNNING))
         while ticks < 60:
             await asyncio.sleep(0.01)
             ticks += 1

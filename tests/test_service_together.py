@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,68 @@ def test_an_album_that_is_being_looked_at_when_its_owner_is_forgotten_is_not_dra
         assert not any(map(is_picture, ana.messages))
 
 
+@pytest.mark.parametrize(
+    ("caption", "said", "language"),
+    [
+        ("/model", "This bot has one model", "en"),
+        ("/lora none", "There is no LoRA for the model", "en"),
+        ("/history", "no requests of yours on record", "en"),
+        ("/historia", "No conozco esa orden", "es"),
+        ("/privacy", "Qué guardo de ti", "es"),
+        ("/forget", "Shall I delete", "en"),
+        ("/stats", "for admins only", "en"),
+    ],
+)
+def test_an_album_with_a_command_of_the_service_below_it_is_answered_once(
+    tmp_path: Path, caption: str, said: str, language: str
+) -> None:
+    with serving(tmp_path) as served:
+        ana = served.person("Ana", language)
+        before = len(ana.messages)
+        album(ana, [RED] * 3, ["", caption, ""])
+        ana.waits_for(said)
+        wait_until(lambda: not served.parts.store.inbox.unhandled())
+        assert len(ana.messages) == before + 3 + 1
+        assert not served.painter.batches
+
+
+def test_a_picture_that_is_being_sent_while_its_owner_is_forgotten_is_told_of(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path) as served:
+        ana, store = served.person(), served.parts.store
+        served.server.fail("sendPhoto", delay_s=1.5)
+        ana.says("a cat")
+        wait_until(lambda: store.counts() == {StoredJobState.SENDING: 1})
+        question = ana.waits_for("unless I am sending them already", after=ana.says("/forget"))
+        ana.presses(question, "Delete it all")
+        done = ana.waits_for("I keep nothing about you", after=question)
+        assert "was just being sent and may still arrive" in done["text"]
+        wait_until(lambda: any(map(is_picture, ana.messages)))
+        time.sleep(2)  # until Telegram has said that the picture is there
+        assert rows(served, "buttons", ana.id) == 0, "nor is anything kept for its buttons"
+        agrees(ana)
+        question = ana.waits_for("Shall I delete", after=ana.says("/forget"))
+        ana.presses(question, "Delete it all")
+        done = ana.waits_for("I keep nothing about you", after=question)
+        assert "still arrive" not in done["text"], "nothing is on its way now"
+
+
+def test_what_was_asked_for_before_agreeing_is_drawn_after_it_and_is_no_buttons(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path) as served:
+        ana, store = served.server.user("Ana"), served.parts.store
+        welcome = answer(ana, "a cat --seed 5")
+        assert store.counts() == {}
+        wait_until(lambda: not store.inbox.unhandled())
+        assert rows(served, "users", ana.id) == 0, "nothing is kept before"
+        ana.presses(welcome, data="agree:")
+        assert "seed 5" in ana.waits_for(is_picture)["caption"]
+        with store.database.begin() as connection:
+            assert connection.exec_driver_sql("SELECT button FROM jobs").scalar_one() is None
+
+
 def test_what_is_being_looked_at_when_its_owner_is_banned_is_not_drawn(tmp_path: Path) -> None:
     moderator = SlowModerator()
     moderation = Moderation((), moderator)
@@ -84,6 +147,17 @@ def test_what_is_being_looked_at_when_its_owner_is_banned_is_not_drawn(tmp_path:
         moderator.gate.set()
         ana.waits_for("Cancelled: un gato")
         assert not served.painter.batches
+
+
+def test_an_album_that_is_coming_in_when_its_owner_is_banned_is_not_drawn(tmp_path: Path) -> None:
+    with serving(tmp_path, admins=(ADMIN,)) as served:
+        admin, ana = served.person("Admin", id=ADMIN), served.person()
+        album(ana, [RED] * 2, ["a bear", ""])
+        assert "is shut out" in answer(admin, f"/ban {ana.id}")["text"]
+        ana.waits_for("Cancelled: a bear")
+        wait_until(lambda: not served.parts.store.inbox.unhandled())
+        assert not served.painter.batches
+        assert served.parts.store.counts() == {}
 
 
 def test_forget_of_a_channel_deletes_what_is_the_channels_and_not_who_pressed(

@@ -60,8 +60,8 @@ class UpdateJournal(Protocol):
             NetworkError: That failed, so the server is to keep them.
         """
 
-    async def handled(self, update: Update) -> None:
-        """Take down that an update needs no more care."""
+    async def handled(self, *updates: Update) -> None:
+        """Take down, of all at once, that updates need no more care."""
 
 
 class TimedRequest(HTTPXRequest):
@@ -103,14 +103,16 @@ class PerUserUpdateProcessor(BaseUpdateProcessor):
 
     Args:
         refuse: Called with the first update of a user that is one too many.
-        journal: Told of each update that is done.
+        on_handled: Called with each update whose handler has returned.
     """
 
     def __init__(
-        self, refuse: Callable[[Update], Awaitable[None]], journal: UpdateJournal | None = None
+        self,
+        refuse: Callable[[Update], Awaitable[None]],
+        on_handled: Callable[[Update], Awaitable[None]],
     ) -> None:
         super().__init__(MAX_UPDATES_AT_ONCE)
-        self._refuse, self._journal = refuse, journal
+        self._refuse, self._on_handled = refuse, on_handled
         self._backlogs: dict[int, UserBacklog] = {}
 
     async def initialize(self) -> None:
@@ -122,8 +124,8 @@ class PerUserUpdateProcessor(BaseUpdateProcessor):
     async def do_process_update(self, update: object, coroutine: Awaitable[Any]) -> None:
         """Handle one update once those before it are handled; left out where too many wait."""
         await self._handle(update, coroutine)
-        if self._journal and isinstance(update, Update):
-            await self._journal.handled(update)
+        if isinstance(update, Update):
+            await self._on_handled(update)
 
     async def _handle(self, update: object, coroutine: Awaitable[Any]) -> None:
         assert isinstance(coroutine, Coroutine)
@@ -196,8 +198,8 @@ def build_application(
         make_service: Makes what the handlers call.
 
     Returns:
-        The application; in its `bot_data`, "service" is what its handlers call, and
-        "polling_request" makes the requests for updates.
+        The application; in its `bot_data`, "service" is what its handlers call, "handlers" are
+        those, and "polling_request" makes the requests for updates.
     """
     rate_limiter = RateLimiter(rate_limits)
     builder = Application.builder().token(token).rate_limiter(rate_limiter)
@@ -207,7 +209,15 @@ def build_application(
     is_local = base_url is not None
     polling_request = _timed_request(1, timeout_s, is_local=is_local)
     polling_request.journal = journal
-    processor = PerUserUpdateProcessor(lambda update: _reply_too_fast(service, update), journal)
+
+    async def note_handled(*updates: Update) -> None:
+        # A photo of an album has been looked at long before it is drawn: with the others.
+        if journal and not any(map(own_handlers.is_waiting, updates)):
+            await journal.handled(*updates)
+
+    processor = PerUserUpdateProcessor(
+        lambda update: _reply_too_fast(service, update), note_handled
+    )
     application = (
         builder.request(_timed_request(CONNECTIONS, timeout_s, is_local=is_local))
         .get_updates_request(polling_request)
@@ -218,11 +228,14 @@ def build_application(
         application.bot, rate_limiter, lambda chat_id: service.cancel_jobs_in_chat(chat_id)
     )
     service = make_service(worker, store, delivery)
-    application.bot_data.update(service=service, polling_request=polling_request)
+    own_handlers = Handlers(service, note_handled)
+    application.bot_data.update(
+        service=service, handlers=own_handlers, polling_request=polling_request
+    )
     drop = (seen or SeenUpdates()).drop_duplicate
     application.add_handler(TypeHandler(Update, drop), group=-1)  # before all others
     application.add_handlers(handlers)
-    Handlers(service).register(application)
+    own_handlers.register(application)
     return application
 
 

@@ -41,15 +41,26 @@ class AlbumCollector:
 
     Args:
         on_album: Called with all updates of one album, in the order of its photos.
+        on_done: Called with them once that has been done, or has failed.
     """
 
-    def __init__(self, on_album: Callable[[list[Update], Context], Awaitable[Any]]) -> None:
-        self._on_album = on_album
+    def __init__(
+        self,
+        on_album: Callable[[list[Update], Context], Awaitable[Any]],
+        on_done: Callable[..., Awaitable[Any]],
+    ) -> None:
+        self._on_album, self._on_done = on_album, on_done
         self._coming: dict[tuple[int, str], list[Update]] = {}
+        self._undone: set[int] = set()
+
+    def has(self, update: Update) -> bool:
+        """Whether an update is a photo here that is not done yet."""
+        return update.update_id in self._undone
 
     def add(self, update: Update, message: Message, context: Context) -> None:
         """Let a photo wait for the others of its album."""
         key = (message.chat_id, str(message.media_group_id))
+        self._undone.add(update.update_id)
         if key in self._coming:
             self._coming[key].append(update)
             return
@@ -63,7 +74,17 @@ class AlbumCollector:
         while seen < len(self._coming[key]):
             seen = len(self._coming[key])
             await asyncio.sleep(QUIET_S)
-        await self._on_album(sorted(self._coming.pop(key), key=_number), context)
+        album = sorted(self._coming.pop(key), key=_number)
+        try:
+            await self._on_album(album, context)
+        except Exception:  # whoever sent it is told; where the bot stops instead, it is not done
+            await self._done(album)
+            raise
+        await self._done(album)
+
+    async def _done(self, album: list[Update]) -> None:
+        self._undone -= {update.update_id for update in album}
+        await self._on_done(*album)
 
 
 class PhotoDownloader:

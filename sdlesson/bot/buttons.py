@@ -49,10 +49,19 @@ def read_button(query: CallbackQuery) -> ButtonData:
 
 
 class ButtonHandlers:
-    """Does what a button says, if whoever pressed it may."""
+    """Does what a button says, if whoever pressed it may.
 
-    def __init__(self, service: RequestService) -> None:
-        self._service, self._store = service, service.store
+    Args:
+        service: What does it.
+        draw_message: Draws what a message says for somebody.
+    """
+
+    def __init__(
+        self,
+        service: RequestService,
+        draw_message: Callable[[Requester, Message], Awaitable[None]],
+    ) -> None:
+        self._service, self._store, self._draw_message = service, service.store, draw_message
         self._verbs: dict[str, Verb] = {
             "agree": self.agree,
             "again": self.draw_again,
@@ -77,11 +86,16 @@ class ButtonHandlers:
         await self._answer(query, requester.localize(texts.GONE_BUTTON))
 
     async def agree(self, query: CallbackQuery, requester: Requester, _argument: str) -> None:
-        """Take down that a user agrees to what is kept."""
+        """Take down that a user agrees to what is kept, and draw what the user had asked for."""
         await self._answer(query)
-        user = self._store.load_user(requester.user_id)
+        user, asked = self._store.load_user(requester.user_id), _asked_before(query, requester)
+        if user.consented:
+            asked = None  # the button was pressed twice
         self._store.save_user(requester.user_id, replace(user, consented=True))
-        await self._service.reply(requester, requester.localize(texts.AGREED))
+        text = requester.localize(texts.AGREED_AND_DRAWS if asked else texts.AGREED)
+        await self._service.reply(requester, text)
+        if asked:
+            await self._draw_message(requester, asked)
 
     async def draw_again(self, query: CallbackQuery, requester: Requester, token: str) -> None:
         """Draw the same picture: its seed is stored."""
@@ -190,6 +204,13 @@ def on_behalf(query: CallbackQuery, requester: Requester) -> Requester:
     if owner and _stands_below(query):  # so the owner is one that the bot wrote there
         return requester._replace(user_id=int(owner))
     return requester
+
+
+def _asked_before(query: CallbackQuery, requester: Requester) -> Message | None:
+    """The user's own message that the pressed button's is a reply to."""
+    asked = query.message.reply_to_message if isinstance(query.message, Message) else None
+    sender = asked and (asked.sender_chat or asked.from_user)
+    return asked if sender and sender.id == requester.user_id else None
 
 
 def _variation(request: Request) -> Request:

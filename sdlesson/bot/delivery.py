@@ -15,7 +15,13 @@ from itertools import chain, repeat
 from typing import NamedTuple, TypeAlias
 
 import httpx
-from telegram import CallbackQuery, InlineKeyboardMarkup, InputMediaPhoto, Message
+from telegram import (
+    CallbackQuery,
+    InlineKeyboardMarkup,
+    InputMediaPhoto,
+    Message,
+    ReplyParameters,
+)
 from telegram.constants import FileSizeLimit, ParseMode
 from telegram.error import (
     BadRequest,
@@ -89,6 +95,7 @@ class Delivery:
         *,
         retry: bool = True,
         at_least_once: bool = False,
+        answers: int | None = None,
     ) -> DeliveryResult:
         """Send a text.
 
@@ -99,7 +106,9 @@ class Delivery:
             retry: Whether to try again where it did not leave; else it is sent now or never,
                 since later it would say what is no longer so.
             at_least_once: Send it again where it is unconfirmed: to read it twice does no harm.
+            answers: The message of that chat that it is a reply to, if that is still there.
         """
+        reply = ReplyParameters(answers, allow_sending_without_reply=True) if answers else None
 
         def send(to: Destination) -> Awaitable[Message]:
             return self._bot.send_message(
@@ -108,6 +117,7 @@ class Delivery:
                 message_thread_id=to.thread_id,
                 parse_mode=ParseMode.HTML,
                 reply_markup=buttons,
+                reply_parameters=reply,
             )
 
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from telegram import Message, Update
@@ -74,11 +74,18 @@ async def draw_for(update: Update, context: Context, text: str) -> None:
 
 
 class Handlers:
-    """Reads messages, calls the service, replies."""
+    """Reads messages, calls the service, replies.
 
-    def __init__(self, service: RequestService) -> None:
+    Args:
+        service: What does what users want.
+        on_album_done: Called with all updates of an album once that has been handled.
+    """
+
+    def __init__(
+        self, service: RequestService, on_album_done: Callable[..., Awaitable[Any]]
+    ) -> None:
         self._service = service
-        self._albums = AlbumCollector(self.draw_album)
+        self._albums = AlbumCollector(self.draw_album, on_album_done)
         self._commands: dict[str, Handle] = {
             "start": self.start,
             "help": self.help,
@@ -89,11 +96,20 @@ class Handlers:
             **dict.fromkeys(DRAW_COMMANDS, self.draw),
         }
 
+    def add_commands(self, commands: Mapping[str, Handle]) -> None:
+        """Do other commands, too, wherever they may stand: alone, below a photo or an album."""
+        self._commands |= commands
+
+    def is_waiting(self, update: Update) -> bool:
+        """Whether an update is a photo that waits for its album to be handled."""
+        return self._albums.has(update)
+
     def register(self, application: Application[Any, Any, Any, Any, Any, Any]) -> None:
         """Say which update goes where; the first that fits takes it."""
         messages = filters.UpdateType.MESSAGE & ~filters.StatusUpdate.ALL
         application.add_handler(MessageHandler(messages, self.handle_message))
-        application.add_handler(CallbackQueryHandler(ButtonHandlers(self._service).handle_press))
+        buttons = ButtonHandlers(self._service, self.draw_message)
+        application.add_handler(CallbackQueryHandler(buttons.handle_press))
         application.add_error_handler(self.report_error)
 
     async def handle_message(self, update: Update, context: Context) -> None:
@@ -120,11 +136,19 @@ class Handlers:
 
     async def draw(self, update: Update, _: Context) -> None:
         """Draw what a message says, from its picture or from the one that it answers."""
-        message = _message(update)
+        message, requester = _message(update), self._service.requester(update)
         answered = message.reply_to_message
+        if image_attachment(message) or not image_attachment(answered):
+            await self.draw_message(requester, message)
+        else:
+            await self._draw(requester, prompt_text(message.text or message.caption), answered)
+
+    async def draw_message(self, requester: Requester, message: Message) -> None:
+        """Draw what a message says, from its own picture if it has one."""
         text = prompt_text(message.text or message.caption)
-        with_picture = next((one for one in (message, answered) if image_attachment(one)), None)
-        await self._draw(self._service.requester(update), text, with_picture)
+        with_picture = message if image_attachment(message) else None
+        asking = requester._replace(message_id=message.message_id)
+        await self._draw(asking, text, with_picture)
 
     async def draw_album(self, updates: list[Update], context: Context) -> None:
         """Redraw the photos of an album as its caption says, or each as its own says."""
@@ -139,11 +163,13 @@ class Handlers:
             return
         requester = self._service.requester(named)
         refused: set[str] = set()
-        for message in messages:
+        for update, message in zip(updates, messages, strict=True):
             text = prompt_text(message.caption or caption)
             if text in refused:  # which has been said once
                 continue
-            then = await self._draw(requester, text, message)
+            # Each photo is a request of its own update, which can be told from the others'.
+            asking = requester._replace(update_id=update.update_id)
+            then = await self._draw(asking, text, message)
             if then is NextPhoto.NONE:
                 return
             if then is NextPhoto.WITH_OTHER_WORDS:
@@ -191,6 +217,9 @@ class Handlers:
             guidance=float(defaults.guidance_scale),
             strength=float(defaults.strength),
         )
+        if self._service.can_control(requester):
+            text += requester.localize(texts.HELP_CONTROL)
+        text += requester.localize(texts.HELP_COMMANDS)
         await self._service.reply(requester, text + self._service.more_help(requester))
 
     async def queue(self, update: Update, _: Context) -> None:

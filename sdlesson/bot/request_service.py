@@ -44,6 +44,8 @@ class Requester(NamedTuple):
         localize: Fills in a text in the language to answer in.
         thread_id: The topic to answer in, where the chat is a forum.
         title: What the chat is called; "" for a private one.
+        update_id: The update that asks, where one does.
+        message_id: The message that asks, where nothing but it is needed to ask again.
     """
 
     user_id: int
@@ -51,6 +53,8 @@ class Requester(NamedTuple):
     localize: Localizer
     thread_id: int | None = None
     title: str = ""
+    update_id: int | None = None
+    message_id: int | None = None
 
     @property
     def destination(self) -> Destination:
@@ -152,7 +156,8 @@ class RequestService:
         # Replies have a thread too, and nothing can be sent to those.
         thread_id = message.message_thread_id if message and message.is_topic_message else None
         title = (chat.title or "") if chat else ""
-        return Requester(sender.id, chat.id if chat else sender.id, localize, thread_id, title)
+        chat_id = chat.id if chat else sender.id
+        return Requester(sender.id, chat_id, localize, thread_id, title, update.update_id)
 
     def in_chosen_language(self, requester: Requester) -> Requester:
         """Answer somebody who may have chosen another language since the request."""
@@ -170,6 +175,7 @@ class RequestService:
         buttons: InlineKeyboardMarkup | None = None,
         *,
         at_least_once: bool = False,
+        answers: int | None = None,
     ) -> None:
         """Answer in HTML; where the bot may not write, say so to the user alone."""
         sent = await self.delivery.send_text(
@@ -177,14 +183,28 @@ class RequestService:
             text,
             keyboards.with_owner(buttons, requester.user_id),
             at_least_once=at_least_once,
+            answers=answers,
         )
         if sent.outcome is DeliveryOutcome.REFUSED:
             await self._reply_privately(requester)
 
     async def ask_consent(self, requester: Requester) -> None:
-        """Say what the bot does and keeps, and ask for agreement."""
-        text = requester.localize(texts.WELCOME, model=self.worker.generator.model)
-        await self.reply(requester, text, keyboards.consent(requester.localize))
+        """Say what the bot does and keeps, and ask for agreement.
+
+        Nothing is kept of what was asked for before that. The question is a reply to it instead, so
+        that Telegram brings it again with the answer.
+        """
+        buttons = keyboards.consent(requester.localize)
+        text = self.welcome(requester)
+        await self.reply(requester, text, buttons, answers=requester.message_id)
+
+    def welcome(self, requester: Requester) -> str:
+        """Say what the bot does and keeps."""
+        return requester.localize(texts.WELCOME, model=self.worker.generator.model)
+
+    def can_control(self, requester: Requester) -> bool:
+        """Whether what draws for a user can follow the outline of a photo."""
+        return self.worker.generator.has_control
 
     def more_help(self, requester: Requester) -> str:
         """What /help says besides what every bot can do."""

@@ -292,9 +292,9 @@ def _known(match: re.Match[str]) -> Option:
 
 
 def _near(name: str) -> str:
-    """Find the option that was perhaps meant."""
+    """Find the option that was perhaps meant, by the name that /help has for it."""
     near = get_close_matches(name.casefold()[:MAX_SHOWN_CHARS], OPTIONS, 1, MIN_LIKENESS)
-    return f"--{near[0]}" if near else ""
+    return OPTIONS[near[0]].name if near else ""
 
 
 def _choice(option: Option, written: str) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 START_WAIT_S = 10.0
 MODEL_NAME_TYPES = (str, os.PathLike)  # of models, for `load_pipeline`
-GENERATOR_MEMBERS = ("model", "defaults", "size", "batch_key", "draw")
+GENERATOR_MEMBERS = ("model", "defaults", "size", "has_control", "batch_key", "draw")
 
 _current: Bot | None = None  # the bot of this kernel: two would take each other's updates
 

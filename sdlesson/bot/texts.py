@@ -56,10 +56,14 @@ WELCOME = Text(
 )
 AGREE = Text("All right, let's draw", "De acuerdo, a dibujar")
 AGREED = Text(
-    "Good. Write me what to draw, such as <code>a robot on the beach</code>; /help says what "
-    "else I can do.",
-    "Bien. Escríbeme qué dibujar, por ejemplo <code>un robot en la playa</code>; en /help está "
-    "todo lo demás que sé hacer.",
+    "Good. Write me what to draw, such as <code>a robot on the beach</code>, once more if you had "
+    "asked for something already; /help says what else I can do.",
+    "Bien. Escríbeme qué dibujar, por ejemplo <code>un robot en la playa</code>, y repítelo si ya "
+    "habías pedido algo; en /help está todo lo demás que sé hacer.",
+)
+AGREED_AND_DRAWS = Text(
+    "Good. I draw what you have asked for; /help says what else I can do.",
+    "Bien. Dibujo lo que has pedido; en /help está todo lo demás que sé hacer.",
 )
 HELP = Text(
     "Write what to draw, or use /draw (/generate does the same):\n"
@@ -71,11 +75,8 @@ HELP = Text(
     "<code>--strength</code> how much of a photo to redo (yours: {strength})\n\n"
     "Send a photo with a caption, or reply to one with /draw, and I redraw it as you say. Only "
     "your own photos, or those whose owner agreed.\n"
-    "<code>--control outline</code> draws anew along the photo's outline\n"
     "<code>--widen right</code> paints on beyond a side: left, right, top or bottom\n"
-    "/vary the same photo, a little different\n/widen such as <code>/widen right</code>\n\n"
-    "/queue your pictures on the way in a chat\n/cancel give them up\n"
-    "/settings what you usually want\n/language English or Spanish",
+    "/vary the same photo, a little different\n/widen such as <code>/widen right</code>\n",
     "Escribe qué dibujar, o usa /draw (/generate hace lo mismo):\n"
     "<code>/draw un gato en la nieve --pasos 30 --guia 9 --semilla 7 --sin sombrero</code>\n\n"
     "<code>--pasos</code> cuántas veces se quita ruido, hasta {most} (los tuyos: {steps})\n"
@@ -85,11 +86,18 @@ HELP = Text(
     "<code>--fuerza</code> cuánto rehacer de una foto (la tuya: {strength})\n\n"
     "Mándame una foto con unas palabras al pie, o contesta a una con /draw, y la redibujo como "
     "digas. Solo fotos tuyas o de quien te haya dado permiso.\n"
-    "<code>--control contorno</code> dibuja de nuevo siguiendo el contorno de la foto\n"
     "<code>--ampliar derecha</code> sigue pintando más allá de un lado: izquierda, derecha, arriba "
     "o abajo\n"
-    "/vary la misma foto, un poco distinta\n/widen por ejemplo, <code>/widen derecha</code>\n\n"
-    "/queue tus imágenes en camino en un chat\n/cancel renunciar a ellas\n"
+    "/vary la misma foto, un poco distinta\n/widen por ejemplo, <code>/widen derecha</code>\n",
+)
+HELP_CONTROL = Text(  # where there is a ControlNet
+    "<code>--control outline</code> draws anew along the photo's outline\n",
+    "<code>--control contorno</code> dibuja de nuevo siguiendo el contorno de la foto\n",
+)
+HELP_COMMANDS = Text(
+    "\n/queue your pictures on the way in a chat\n/cancel give them up\n"
+    "/settings what you usually want\n/language English or Spanish",
+    "\n/queue tus imágenes en camino en un chat\n/cancel renunciar a ellas\n"
     "/settings lo que sueles querer\n/language español o inglés",
 )
 COMMANDS = {
@@ -326,7 +334,7 @@ class Localizer:
     def refusal(self, error: RequestError) -> str:
         """Say why a request is not drawn, and what would be."""
         values = dict(error.values)
-        for name in {"option", "other"} & values.keys():
+        for name in {"option", "other", "near"} & values.keys():
             if self.language == "es":
                 values[name] = SPANISH_OPTIONS.get(values[name], values[name])
         if "choices" in values:

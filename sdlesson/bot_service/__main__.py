@@ -20,14 +20,15 @@ from sdlesson.bot_service.log import set_up
 from sdlesson.bot_service.store import Store, StoreError
 from sdlesson.bot_service.store.migrations import NewerDatabaseError
 from sdlesson.downloads import ModelError
-from sdlesson.language import set_language
+from sdlesson.language import say, set_language
+from sdlesson.terminal import BAD_INPUT, FAILED, Parser, set_terminal_language
 
-FAILED, BAD_INPUT = 1, 2
 MAX_NAME_CHARS = 256
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what was asked for; what cannot be done is said in one sentence."""
+    set_terminal_language()
     asked = _parser().parse_args(arguments)
     try:
         if asked.command == "enrol":
@@ -70,15 +71,38 @@ def run() -> int:
     return FAILED if service.failure else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sdlesson.bot_service", description=__doc__)
-    commands = parser.add_subparsers(dest="command")
-    adding = commands.add_parser("enrol", help="let a user of Telegram log in with codes")
-    adding.add_argument(
-        "number", type=_number, help="the user's, which the bot tells to whoever asks"
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m sdlesson.bot_service",
+        description=say(
+            "Run the bot in public until Ctrl-C or SIGTERM.",
+            "Pone en marcha el bot en público; Ctrl-C o SIGTERM lo paran.",
+        ),
     )
-    adding.add_argument("name", type=_name, help="the user's in the company's directory")
-    removing = commands.add_parser("unenrol", help="let a user log in no more")
+    commands = parser.add_subparsers(dest="command", metavar=say("COMMAND", "ORDEN"))
+    adding = commands.add_parser(
+        "enrol",
+        help=say(
+            "let a user of Telegram log in with codes",
+            "deja que un usuario de Telegram entre con códigos",
+        ),
+    )
+    adding.add_argument(
+        "number",
+        type=_number,
+        help=say(
+            "the user's, which the bot tells to whoever asks",
+            "el del usuario, que el bot dice a quien se lo pregunta",
+        ),
+    )
+    adding.add_argument(
+        "name",
+        type=_name,
+        help=say("the user's in the company's directory", "el suyo en el directorio de la empresa"),
+    )
+    removing = commands.add_parser(
+        "unenrol", help=say("let a user log in no more", "no deja entrar más a un usuario")
+    )
     removing.add_argument("number", type=_number)
     return parser
 
@@ -86,8 +110,12 @@ def _parser() -> argparse.ArgumentParser:
 def _number(written: str) -> int:
     if not (written.isascii() and written.isdigit() and 0 < int(written) < 2**63):
         raise argparse.ArgumentTypeError(
-            f"{written!r} is no number of a user of Telegram, such as 123456789; the bot tells "
-            "people theirs when they write to it"
+            say(
+                f"{written!r} is no number of a user of Telegram, such as 123456789; the bot tells "
+                "people theirs when they write to it",
+                f"{written!r} no es el número de un usuario de Telegram, como 123456789; el bot "
+                "dice a cada cual el suyo cuando le escribe",
+            )
         )
     return int(written)
 
@@ -96,8 +124,12 @@ def _name(written: str) -> str:
     name = written.strip()
     if not name or len(name) > MAX_NAME_CHARS or not name.isprintable():
         raise argparse.ArgumentTypeError(
-            f"{written[:MAX_NAME_CHARS]!r} is no name in a directory: 1 to {MAX_NAME_CHARS} "
-            "characters that can be seen"
+            say(
+                f"{written[:MAX_NAME_CHARS]!r} is no name in a directory: 1 to {MAX_NAME_CHARS} "
+                "characters that can be seen",
+                f"{written[:MAX_NAME_CHARS]!r} no es un nombre de un directorio: de 1 a "
+                f"{MAX_NAME_CHARS} caracteres visibles",
+            )
         )
     return name
 

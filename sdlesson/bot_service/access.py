@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from enum import StrEnum
 
-from sdlesson.bot_service.store import OffLoop
+from sdlesson.bot_service.store import StoreThread
 from sdlesson.bot_service.store.people import People
 
 
@@ -43,7 +43,7 @@ class Access:
     def __init__(
         self,
         people: People,
-        call: OffLoop,
+        call: StoreThread,
         *,
         admins: Collection[int] = (),
         allowed: Collection[int] = (),
@@ -76,6 +76,10 @@ class Access:
         if self._ask_login is not None:
             return await self._ask_login(user_id)
         return Standing.NOT_ALLOWED if self._allowed else Standing.USER
+
+    def is_banned(self, user_id: int) -> bool:
+        """Whether somebody is shut out now."""
+        return user_id in self._banned and user_id not in self.admins
 
     async def ban(self, user_id: int, by: int) -> None:
         """Shut somebody out.

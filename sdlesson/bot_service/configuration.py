@@ -127,6 +127,8 @@ class Configuration(BaseSettings):
 
     models: tuple[str, ...] = ("pocket",)  # what users may choose from; the first is the usual one
     loras: dict[str, LoraSetting] = {}
+    # Of a model, what lets it follow outlines: a folder, or "default" for the one made for it.
+    controlnets: dict[str, str] = {}
     models_in_memory: int = Field(2, ge=1)  # of each process that draws
     ab_share: dict[str, float] = {}  # of two models, for users who choose none
     ab_salt: str = ""  # another one deals users out anew
@@ -187,6 +189,11 @@ class Configuration(BaseSettings):
                 raise ValueError(
                     f"loras.{name}.model is {lora.model!r}, and models has {offered}; take one of "
                     "those, or add it there"
+                )
+        for name in self.controlnets:
+            if name not in self.models:
+                raise ValueError(
+                    f"controlnets has {name!r}, and models has {offered}; take one of those"
                 )
         if not self.ab_share:
             return self

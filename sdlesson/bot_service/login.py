@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from sdlesson.bot_service.access import Standing
 from sdlesson.bot_service.directory import Directory, DirectoryError, Member
 from sdlesson.bot_service.one_time_codes import secret_of, step_of
-from sdlesson.bot_service.store import OffLoop
+from sdlesson.bot_service.store import StoreThread
 from sdlesson.bot_service.store.logins import Attempt, Enrolment, Logins
 
 CHECK_EVERY_S = 600.0  # whoever leaves the company, or the group, is out after so long
@@ -54,7 +54,7 @@ class Login:
         call: The thread in which that is asked.
     """
 
-    def __init__(self, settings: LoginSettings, logins: Logins, call: OffLoop) -> None:
+    def __init__(self, settings: LoginSettings, logins: Logins, call: StoreThread) -> None:
         self._settings, self._logins, self._call = settings, logins, call
         # Of its own: a directory that hangs must not take the threads of everything else.
         self._threads = ThreadPoolExecutor(QUESTIONS_AT_ONCE, thread_name_prefix="directory")

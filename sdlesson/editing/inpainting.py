@@ -11,9 +11,9 @@ from torch import Generator
 
 from sdlesson.copies import check_loaded
 from sdlesson.editing.pictures import (
+    EditSettings,
     OnStep,
     Report,
-    Wish,
     decode_edit,
     open_mask,
     own_size,
@@ -64,14 +64,14 @@ def inpaint(
         ValueError: The picture or its mask cannot be used, or a setting is outside its range.
     """
     check_loaded(pipe)
-    wish = Wish(
+    settings = EditSettings(
         prompt, negative_prompt, guidance_scale, num_inference_steps, generator, resample, report
     )
     picture = picture_to_edit(image)
     hole = open_mask(mask, picture)
     if check_strength(strength) == 0 or not hole.getbbox():
         return picture
-    return _paint(wish, pipe, [picture], hole, strength)[0]
+    return _paint(settings, pipe, [picture], hole, strength)[0]
 
 
 def outpaint(
@@ -118,7 +118,7 @@ def outpaint(
         ValueError: The picture cannot be used, no edge is to grow, or a setting is off its range.
     """
     grow = _check_growth({"left": left, "top": top, "right": right, "bottom": bottom})
-    wish = Wish(
+    settings = EditSettings(
         prompt,
         negative_prompt,
         guidance_scale,
@@ -128,13 +128,16 @@ def outpaint(
         report,
         on_step,
     )
-    return outpaint_as(wish, pipe, [picture_to_edit(image)], grow)[0]
+    return outpaint_as(settings, pipe, [picture_to_edit(image)], grow)[0]
 
 
 def outpaint_as(
-    wish: Wish, pipe: StableDiffusionPipeline, images: list[Image.Image], grow: dict[str, int]
+    settings: EditSettings,
+    pipe: StableDiffusionPipeline,
+    images: list[Image.Image],
+    grow: dict[str, int],
 ) -> list[Image.Image]:
-    """Do what `outpaint` does to several RGB pictures of one size, as a wish says it.
+    """Do what `outpaint` does to several RGB pictures of one size, as settings say.
 
     Raises:
         ValueError: A setting is off its range, or the model is another kind.
@@ -145,35 +148,42 @@ def outpaint_as(
         for edge, pixels in grow.items()
         for done in range(0, pixels, stride)
     ]
-    if tell := wish.on_step:
-        steps, count = len(parts) * wish.num_inference_steps * wish.resample, itertools.count(1)
-        wish = replace(wish, on_step=lambda *_: tell(min(steps, next(count)), steps))
+    if tell := settings.on_step:
+        steps, count = (
+            len(parts) * settings.num_inference_steps * settings.resample,
+            itertools.count(1),
+        )
+        settings = replace(settings, on_step=lambda *_: tell(min(steps, next(count)), steps))
     for edge, by in parts:
-        images = _paint_beyond(wish, pipe, images, edge, by)
+        images = _paint_beyond(settings, pipe, images, edge, by)
     return images
 
 
 def _paint(
-    wish: Wish,
+    settings: EditSettings,
     pipe: StableDiffusionPipeline,
     pictures: list[Image.Image],
     hole: Image.Image,
     strength: float = 1.0,
 ) -> list[Image.Image]:
     """Paint the same hole of each RGB picture."""
-    steps = wish.num_inference_steps * wish.resample
-    for index, step in enumerate(redraw_as(wish, pipe, pictures, mask=hole, strength=strength)):
+    steps = settings.num_inference_steps * settings.resample
+    for index, step in enumerate(redraw_as(settings, pipe, pictures, mask=hole, strength=strength)):
         latents = step.latents
-        if wish.on_step is not None:
-            wish.on_step(index + 1, steps)
+        if settings.on_step is not None:
+            settings.on_step(index + 1, steps)
     return [
-        decode_edit(pipe, one[None], picture.size, wish.report, keep=(picture, hole))
+        decode_edit(pipe, one[None], picture.size, settings.report, keep=(picture, hole))
         for one, picture in zip(latents, pictures, strict=True)
     ]
 
 
 def _paint_beyond(
-    wish: Wish, pipe: StableDiffusionPipeline, pictures: list[Image.Image], edge: str, by: int
+    settings: EditSettings,
+    pipe: StableDiffusionPipeline,
+    pictures: list[Image.Image],
+    edge: str,
+    by: int,
 ) -> list[Image.Image]:
     """Let one edge of each picture grow by a part of the model's own size."""
     to_right, back = _TURNS[edge]  # so that there is one case: to the right
@@ -185,7 +195,7 @@ def _paint_beyond(
     # The model has never seen the world lie on its side, so what it sees is turned back.
     windows = [_turned(one.crop((begin, 0, width, height)), back) for one in canvases]
     for canvas, painted in zip(
-        canvases, _paint(wish, pipe, windows, _turned(hole, back)), strict=True
+        canvases, _paint(settings, pipe, windows, _turned(hole, back)), strict=True
     ):
         canvas.paste(_turned(painted, to_right), (begin, 0))
     return [_turned(canvas, back) for canvas in canvases]

@@ -43,7 +43,7 @@ OnStep = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
-class Wish:
+class EditSettings:
     """What is asked of an edit beside its pictures, all of it checked when it is made.
 
     Raises:

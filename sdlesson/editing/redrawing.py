@@ -25,8 +25,8 @@ from sdlesson.diffusion import (
     fresh_scheduler,
 )
 from sdlesson.editing.pictures import (
+    EditSettings,
     Report,
-    Wish,
     check_room,
     decode_edit,
     latent_mask,
@@ -74,13 +74,13 @@ def image_to_image(
         ValueError: The picture cannot be read, or a setting is outside its range.
     """
     check_loaded(pipe)
-    wish = Wish(
+    settings = EditSettings(
         prompt, negative_prompt, guidance_scale, num_inference_steps, generator, report=report
     )
     picture = picture_to_edit(image)
     if check_strength(strength) == 0:
         return picture
-    *_, last = redraw_as(wish, pipe, [picture], strength=strength)
+    *_, last = redraw_as(settings, pipe, [picture], strength=strength)
     return decode_edit(pipe, last.latents, picture.size, report)
 
 
@@ -120,13 +120,15 @@ def redraw(
     Source: Meng et al. 2021, arXiv:2108.01073 (image to image); Lugmayr et al. 2022, eq. 8 and
     section 4.2, arXiv:2201.09865 (the known part put back at each step, and resampling).
     """
-    wish = Wish(prompt, negative_prompt, guidance_scale, num_inference_steps, generator, resample)
-    return redraw_as(wish, pipe, images, mask=mask, strength=strength, unet=unet)
+    settings = EditSettings(
+        prompt, negative_prompt, guidance_scale, num_inference_steps, generator, resample
+    )
+    return redraw_as(settings, pipe, images, mask=mask, strength=strength, unet=unet)
 
 
 @torch.no_grad()
 def redraw_as(
-    wish: Wish,
+    settings: EditSettings,
     pipe: StableDiffusionPipeline,
     images: Sequence[Image.Image],
     *,
@@ -134,7 +136,7 @@ def redraw_as(
     strength: float,
     unet: NoisePredictor | None = None,
 ) -> Iterator[DenoisingStep]:
-    """Do what `redraw` does, as a wish says it.
+    """Do what `redraw` does, as settings say.
 
     Raises:
         ValueError: A picture or a setting cannot be used, or the model is another kind.
@@ -142,14 +144,14 @@ def redraw_as(
     _check_channels(pipe)
     pictures = [picture_to_edit(image) for image in _list(images)]
     check_room(pipe, pictures[0].size)
-    prompts, negatives = pair_prompts(wish.prompt, wish.negative_prompt)
+    prompts, negatives = pair_prompts(settings.prompt, settings.negative_prompt)
     if len(prompts) != len(pictures):
         raise ValueError(f"{len(prompts)} prompts for {len(pictures)} images; give one for each")
     predictor = pipe.unet if unet is None else unet
     check_function(unet=predictor)
-    generator = check_generator(wish.generator, len(pictures))
-    resample, guidance_scale = wish.resample, wish.guidance_scale
-    scheduler, first_step = _scheduler_at(pipe, wish.num_inference_steps, strength)
+    generator = check_generator(settings.generator, len(pictures))
+    resample, guidance_scale = settings.resample, settings.guidance_scale
+    scheduler, first_step = _scheduler_at(pipe, settings.num_inference_steps, strength)
     if resample != 1:
         _repeat_steps(scheduler, first_step, resample)
     clean = encode(pipe, padded_pixels(pictures), generator)  # (B, 4, H/8, W/8)

@@ -14,8 +14,8 @@ from sdlesson.copies import check_loaded
 from sdlesson.diffusion import NoisePredictor
 from sdlesson.editing.pictures import (
     MAX_ENLARGED,
+    EditSettings,
     Report,
-    Wish,
     check_room,
     decode_edit,
     own_size,
@@ -97,7 +97,7 @@ def upscale(
     """
     check_loaded(pipe)
     check_whole(1, MAX_ENLARGED, 2, factor=factor)
-    wish = Wish(
+    settings = EditSettings(
         prompt, negative_prompt, guidance_scale, num_inference_steps, generator, report=report
     )
     picture = picture_to_edit(image)
@@ -107,7 +107,7 @@ def upscale(
     if check_strength(strength) == 0:
         return enlarged
     tiled = Tiled(pipe.unet, own_size(pipe) // pipe.vae_scale_factor)
-    *_, last = redraw_as(wish, pipe, [enlarged], strength=strength, unet=tiled)
+    *_, last = redraw_as(settings, pipe, [enlarged], strength=strength, unet=tiled)
     return decode_edit(pipe, last.latents, size, report)
 
 

@@ -39,12 +39,15 @@ class Catalogue:
         loras: The LoRAs, by their names.
         ab_share: The share of users that each of two models gets; empty where nothing is compared.
         ab_salt: Another one deals all users out anew.
+        controlnets: The folders of ControlNets by the models that follow outlines with them, or
+            "default" for the one that was made for a model.
     """
 
     sources: Mapping[str, str]
     loras: Mapping[str, OfferedLora] = field(default_factory=dict)
     ab_share: Mapping[str, float] = field(default_factory=dict)
     ab_salt: str = ""
+    controlnets: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def only(cls, model: str) -> Catalogue:
@@ -119,6 +122,7 @@ def read_catalogue(configuration: Configuration) -> Catalogue:
         },
         {names[source]: share for source, share in configuration.ab_share.items()},
         configuration.ab_salt,
+        {names[source]: folder for source, folder in configuration.controlnets.items()},
     )
 
 

@@ -17,10 +17,12 @@ from sdlesson.bot.generator import IsCancelled, OnStep, PipelineGenerator, Resul
 from sdlesson.bot.requests import Request
 from sdlesson.bot_service.models.cards import ModelCard, weights_of
 from sdlesson.bot_service.models.catalogue import Catalogue, OfferedLora, full_name
+from sdlesson.editing import load_controlnet
 from sdlesson.finetuning.lora_loading import load_lora
 from sdlesson.pipelines import load_pipeline
 
 MOST_LOADED = 2
+OWN_CONTROLNET = "default"
 DIGEST_CHARS = 16
 PARTS = ("text_encoder", "unet", "vae")
 
@@ -34,20 +36,28 @@ class LoadedModel:
         name: What users know it by.
         pipe: The model.
         loras: The LoRAs to load with it, by name.
+        controlnet: The folder of its ControlNet, or "default"; "" for none but the pocket model's.
 
     Raises:
         LoraError: One of them does not fit.
+        ModelError: The ControlNet cannot be loaded.
         ValueError: The model has no safety checker.
     """
 
     def __init__(
-        self, name: str, pipe: StableDiffusionPipeline, loras: dict[str, OfferedLora]
+        self,
+        name: str,
+        pipe: StableDiffusionPipeline,
+        loras: dict[str, OfferedLora],
+        controlnet: str = "",
     ) -> None:
         weights = weights_digest(pipe)
         self._pipe, self._loras = pipe, loras
         for lora, offered in loras.items():
             load_lora(pipe, offered.file, name=lora, scale=offered.scale)
-        self.generator = PipelineGenerator(pipe)
+        folder = None if controlnet == OWN_CONTROLNET else controlnet
+        control = load_controlnet(pipe, folder) if controlnet else None
+        self.generator = PipelineGenerator(pipe, controlnet=control)
         self.card = ModelCard(
             name,
             self.generator.size,
@@ -162,7 +172,8 @@ class ModelGenerator:
             log.info("the model %s is being loaded", name)
             fitting = {one: self._catalogue.loras[one] for one in self._catalogue.loras_of(name)}
             pipe = self._load(self._catalogue.sources[name])
-            self._loaded[name] = LoadedModel(name, pipe, fitting)
+            controlnet = self._catalogue.controlnets.get(name, "")
+            self._loaded[name] = LoadedModel(name, pipe, fitting, controlnet)
             self._cards[name] = self._loaded[name].card
             self.loads += 1
         self._loaded.move_to_end(name)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import urlsplit
+
+from structlog.contextvars import bound_contextvars
 
 from sdlesson.bot.generator import ImageGenerator
 from sdlesson.bot.queue import FairQueue
@@ -26,6 +29,9 @@ from sdlesson.bot_service.store import Store
 from sdlesson.bot_service.webhook import WebhookSettings
 from sdlesson.bot_service.workers import memory
 from sdlesson.language import Text
+from sdlesson.runtime import installed_version
+
+log = logging.getLogger(__name__)
 
 
 def assemble(configuration: Configuration, store: Store) -> ServiceRun:
@@ -48,6 +54,7 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
         )
         try:
             async with health.serve(configuration, gauges, metrics):
+                log_start(configuration, store, catalogue)
                 yield
         finally:
             if moderator is not None:
@@ -81,6 +88,19 @@ def assemble(configuration: Configuration, store: Store) -> ServiceRun:
             model_metrics=ModelMetrics(metrics.registry),
         )
     )
+
+
+def log_start(configuration: Configuration, store: Store, catalogue: Catalogue) -> None:
+    """Write one line on what runs, once users are heard."""
+    with bound_contextvars(
+        version=installed_version("sdlesson"),
+        mode="webhook" if configuration.webhook_url else "polling",
+        store=store.database.engine.dialect.name,
+        generator=configuration.generator,
+        models=list(catalogue.sources),
+        loras=list(catalogue.loras),
+    ):
+        log.info("the service has started")
 
 
 def make_generator(

@@ -15,13 +15,11 @@ from telegram.ext import (
     ApplicationHandlerStop,
     CallbackQueryHandler,
     ContextTypes,
-    MessageHandler,
     TypeHandler,
-    filters,
 )
 
 from sdlesson.bot.buttons import on_behalf, read_button
-from sdlesson.bot.handlers import Command, read_command
+from sdlesson.bot.handlers import Command, Handlers, read_command
 from sdlesson.bot.request_service import Requester
 from sdlesson.bot.texts import MAX_CAPTION_PART, shorten
 from sdlesson.bot_service.access import Access, Standing
@@ -32,13 +30,14 @@ from sdlesson.bot_service.service.journal import Journal
 from sdlesson.bot_service.service.login_handlers import LoginHandlers
 from sdlesson.bot_service.service.menu import Menu
 from sdlesson.bot_service.service.model_handlers import ModelHandlers
-from sdlesson.bot_service.service.requests import Origin, RecordingService, origin
+from sdlesson.bot_service.service.requests import RecordingService, button_pressed
 from sdlesson.bot_service.store import StoreError
 from sdlesson.language import Text
 
 # Before the bot's own, which are in groups -1 and 0.
-PREPARE, COMMANDS = -4, -2
+PREPARE, BUTTONS = -4, -2
 FORGET_DATA = "forget:"
+REQUESTING = ("again", "seed", "steps", "vary")  # buttons that ask for another picture
 OPEN_TO_ALL = ("privacy", "forget")  # also for who was shut out: what is kept is still theirs
 
 log = logging.getLogger(__name__)
@@ -89,12 +88,13 @@ class ServiceHandlers:
     def register(self, application: Application[Any, Any, Any, Any, Any, Any]) -> None:
         """Say which update goes where, before the bot's own handlers."""
         application.add_handler(TypeHandler(Update, self.prepare), group=PREPARE)
-        messages = filters.UpdateType.MESSAGE & (filters.TEXT | filters.CAPTION)
-        application.add_handler(MessageHandler(messages, self.command), group=COMMANDS)
         forget = CallbackQueryHandler(self.forget, pattern=f"^{FORGET_DATA}")
-        application.add_handler(forget, group=COMMANDS)
+        application.add_handler(forget, group=BUTTONS)
         if self._models is not None:
-            self._models.register(application, group=COMMANDS)
+            self._models.register(application, group=BUTTONS)
+        handlers: Handlers = application.bot_data["handlers"]
+        names = (*self._commands, *self._admins_commands)
+        handlers.add_commands(dict.fromkeys(names, self.command))
 
     async def prepare(self, update: Update, context: Context) -> None:
         """Let in who may come in; where that fails, nobody."""
@@ -111,7 +111,7 @@ class ServiceHandlers:
     async def _let_in(self, update: Update, context: Context) -> None:
         """Load what the bot's handlers will ask the store for, and turn away who may not come."""
         pressed = read_button(update.callback_query) if update.callback_query else None
-        origin.set(Origin(update.update_id, pressed.verb or None if pressed else None))
+        button_pressed.set(pressed.verb if pressed and pressed.verb in REQUESTING else None)
         if update.effective_sender is None:
             raise ApplicationHandlerStop
         user_id, token = update.effective_sender.id, pressed.argument if pressed else ""
@@ -137,23 +137,17 @@ class ServiceHandlers:
             await self._turn_away(update, TURNED_AWAY[standing])
             raise ApplicationHandlerStop
 
-    async def command(self, update: Update, context: Context) -> None:
-        """Do one of the service's commands; any other is left to the bot."""
-        message = update.effective_message
-        # Below an album it would be read once, and the other photos be taken for a request.
-        is_one = message is not None and message.media_group_id is None
-        command = read_command(message.text or message.caption) if message and is_one else None
-        if command is None or command.bot not in ("", context.bot.username.lower()):
-            return
-        do, requester = self._commands.get(command.name), self._service.requester(update)
-        if command.name in self._admins_commands:
-            if requester.user_id not in self._access.admins:
-                await self._service.reply(requester, requester.localize(texts.ADMINS_ONLY))
-                raise ApplicationHandlerStop
-            do = self._admins_commands[command.name]
-        if do is not None:
-            await self._try(do, requester, command)
-            raise ApplicationHandlerStop
+    async def command(self, update: Update, _: Context) -> None:
+        """Do one of the service's commands; the bot's own handlers find which messages are one."""
+        message, requester = update.effective_message, self._service.requester(update)
+        command = read_command(message.text or message.caption) if message else None
+        assert command is not None
+        if command.name in self._commands:
+            await self._try(self._commands[command.name], requester, command)
+        elif requester.user_id in self._access.admins:
+            await self._try(self._admins_commands[command.name], requester, command)
+        else:
+            await self._service.reply(requester, requester.localize(texts.ADMINS_ONLY))
 
     # For everybody.
 
@@ -205,8 +199,9 @@ class ServiceHandlers:
         await self._service.delivery.answer_press(query)
 
         async def do(requester: Requester, _words: str) -> None:
-            await self._service.forget(requester)
-            await self._service.reply(requester, requester.localize(texts.FORGOTTEN))
+            is_sending = await self._service.forget(requester)
+            text = texts.FORGOTTEN_BUT_ONE if is_sending else texts.FORGOTTEN
+            await self._service.reply(requester, requester.localize(text))
 
         await self._try(do, requester, None)
         raise ApplicationHandlerStop

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from typing import Any
@@ -11,10 +10,8 @@ from telegram import Update
 from telegram.error import NetworkError
 
 from sdlesson.bot_service.service.memory import StoreView
-from sdlesson.bot_service.store import OffLoop, StoreError
+from sdlesson.bot_service.store import StoreError, StoreThread
 from sdlesson.bot_service.store.inbox import Inbox
-
-ALBUM_S = 5.0  # the photos of an album are handled some time after they came
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +25,10 @@ class Journal:
         call: The thread in which that is done.
     """
 
-    def __init__(self, inbox: Inbox, view: StoreView, call: OffLoop) -> None:
+    def __init__(self, inbox: Inbox, view: StoreView, call: StoreThread) -> None:
         self._inbox, self._view, self._call = inbox, view, call
         self._again: set[int] = set()
         self._repeated: Counter[int] = Counter()  # those that came again, and were emptied
-        self._later: set[asyncio.Task[None]] = set()
 
     async def received(self, updates: list[dict[str, Any]]) -> set[int]:
         """Write updates down, and return the numbers of those that come for the first time.
@@ -69,27 +65,19 @@ class Journal:
         if update.update_id in self._again:
             await self._call(self._inbox.begin_again, update.update_id)
 
-    async def handled(self, update: Update) -> None:
-        """Take down that an update needs no more care.
+    async def handled(self, *updates: Update) -> None:
+        """Take down, of all at once, that updates need no more care.
 
         One that came again is emptied on its way and says nothing of the first, which may wait yet.
         """
-        if update.effective_sender is None and self._repeated[update.update_id]:
-            self._repeated[update.update_id] -= 1
-            self._repeated += Counter()  # without those that are at zero
-            return
-        message = update.effective_message
-        if message is not None and message.media_group_id:
-            task = asyncio.create_task(self._handled_later(update.update_id))
-            self._later.add(task)  # or it could be collected on its way
-            task.add_done_callback(self._later.discard)
-        else:
-            await self._done(update.update_id)
+        done = [one.update_id for one in updates if not self._is_repeated(one)]
+        if done:
+            await self._view.written()
+            await self._call.retry(self._inbox.handled, done)
 
-    async def _handled_later(self, update_id: int) -> None:
-        await asyncio.sleep(ALBUM_S)
-        await self._done(update_id)
-
-    async def _done(self, update_id: int) -> None:
-        await self._view.written()
-        await self._call.insist(self._inbox.handled, [update_id])
+    def _is_repeated(self, update: Update) -> bool:
+        if update.effective_sender is not None or not self._repeated[update.update_id]:
+            return False
+        self._repeated[update.update_id] -= 1
+        self._repeated += Counter()  # without those that are at zero
+        return True

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from sdlesson.bot.requests import Request
 from sdlesson.bot.store import StoredRequest, UserRecord
-from sdlesson.bot_service.store import OffLoop
+from sdlesson.bot_service.store import StoreThread
 from sdlesson.bot_service.store.people import TOKEN_BYTES, People
 
 MAX_USERS = 10_000
@@ -24,7 +24,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class Newest(Generic[Key, Value]):
+class LRUCache(Generic[Key, Value]):
     """So many entries: the one that was not used for longest makes room."""
 
     def __init__(self, most: int) -> None:
@@ -52,10 +52,10 @@ class Newest(Generic[Key, Value]):
 class StoreView:
     """What `sdlesson.bot.store.Store` asks for, out of a store that lasts."""
 
-    def __init__(self, people: People, call: OffLoop) -> None:
+    def __init__(self, people: People, call: StoreThread) -> None:
         self._people, self._call = people, call
-        self._users: Newest[int, UserRecord] = Newest(MAX_USERS)
-        self._requests: Newest[str, StoredRequest] = Newest(MAX_REQUESTS)
+        self._users: LRUCache[int, UserRecord] = LRUCache(MAX_USERS)
+        self._requests: LRUCache[str, StoredRequest] = LRUCache(MAX_REQUESTS)
         self._writes: set[asyncio.Task[Any]] = set()
 
     async def load(self, user_id: int, token: str = "") -> None:
@@ -112,9 +112,9 @@ class StoreView:
         """Delete the requests behind a user's buttons, here and in the store."""
         await self.written()
         self._requests.drop(lambda _, kept: kept.user_id == user_id)
-        await self._call.insist(self._people.forget_requests, user_id)
+        await self._call.retry(self._people.forget_requests, user_id)
 
     def _write(self, write: Callable[..., Any], *args: Any) -> None:
-        task = asyncio.create_task(self._call.insist(write, *args))
+        task = asyncio.create_task(self._call.retry(write, *args))
         self._writes.add(task)  # or it could be collected on its way
         task.add_done_callback(self._writes.discard)

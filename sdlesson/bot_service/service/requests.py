@@ -11,8 +11,8 @@ import math
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
@@ -43,7 +43,14 @@ from sdlesson.bot_service.service import model_texts, texts
 from sdlesson.bot_service.service.choices import Chosen, ModelChoice, thumbs
 from sdlesson.bot_service.service.memory import StoreView
 from sdlesson.bot_service.service.worker import RecordingWorker
-from sdlesson.bot_service.store import NewJob, OffLoop, Store, StoredJob, StoredJobState, StoreError
+from sdlesson.bot_service.store import (
+    NewJob,
+    Store,
+    StoredJob,
+    StoredJobState,
+    StoreError,
+    StoreThread,
+)
 from sdlesson.language import Text
 
 ENDS = {
@@ -69,19 +76,6 @@ DRAW_AGAIN = (StoredJobState.INTERRUPTED, StoredJobState.UNCONFIRMED, StoredJobS
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Origin:
-    """The update that is being handled, and how many requests have come of it.
-
-    Attributes:
-        button: What was pressed; None for a message.
-    """
-
-    update_id: int
-    button: str | None = None
-    requests: int = 0
-
-
 @dataclass(eq=False)
 class Coming:
     """A request that is being looked at, and not on record yet."""
@@ -94,7 +88,8 @@ class CalledOffError(RuntimeError):
     """Whoever asked was forgotten or shut out before the request was on record."""
 
 
-origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
+# What was pressed in the update that is being handled; None for a message.
+button_pressed: ContextVar[str | None] = ContextVar("button_pressed", default=None)
 
 
 class RecordingService(RequestService):
@@ -108,6 +103,7 @@ class RecordingService(RequestService):
         limits: What one user may ask for.
         moderation: What looks at a request before it is taken.
         events: Who counts.
+        is_banned: Whether somebody has been shut out meanwhile, such as while an album came in.
         models: Which model draws for whom.
         model_metrics: Who counts by model.
         retention_days: How long requests are kept.
@@ -125,10 +121,11 @@ class RecordingService(RequestService):
         delivery: Delivery,
         *,
         store: Store,
-        call: OffLoop,
+        call: StoreThread,
         limits: Limits,
         moderation: Moderation,
         events: Events,
+        is_banned: Callable[[int], bool],
         models: ModelChoice,
         model_metrics: ModelMetrics,
         retention_days: float = 30.0,
@@ -137,10 +134,11 @@ class RecordingService(RequestService):
     ) -> None:
         super().__init__(worker, view, delivery)
         self.record, self.call, self.limits = store, call, limits
-        self._moderation, self.events = moderation, events
+        self._moderation, self.events, self._is_banned = moderation, events, is_banned
         self.models, self.model_metrics = models, model_metrics
         self._days, self.also_kept, self._help = retention_days, also_kept, help_commands
         self._coming: set[Coming] = set()
+        self._sending: Counter[int] = Counter()
         self._accepted_at: dict[str, float] = {}
         self._model_of: dict[str, str] = {}
         worker.begin = self._begin
@@ -157,6 +155,8 @@ class RecordingService(RequestService):
         coming, prompt = Coming(requester.user_id), ""
         self._coming.add(coming)
         try:
+            if await self._is_on_record(requester):  # and the bot was killed before it said so
+                return NextPhoto.ALIKE
             request = make_request()
             prompt = shorten(request.prompt, MAX_CAPTION_PART)
             await self._moderation.check(request)
@@ -164,7 +164,7 @@ class RecordingService(RequestService):
             self._check_room(requester)
             if download_photo is not None:
                 request = replace(request, photo=await download_photo())
-            if coming.is_called_off:
+            if coming.is_called_off or self._is_banned(requester.user_id):
                 raise CalledOffError
             job = await self._accept(requester, request)
         except CalledOffError:
@@ -172,7 +172,7 @@ class RecordingService(RequestService):
         except RequestError as error:
             await self.reply(requester, requester.localize.refusal(error))
             return after_refusal(error)
-        except (ModerationError, LimitError, QueueFullError, StoredOrNot) as error:
+        except (ModerationError, LimitError, QueueFullError, NotRecordedError) as error:
             await self._refuse(requester, error)
             if isinstance(error, ModerationError) and not error.is_away:
                 return NextPhoto.WITH_OTHER_WORDS
@@ -184,16 +184,20 @@ class RecordingService(RequestService):
             self._coming.discard(coming)
         return NextPhoto.NONE
 
-    async def ask_consent(self, requester: Requester) -> None:
-        """Say what the bot does and how long it keeps what, and ask for agreement."""
+    def welcome(self, requester: Requester) -> str:
+        """Say what the bot does and how long it keeps what."""
         model, days = self.model_of(requester).model, self.days(requester)
-        text = requester.localize(texts.WELCOME, model=model, days=days)
-        await self.reply(requester, text, keyboards.consent(requester.localize))
+        return requester.localize(texts.WELCOME, model=model, days=days)
 
     def days(self, requester: Requester) -> str:
         """Say how long requests are kept, such as "30 days"."""
         count = math.ceil(self._days)
         return requester.localize(texts.ONE_DAY if count == 1 else texts.DAYS, count=count)
+
+    def can_control(self, requester: Requester) -> bool:
+        """Whether the model that draws for a user can follow the outline of a photo."""
+        card = cards_of(self.worker.generator).get(self.model_of(requester).model)
+        return card.has_control if card else super().can_control(requester)
 
     def more_help(self, requester: Requester) -> str:
         """Name the service's commands."""
@@ -236,8 +240,11 @@ class RecordingService(RequestService):
         """Tell a user that something is not done, and never will be."""
         await self.reply(requester, requester.localize(bot_texts.WENT_WRONG, id=number))
 
-    async def forget(self, requester: Requester) -> None:
+    async def forget(self, requester: Requester) -> bool:
         """Delete all that is kept of a user, and what is on its way to that user.
+
+        Returns:
+            Whether a picture is already being sent, which nothing can hold back.
 
         Raises:
             StoreError: The database is away.
@@ -247,6 +254,7 @@ class RecordingService(RequestService):
         await self.store.forget(requester.user_id)
         self.call_off(requester.user_id)
         self.worker.cache.forget(requester.user_id)  # last: from now on nothing comes in any more
+        return self._sending[requester.user_id] > 0
 
     def call_off(self, user_id: int) -> None:
         """End all that a user has on the way, and what is not on record yet."""
@@ -310,15 +318,39 @@ class RecordingService(RequestService):
         with suppress(StoppedError):
             self.worker.check_room(requester.user_id)
 
+    async def _is_on_record(self, requester: Requester) -> bool:
+        """Whether this very update has asked before, whatever there is room for now.
+
+        Raises:
+            NotRecordedError: The database is away.
+        """
+        if requester.update_id is None:
+            return False
+        with self._store_needed():
+            return await self.call(self.record.jobs.has_of, requester.update_id)
+
+    @contextmanager
+    def _store_needed(self) -> Iterator[None]:
+        """Refuse a request for which the store is needed, and is away.
+
+        Raises:
+            NotRecordedError: It is.
+        """
+        try:
+            yield
+        except StoreError as error:
+            log.error("a request could not be written down: %s", error)
+            self.events.error("store")
+            raise NotRecordedError from error
+
     async def _accept(self, requester: Requester, request: Request) -> Job | None:
         """Put a request on record and into the queue; None where it is there already.
 
         Raises:
             LimitError: The user may have no more for now.
             QueueFullError: No more can wait.
-            StoredOrNot: It could not be written down, or the bot is being stopped.
+            NotRecordedError: It could not be written down, or the bot is being stopped.
         """
-        source = origin.get()
         user = self.store.load_user(requester.user_id)
         new = NewJob(
             secrets.token_hex(ID_BYTES),
@@ -327,20 +359,13 @@ class RecordingService(RequestService):
             request,
             requester.localize.language,
             requester.thread_id,
-            source.update_id if source else None,
-            source.requests if source else 0,
+            requester.update_id,
             self.models.is_by_lot(requester.user_id, user, request),
-            source.button if source else None,
+            button_pressed.get(),
         )
-        if source:
-            source.requests += 1
-        try:
+        with self._store_needed():
             if not await self.call(self.record.jobs.accept, new, self.limits):
                 return None
-        except StoreError as error:
-            log.error("a request could not be written down: %s", error)
-            self.events.error("store")
-            raise StoredOrNot from error
         self.events.accepted(new.id)
         job = Job(requester.user_id, request, id=new.id, chat_id=requester.chat_id)
         self._accepted_at[job.id], self._model_of[job.id] = time.time(), request.model
@@ -380,7 +405,7 @@ class RecordingService(RequestService):
 
     async def _begin(self, job_ids: Sequence[str]) -> Sequence[str]:
         """Put jobs on record as running, and return those that are still to be drawn."""
-        granted = await self.call.insist(self.record.jobs.move, job_ids, StoredJobState.RUNNING)
+        granted = await self.call.retry(self.record.jobs.move, job_ids, StoredJobState.RUNNING)
         self.events.started(granted)
         return granted
 
@@ -416,17 +441,31 @@ class RecordingService(RequestService):
             seed, seconds = job.result.request.seed, job.result.seconds or None
             if seconds is not None:
                 self.model_metrics.drawn(job.request.model, seconds)
-            if await self._record(job.id, StoredJobState.SENDING, seed=seed, seconds=seconds):
+            with self._marked_as_sending(requester.user_id):
+                if not await self._record(
+                    job.id, StoredJobState.SENDING, seed=seed, seconds=seconds
+                ):
+                    return
                 outcome = await self._send_picture(requester, job, job.result)
-                if not await self._record(job.id, OUTCOMES[outcome], told=True):
-                    # The user was forgotten while the picture left: so are the buttons below it.
-                    await self.store.forget_requests(requester.user_id)
+            if not await self._record(job.id, OUTCOMES[outcome], told=True):
+                # The user was forgotten while the picture left: so are the buttons below it.
+                await self.store.forget_requests(requester.user_id)
         else:
             if job.state is JobState.FLAGGED:
                 self.events.refused("flagged")
             if await self._record(job.id, ENDS[job.state]):
                 await super()._tell_end(requester, job)
-                await self.call.insist(self.record.jobs.told, job.id)
+                await self.call.retry(self.record.jobs.told, job.id)
+
+    @contextmanager
+    def _marked_as_sending(self, user_id: int) -> Iterator[None]:
+        """Count a picture of a user as being sent, from before that is on record."""
+        self._sending[user_id] += 1
+        try:
+            yield
+        finally:
+            self._sending[user_id] -= 1
+            self._sending += Counter()  # without those that are at zero
 
     async def _keep_for_later(self, requester: Requester, job: Job) -> None:
         """Put a job that the bot's stop has ended back among those that wait."""
@@ -448,7 +487,7 @@ class RecordingService(RequestService):
         told: bool = False,
     ) -> bool:
         """Put a job's next state on record; False where it does not follow, so nothing may."""
-        moved = await self.call.insist(
+        moved = await self.call.retry(
             self.record.jobs.move, job_id, state, seed=seed, seconds=seconds, told=told
         )
         if moved and state.is_end:
@@ -471,7 +510,7 @@ class RecordingService(RequestService):
                 self._in_background(stored, self._tell_refusal(stored, error))
             return False
         if request is not stored.request:
-            await self.call.insist(self.record.jobs.change_model, stored.id, request)
+            await self.call.retry(self.record.jobs.change_model, stored.id, request)
         job = Job(stored.user_id, request, id=stored.id, chat_id=stored.chat_id)
         self._accepted_at[job.id], self._model_of[job.id] = stored.created_at, request.model
         # Users are heard already, who may have filled the queue: this one came before them.
@@ -487,7 +526,7 @@ class RecordingService(RequestService):
         await self._remove_status(stored)
         why = requester.localize.refusal(error)
         await self.reply(requester, f"{cancelled}\n{why}", at_least_once=True)
-        await self.call.insist(self.record.jobs.told, stored.id)
+        await self.call.retry(self.record.jobs.told, stored.id)
 
     async def _tell_late(self, stored: StoredJob) -> None:
         """Tell a user how a job has ended, of which only the record knows."""
@@ -502,7 +541,7 @@ class RecordingService(RequestService):
             prompt = shorten(stored.request.prompt, MAX_CAPTION_PART)
             text = requester.localize(TOLD_LATER[stored.state], prompt=prompt, id=stored.id)
             await self.reply(requester, text, buttons, at_least_once=True)
-        await self.call.insist(self.record.jobs.told, stored.id)
+        await self.call.retry(self.record.jobs.told, stored.id)
 
     async def _remove_status(self, stored: StoredJob) -> None:
         """Take back the message that an earlier run has left, and that would stand still."""
@@ -510,7 +549,7 @@ class RecordingService(RequestService):
             await self.delivery.delete(stored.chat_id, stored.status_id)
 
 
-class StoredOrNot(RuntimeError):
+class NotRecordedError(RuntimeError):
     """Whether a request is on record is not known, so it is not taken."""
 
 
@@ -524,7 +563,7 @@ class RecordedStatusMessage(StatusMessage):
     async def _on_shown(self, message: Message | None) -> None:
         if message is not None:
             jobs = self._service.record.jobs
-            await self._service.call.insist(jobs.show_in, self._job.id, message.message_id)
+            await self._service.call.retry(jobs.show_in, self._job.id, message.message_id)
 
 
 def _requester(stored: StoredJob) -> Requester:

@@ -38,7 +38,7 @@ from sdlesson.bot_service.service.menu import Menu, services_commands
 from sdlesson.bot_service.service.model_handlers import ModelHandlers
 from sdlesson.bot_service.service.requests import RecordingService
 from sdlesson.bot_service.service.worker import RecordingWorker
-from sdlesson.bot_service.store import OffLoop, Store, StoredJob, StoreError
+from sdlesson.bot_service.store import Store, StoredJob, StoreError, StoreThread
 from sdlesson.bot_service.webhook import WebhookServer, WebhookSettings
 from sdlesson.language import Text
 
@@ -115,7 +115,7 @@ class ServiceRun(BotRun):
     """
 
     def __init__(self, parts: Parts) -> None:
-        self.parts, self._call = parts, OffLoop()
+        self.parts, self._call = parts, StoreThread()
         self._thread: threading.Thread | None = None
         self.webhook: WebhookServer | None = None
         self._left: Left | None = None
@@ -184,6 +184,7 @@ class ServiceRun(BotRun):
                 limits=parts.limits,
                 moderation=parts.moderation,
                 events=parts.events,
+                is_banned=self._access.is_banned,
                 models=ModelChoice(self._catalogue),
                 model_metrics=parts.model_metrics,
                 retention_days=parts.retention_days,
@@ -287,7 +288,8 @@ class ServiceRun(BotRun):
         for one in left.given_up:
             update = Update.de_json(one, application.bot)
             log.error("update %s is given up: the bot died of it", update.update_id)
-            if update.effective_sender:
+            is_on_record = await self._call(self.parts.store.jobs.has_of, update.update_id)
+            if update.effective_sender and not is_on_record:  # else its job tells how it ended
                 await service.apologize(service.requester(update), update.update_id)
             await self._journal.handled(update)
 

@@ -126,7 +126,7 @@ PRIVACY = Text(
     "keep no other pictures; Telegram does.\n"
     "Each message until I have answered it.\n\n"
     "/history shows your requests. /forget deletes everything at once, except how many pictures "
-    "you had today (until midnight) and whether you are shut out.\n"
+    "you had today (until midnight, UTC) and whether you are shut out.\n"
     "Whoever runs this bot can read all of this.",
     "<b>Qué guardo de ti</b>\n"
     "Tu número de Telegram, tu idioma, tus ajustes y el modelo que elegiste, hasta que uses "
@@ -138,7 +138,7 @@ PRIVACY = Text(
     "guardo más imágenes; Telegram sí.\n"
     "Cada mensaje, hasta que lo contesto.\n\n"
     "/history muestra tus peticiones. /forget lo borra todo de inmediato, salvo cuántas imágenes "
-    "llevas hoy (hasta medianoche) y si tienes el paso cerrado.\n"
+    "llevas hoy (hasta medianoche, hora UTC) y si tienes el paso cerrado.\n"
     "Quien maneja este bot puede leer todo esto.",
 )
 MODERATED = Text(
@@ -156,14 +156,20 @@ NO_HISTORY_HERE = Text(
 )
 SURE_TO_FORGET = Text(
     "Shall I delete all that I keep about you? Your buttons will stop working, and pictures on the "
-    "way will not come.",
+    "way will not come, unless I am sending them already.",
     "¿Borro todo lo que guardo de ti? Tus botones dejarán de funcionar y las imágenes en camino no "
-    "llegarán.",
+    "llegarán, salvo las que ya esté mandando.",
 )
 FORGET = Text("Delete it all", "Bórralo todo")
 FORGOTTEN = Text(
     "Done: I keep nothing about you any more. What is in this chat, you can delete yourself.",
     "Hecho: ya no guardo nada de ti. Lo que hay en este chat lo puedes borrar tú.",
+)
+FORGOTTEN_BUT_ONE = Text(
+    "Done: I keep nothing about you any more. A picture was just being sent and may still arrive. "
+    "What is in this chat, you can delete yourself.",
+    "Hecho: ya no guardo nada de ti. Justo estaba mandando una imagen, que aún puede llegar. Lo "
+    "que hay en este chat lo puedes borrar tú.",
 )
 
 STATES = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from sdlesson.bot_service.store.migrations import migrate
 
 BUSY_TIMEOUT_S = 5.0  # how long to wait for whoever else writes to the file
 PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # between tries of what has to succeed; the last one repeats
+RETRY_S = 0.02
 OWNER_ONLY = 0o600
 
 log = logging.getLogger(__name__)
@@ -80,7 +83,7 @@ class Database:
         self.engine.dispose()
 
 
-class OffLoop:
+class StoreThread:
     """Calls the store in its thread, one call after another, in the order in which they came."""
 
     def __init__(self) -> None:
@@ -97,7 +100,7 @@ class OffLoop:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: call(*args, **kwargs))
 
-    async def insist(
+    async def retry(
         self, call: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs
     ) -> Found:
         """Call until it works: for what must be on record before the next step is taken."""
@@ -142,7 +145,7 @@ def _engine(url: URL, busy_timeout_s: float) -> Engine:
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # or sqlite3 begins transactions of its own
-        connection.execute("PRAGMA journal_mode=WAL")  # a reader, as of a backup, stops nobody
+        _use_wal(connection, busy_timeout_s)  # a reader, as of a backup, stops nobody
         connection.execute("PRAGMA synchronous=FULL")  # what was promised survives a power cut
         connection.execute("PRAGMA secure_delete=ON")  # /forget overwrites what it deletes
 
@@ -152,6 +155,22 @@ def _engine(url: URL, busy_timeout_s: float) -> Engine:
         connection.execute(text("BEGIN IMMEDIATE"))
 
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection, busy_timeout_s: float) -> None:
+    """Switch a file to WAL once nobody writes to it, such as a bot that makes its tables.
+
+    Everything else waits by itself for a lock. This does not: SQLite gives up at once.
+    """
+    until = time.monotonic() + busy_timeout_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+        time.sleep(RETRY_S)
 
 
 def _make_private(path: Path) -> None:

@@ -70,7 +70,7 @@ class NewJob:
     """What is known of a job when it is asked for.
 
     Attributes:
-        update_id, part: Which update asked for it, and which of its requests this is, from 0.
+        update_id: Which update asked for it.
         thread_id: The topic to answer in, where the chat is a forum.
         language: In which the user is answered.
         by_lot: Whether it counts for the comparison of two models.
@@ -84,7 +84,6 @@ class NewJob:
     language: str = "en"
     thread_id: int | None = None
     update_id: int | None = None
-    part: int = 0
     by_lot: bool = False
     button: str | None = None
 
@@ -124,13 +123,13 @@ class Jobs:
         """
         now = time.time() if now is None else now
         with self._database.begin() as connection:
-            if _is_known(connection, job):
+            if job.update_id is not None and _has_of(connection, job.update_id):
                 return False
             _spend(connection, job.user_id, limits, now)
             request, photo = pack(job.request)
             values: dict[str, Any] = {
                 **{name: getattr(job, name) for name in ("id", "user_id", "chat_id", "thread_id")},
-                **{name: getattr(job, name) for name in ("language", "update_id", "part")},
+                **{"language": job.language, "update_id": job.update_id, "part": 0},
                 **{"request": request, "photo": photo},
                 **{"model": job.request.model or None, "lora": job.request.lora or None},
                 **{"by_lot": int(job.by_lot), "button": job.button},
@@ -138,6 +137,11 @@ class Jobs:
             }
             connection.execute(insert(JOBS).values(values))
         return True
+
+    def has_of(self, update_id: int) -> bool:
+        """Whether there is a job on record that this update has asked for."""
+        with self._database.begin() as connection:
+            return _has_of(connection, update_id)
 
     def move(
         self,
@@ -276,10 +280,8 @@ def _drawn(connection: Connection, user_id: int, now: float) -> int:
     return count_drawn(connection, user_id, midnight(now)) + (before or 0)
 
 
-def _is_known(connection: Connection, job: NewJob) -> bool:
-    if job.update_id is None:
-        return False
-    same = select(JOBS.c.id).where(JOBS.c.update_id == job.update_id, JOBS.c.part == job.part)
+def _has_of(connection: Connection, update_id: int) -> bool:
+    same = select(JOBS.c.id).where(JOBS.c.update_id == update_id)
     return connection.execute(same).first() is not None
 
 

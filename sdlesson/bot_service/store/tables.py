@@ -44,7 +44,7 @@ JOBS = Table(
     METADATA,
     Column("id", Text, primary_key=True),
     Column("update_id", BigInteger),  # with `part`, unique: read twice, it is one job
-    Column("part", Integer),
+    Column("part", Integer),  # 0; older bots counted here the photos of an album
     Column("user_id", BigInteger, nullable=False),
     Column("chat_id", BigInteger, nullable=False),
     Column("thread_id", BigInteger),

@@ -53,7 +53,7 @@ def draw_batch(
         timing: How patient both sides are.
     """
     work = _Work(redis, batch_id, attempt, timing)
-    asked = insist(lambda: work.claim(name))
+    asked = retry(lambda: work.claim(name))
     if asked is None:
         log.info("batch %s: attempt %s is not to be drawn", batch_id, attempt)
         return False
@@ -70,12 +70,12 @@ def draw_batch(
                 log.info("batch %s: attempt %s is no longer wanted", batch_id, attempt)
                 return False
             news = {"kind": "done", "results": [pack_result(result) for result in results]}
-        insist(lambda: work.tell(news))
+        retry(lambda: work.tell(news))
     log.info("batch %s: attempt %s is %s", batch_id, attempt, news["kind"])
     return True
 
 
-def insist(action: Callable[[], Answer]) -> Answer:
+def retry(action: Callable[[], Answer]) -> Answer:
     """Do something with Redis, again and again until Redis is there.
 
     Raises:
