@@ -125,6 +125,15 @@ def test_a_source_that_lacks_something_in_a_language_is_refused(tmp_path, text, 
         reading.read_pages(path)
 
 
+def test_a_line_of_code_is_of_a_language_and_keeps_its_indent(tmp_path):
+    path = tmp_path / "talk.md"
+    text = '=== a\n\n```\ndraw(\nen:     "a dog"  # so\nes:     "un perro"  # así\n)\n```\n'
+    path.write_text(text, encoding="utf-8")
+    (page,) = reading.read_pages(path)
+    assert page.body("en") == '```\ndraw(\n    "a dog"  # so\n)\n```'
+    assert page.body("es") == '```\ndraw(\n    "un perro"  # así\n)\n```'
+
+
 def test_code_keeps_its_lines_and_prose_goes_on_when_it_is_indented(tmp_path):
     path = tmp_path / "talk.md"
     path.write_text("=== a\n\nen: one\n  two\nes: uno\n  dos\n```\nfor x:\n    y\n```\n")
@@ -144,8 +153,9 @@ def test_no_text_is_left_in_the_other_language(page):
 
 
 def english_in(text: str) -> list[str]:
-    """Find words of English prompts in a Spanish page, in its code only where it quotes."""
-    quoted = [match for code in CODE.findall(text) for match in re.findall(r'"(.*?)"', code)]
+    """Find words of English prompts in a Spanish page; in code, where it quotes or comments."""
+    quoted = [said for code in CODE.findall(text) for said in re.findall(r'"(.*?)"|# (.*)', code)]
+    quoted = ["".join(said) for said in quoted]
     text = NOT_READ.sub(" ", CODE.sub("", text))
     found = [w for part in (text, *quoted) for w in words_of(part) if w in ENGLISH]
     spans = [words_of("".join(groups)) for groups in QUOTED.findall(text)]
@@ -177,6 +187,7 @@ def test_no_prompt_on_a_spanish_page_is_english(page):
         "se parece a `a robot`",
         '```python\ndraw(\n    "a dog on the beach", pipe=pipe\n)\n```',
         '```python\ndraw("a robot")\n```',
+        "```python\nfor t in steps:  # with words\n```",
         "<figcaption>broccoli in a field: marcada</figcaption>",
     ],
 )
@@ -186,7 +197,7 @@ def test_an_english_prompt_on_a_spanish_page_would_be_found(text):
 
 def test_spanish_and_code_are_not_taken_for_english():
     assert not english_in("La red no lo vio: *a la izquierda de*, `un robot`, `pixel art`.")
-    assert not english_in("```python\nfor t in steps:  # with words\n    cat\n```")
+    assert not english_in("```python\nfor t in steps:  # con palabras\n    cat\n```")
     assert not english_in("```\nexport A=1  # de\n```\nuna `frase` y otra")
 
 
