@@ -623,13 +623,13 @@ def difference(images, others) -> float:
 @pytest.mark.parametrize(("mine", "other"), [("en", "es"), ("es", "en")])
 def test_a_demo_draws_here_and_now_from_the_words_of_its_language(in_class, mine, other):
     address = in_class(mine).address
-    found = ask(address, "seeds")
+    found = ask(address, "guidance")
     assert found["status"] == 200
     drawn = [
         Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) for url in found["pictures"]
     ]
     to_mine, to_other = (
-        difference(drawn, demos.prepared("seeds", language).images) for language in (mine, other)
+        difference(drawn, demos.prepared("guidance", language).images) for language in (mine, other)
     )
     assert to_mine < 5  # which is what compressing them took
     assert to_other > 1.5 * to_mine
