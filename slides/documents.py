@@ -42,7 +42,7 @@ class Drawn:
     """The pictures that pages refer to, as files."""
 
     folder: Path  # where a page finds them
-    shows: dict[str, Show]
+    shows: dict[str, dict[str, Show]]  # by language and name
 
 
 def read_talk(minutes: int = LENGTHS[0]) -> list[Page]:
@@ -208,15 +208,15 @@ def _picture(name: str, language: str, drawn: Drawn, shape: str) -> str:
             ratio = chart.width / chart.height
         width = min(MAX_CHART_PX[0], round(MAX_CHART_PX[1] * ratio))
         return f'<img class="chart" src="{_in_page(path)}" alt="{alt}" width="{width}">'
-    show = drawn.shows[name]
+    show = drawn.shows[language][name]
     across = min(show.columns, MAX_COLUMNS[shape])
     side = min(MAX_PICTURE_PX, STRIP_WIDTH_PX[shape] // across - 14)
     rows = -(-len(show.images) // across)
     side = min(side, STRIP_HEIGHT_PX // rows - 40) if rows > 1 else side
     figures = "".join(
-        f'<figure><img src="{_in_page(drawn.folder / f"{name}_{index}.png")}" '
-        f'alt="{html.escape(getattr(label, language), quote=True)}">'
-        f"<figcaption>{html.escape(getattr(label, language))}</figcaption></figure>"
+        f'<figure><img src="{_in_page(drawn.folder / f"{name}_{index}.{language}.png")}" '
+        f'alt="{html.escape(label, quote=True)}">'
+        f"<figcaption>{html.escape(label)}</figcaption></figure>"
         for index, label in enumerate(show.labels)
     )
     columns = f"grid-template-columns: repeat({across}, {side}px)"

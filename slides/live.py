@@ -59,10 +59,10 @@ class Artist:
         self._lock = threading.Lock()
         threading.Thread(target=self._warm_up, daemon=True).start()
 
-    def draw(self, name: str) -> Show:
-        """Draw a demo; whatever goes wrong is raised."""
+    def draw(self, name: str, language: str) -> Show:
+        """Draw a demo from the words of one language; whatever goes wrong is raised."""
         with self._lock:
-            return DEMOS[name].draw(self._loaded())
+            return DEMOS[name].draw(self._loaded(), language)
 
     def _loaded(self) -> Any:
         if self._pipe is None:
@@ -115,7 +115,7 @@ def serve(
                 return
             started = time.monotonic()
             try:
-                show = artist.draw(name)
+                show = artist.draw(name, language)
                 answer = {
                     "seconds": round(time.monotonic() - started, 1),
                     "pictures": [_data_url(image) for image in show.images],
@@ -160,14 +160,14 @@ def main() -> None:
 def _demo_data(name: str, language: str, folder: Path) -> dict[str, Any]:
     demo = DEMOS[name]
     try:
-        images = [_data_url(image) for image in prepared(name, folder=folder).images]
+        images = [_data_url(image) for image in prepared(name, language, folder=folder).images]
     except OSError:
         images = []
     return {
         "name": name,
         "title": getattr(demo.title, language),
         "question": getattr(demo.question, language),
-        "prompt": demo.prompt,
+        "prompt": getattr(demo.prompt, language),
         "labels": [getattr(label, language) for label in demo.labels],
         "columns": demo.columns,
         "prepared": images,

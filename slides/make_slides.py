@@ -17,7 +17,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import browser
 import documents
-from demos import Show, prepare
+from demos import prepare
 from pictures import CHARTS, all_shows, save_chart
 from reading import LENGTHS
 from sdlesson.language import LANGUAGES, set_language
@@ -33,11 +33,13 @@ def draw(folder: Path) -> documents.Drawn:
     folder.mkdir(parents=True, exist_ok=True)
     pipe = load_pipeline("pocket", device="cpu")
     pipe.set_progress_bar_config(disable=True)
-    shows = all_shows(pipe, CACHE)
-    for name, show in shows.items():
-        _save_show(name, show, folder)
+    shows = {}
     for language in LANGUAGES:
         set_language(language)
+        shows[language] = all_shows(pipe, CACHE)
+        for name, show in shows[language].items():
+            for index, image in enumerate(show.images):
+                image.save(folder / f"{name}_{index}.{language}.png")
         for name, make in CHARTS.items():
             save_chart(make(), folder / f"{name}.{language}.png")
     set_language("en")
@@ -107,11 +109,6 @@ def main() -> None:
     for path in sorted([*BUILT.glob("*.pdf"), *BUILT.glob("*.e[ns].html")]):
         print(f"  {path.relative_to(FOLDER.parent)}")
     sys.exit("\n".join(problems) if problems else 0)
-
-
-def _save_show(name: str, show: Show, folder: Path) -> None:
-    for index, image in enumerate(show.images):
-        image.save(folder / f"{name}_{index}.png")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Figures for slides, read from the committed tables: no slide has a measurement typed into it.
 
 A slide writes `{bias.yellow prompt=a flower}`: the table, the column, and what picks the row;
-`{interval ...}` is its 95% interval, `{n of ...}` how many were counted. The tables are those of
-`sdlesson/pocket/measured/`, and `evaluation`, the pocket model's own.
+`{interval ...}` is its 95% interval, `{n of ...}` how many were counted. Where several rows fit,
+the first is meant, or with `row=2` the second. The tables are those of `sdlesson/pocket/measured/`,
+and `evaluation`, the pocket model's own.
 """
 
 from __future__ import annotations
@@ -39,22 +40,27 @@ def figure(table: str, column: str, picks: str = "") -> Figure:
     Args:
         table: The name of a committed table, or "evaluation".
         column: What was measured.
-        picks: Which row, such as "prompt=a flower, negative_prompt=hat"; of several the first.
+        picks: Which row, such as "prompt=a flower, negative_prompt=hat"; of several that fit the
+            first, unless "row=2" says which.
 
     Raises:
         ValueError: There is no such table, column or row.
     """
     if table == "evaluation":
         return _from_evaluation(column)
-    rows = measured(table).rows
+    rows, place = measured(table).rows, 1
+    columns = rows[0].keys()
     for pick in filter(None, re.split(r",\s+(?=\w+=)", picks.strip())):
         key, _, wanted = pick.partition("=")
-        if key not in rows[0]:
-            raise ValueError(f"{table} has no column {key!r}; there are {', '.join(rows[0])}")
+        if key == "row":
+            place = int(wanted)
+            continue
+        if key not in columns:
+            raise ValueError(f"{table} has no column {key!r}; there are {', '.join(columns)}")
         rows = [row for row in rows if _is(row[key], wanted)]
-    if not rows or column not in rows[0]:
+    if not 1 <= place <= len(rows) or column not in columns:
         raise ValueError(f"{{{table}.{column} {picks.strip()}}} is nowhere in the table {table!r}")
-    found = rows[0][column]
+    found = rows[place - 1][column]
     if isinstance(found, float | int):
         return Figure(table, found, found, found, 0, is_share=False)
     is_share = isinstance(found, Share) or column in AS_PERCENT

@@ -1,5 +1,6 @@
 """The pictures of the slides that are no live demo: strips from the pocket model, and charts.
 
+All are made in the language chosen: words to draw from, labels, letters of a chart.
 Charts are the lessons' own, from `sdlesson.figures` and the committed tables. What the model draws
 is kept in an ignored folder, by its weights and settings, so that each picture is drawn once.
 """
@@ -15,13 +16,13 @@ from diffusers import StableDiffusionPipeline
 from matplotlib.text import Text as Words
 from PIL import Image, ImageFilter
 
-from demos import DEMOS, GUIDANCE, Show, plain
+from demos import ASTRONAUT, DEMOS, GUIDANCE, Show
 from sdlesson.diffusion import add_noise, decode, denoise, embed, predict_original_sample
 from sdlesson.experiments import sweep
 from sdlesson.figures import bars, curves
 from sdlesson.figures.charts import Chart
 from sdlesson.images import to_images, to_pixels
-from sdlesson.language import Text, say
+from sdlesson.language import Text, language, say
 from sdlesson.metrics import measured
 from sdlesson.pocket.world import Scene, render
 from sdlesson.pocket.world.subject import subject_photos
@@ -29,31 +30,57 @@ from sdlesson.pocket.world.subject import subject_photos
 CHART_DPI = 190
 LARGER_LETTERS = 1.18
 
+COVER = [
+    ASTRONAUT,
+    Text("a panda riding a dragon in the forest", "un panda montando un dragón en el bosque"),
+    Text("a cat next to a pizza", "un gato junto a una pizza"),
+    Text("sushi in space", "sushi en el espacio"),
+]
+HOUSE = Text("a house in a field", "una casa en el campo")
+STYLES = [
+    Text("in the style of Monet", "al estilo de Monet"),
+    Text("pencil sketch", "dibujo a lápiz"),
+    Text("pixel art", "pixel art"),
+    Text("at night", "de noche"),
+]
+CHECKED = [
+    Text("broccoli in a field", "brócoli en el campo"),
+    Text("a tree in the snow", "un árbol en la nieve"),
+    Text("a cat in the snow", "un gato en la nieve"),
+]
+FLOWERS_NAMED = {
+    "red": "rojas",
+    "yellow": "amarillas",
+    "green": "verdes",
+    "blue": "azules",
+    "purple": "moradas",
+}
+HATS_DENIED = {
+    "en": ["", "hat", "with a hat", "wearing a hat", "no hat", "without a hat"],
+    "es": ["", "sombrero", "con sombrero", "sin sombrero"],
+}
+"""The negative prompts of the chart."""
+
 
 def all_shows(pipe: StableDiffusionPipeline, folder: Path) -> dict[str, Show]:
     """Draw every strip; `folder` keeps what the model drew."""
-    shows = {name: demo.draw(pipe, folder=folder) for name, demo in DEMOS.items()}
+    shows = {name: demo.draw(pipe, language(), folder=folder) for name, demo in DEMOS.items()}
     return shows | {name: make(pipe, folder) for name, make in STRIPS.items()}
 
 
 def cover(pipe: StableDiffusionPipeline, folder: Path) -> Show:
     """Four scenes that were never shown in training."""
-    prompts = [
-        "an astronaut riding a horse on Mars",
-        "a panda riding a dragon in the forest",
-        "a cat next to a pizza",
-        "sushi in space",
-    ]
+    prompts = [say(*prompt) for prompt in COVER]
     drawn = sweep(pipe, prompts, seed=2, guidance_scale=GUIDANCE, folder=folder)
-    return Show(drawn.images, plain(*prompts), 4)
+    return Show(drawn.images, prompts, 4)
 
 
 def styles(pipe: StableDiffusionPipeline, folder: Path) -> Show:
     """One house, four styles."""
-    texts = ["in the style of Monet", "pencil sketch", "pixel art", "at night"]
-    prompts = [f"a house in a field, {text}" for text in texts]
+    texts = [say(*style) for style in STYLES]
+    prompts = [f"{say(*HOUSE)}, {text}" for text in texts]
     drawn = sweep(pipe, prompts, seed=3, guidance_scale=GUIDANCE, folder=folder)
-    return Show(drawn.images, plain(*texts), 4)
+    return Show(drawn.images, texts, 4)
 
 
 def noising(pipe: StableDiffusionPipeline, folder: Path) -> Show:
@@ -64,7 +91,7 @@ def noising(pipe: StableDiffusionPipeline, folder: Path) -> Show:
     noisy = add_noise(
         pixels.expand(5, -1, -1, -1), noise.expand(5, -1, -1, -1), times, _alphas(pipe)
     )
-    return Show(to_images(noisy), plain(*(f"t = {t}" for t in times.tolist())), 5)
+    return Show(to_images(noisy), [f"t = {t}" for t in times.tolist()], 5)
 
 
 @torch.no_grad()
@@ -72,10 +99,11 @@ def denoising(pipe: StableDiffusionPipeline, folder: Path) -> Show:
     """What the U-Net takes for the end, at five of the steps."""
     asked = {"num_inference_steps": 25, "guidance_scale": GUIDANCE}
     generator = torch.Generator().manual_seed(0)
-    steps = list(denoise(pipe, DEMOS["first"].prompt, generator=generator, **asked))
+    steps = list(denoise(pipe, say(*ASTRONAUT), generator=generator, **asked))
     chosen = [steps[index] for index in (0, 3, 7, 12, 24)]
     images = [decode(pipe, step.pred_original_sample)[0] for step in chosen]
-    return Show(images, [Text(f"step {s.index + 1}", f"paso {s.index + 1}") for s in chosen], 5)
+    word = say("step", "paso")
+    return Show(images, [f"{word} {step.index + 1}" for step in chosen], 5)
 
 
 @torch.no_grad()
@@ -91,9 +119,9 @@ def no_average(pipe: StableDiffusionPipeline, folder: Path) -> Show:
     shown = decode(pipe, noisy)[0]
     images = [shown, shown.filter(ImageFilter.GaussianBlur(3)), decode(pipe, guess)[0]]
     labels = [
-        Text("noise in its latents", "ruido en los latentes"),
-        Text("neighbours averaged", "promedio de vecinos"),
-        Text("U-Net, one look, no words", "U-Net: un vistazo, sin palabras"),
+        say("noise in its latents", "ruido en los latentes"),
+        say("neighbours averaged", "promedio de vecinos"),
+        say("U-Net, one look, no words", "U-Net: un vistazo, sin palabras"),
     ]
     return Show(images, labels, 3)
 
@@ -106,30 +134,27 @@ def channels(pipe: StableDiffusionPipeline, folder: Path) -> Show:
     grey = ((latents - low) / (high - low) * 255).byte()
     small = [Image.fromarray(channel.numpy()).convert("RGB") for channel in grey]
     images = [_scene(), *(image.resize((128, 128), Image.Resampling.NEAREST) for image in small)]
-    first = Text("128 × 128 × 3 pixels", "128 × 128 × 3 píxeles")
-    rest = [Text(f"channel {n}: 16 × 16", f"canal {n}: 16 × 16") for n in range(1, 5)]
+    first = say("128 × 128 × 3 pixels", "128 × 128 × 3 píxeles")
+    rest = [f"{say('channel', 'canal')} {n}: 16 × 16" for n in range(1, 5)]
     return Show(images, [first, *rest], 5)
 
 
 def checker(pipe: StableDiffusionPipeline, folder: Path) -> Show:
     """What the safety checker makes of broccoli, of a tree, of a cat."""
-    prompts = ["broccoli in a field", "a tree in the snow", "a cat in the snow"]
+    prompts = [say(*prompt) for prompt in CHECKED]
     drawn = sweep(
         pipe, prompts, seed=0, guidance_scale=GUIDANCE, folder=folder, report=lambda note: None
     )
     verdicts = [
-        Text("flagged", "marcada") if one.flagged else Text("passes", "pasa") for one in drawn
+        say("flagged", "marcada") if one.flagged else say("passes", "pasa") for one in drawn
     ]
-    labels = [
-        Text(f"{prompt}: {verdict.en}", f"{prompt}: {verdict.es}")
-        for prompt, verdict in zip(prompts, verdicts, strict=True)
-    ]
+    labels = [f"{prompt}: {verdict}" for prompt, verdict in zip(prompts, verdicts, strict=True)]
     return Show(drawn.images, labels, 3)
 
 
 def plimo(pipe: StableDiffusionPipeline, folder: Path) -> Show:
     """The four photos of lessons 06 and 07."""
-    return Show(subject_photos(4), [Text("photo", "foto")] * 4, 4)
+    return Show(subject_photos(4), [say("photo", "foto")] * 4, 4)
 
 
 STRIPS: dict[str, Callable[[StableDiffusionPipeline, Path], Show]] = {
@@ -183,16 +208,14 @@ def steps_chart() -> Chart:
 
 def hats_chart() -> Chart:
     """How many wear a hat, by negative prompt."""
-    rows = measured("hats").rows
-    chosen = ["", "hat", "with a hat", "wearing a hat", "no hat", "without a hat"]
-    found = [
-        next(r for r in rows if r["prompt"] == "…" and r["negative_prompt"] == text)
-        for text in chosen
-    ]
-    labels = [text or say("(none)", "(ninguno)") for text in chosen]
+    rows = [row for row in measured("hats").rows if row["prompt"] == "…"]
+    _, second = (n for n, row in enumerate(rows) if row["negative_prompt"] == "")
+    own = say(rows[:second], rows[second:])  # each language begins with no negative prompt
+    worn = {row["negative_prompt"]: row["hat"] for row in own}
+    chosen = HATS_DENIED[language()]
     return bars(
-        labels,
-        [row["hat"] for row in found],
+        [text or say("(none)", "(ninguno)") for text in chosen],
+        [worn[text] for text in chosen],
         y_label=say("wear a hat", "llevan sombrero"),
         percent=True,
     )
@@ -201,12 +224,11 @@ def hats_chart() -> Chart:
 def bias_chart() -> Chart:
     """Yellow in training, yellow when drawn, and the colour that was named."""
     rows = {row["prompt"]: row for row in measured("bias").rows}
-    colours = ("red", "yellow", "green", "blue", "purple")
-    named = [rows[f"a {colour} flower"][colour] for colour in colours]
-    labels = [
+    named = [rows[f"a {colour} flower"][colour] for colour in FLOWERS_NAMED]
+    labels = [  # in words where the class is Spanish: the table was drawn from English prompts
         say("yellow in training", "amarillas al entrenar"),
-        say("yellow for “a flower”", "amarillas con «a flower»"),
-        *(say(f"“a {colour} flower”", f"«a {colour} flower»") for colour in colours),
+        say("yellow for “a flower”", "amarillas si no se nombra"),
+        *(say(f"“a {en} flower”", f"{es} si se nombra") for en, es in FLOWERS_NAMED.items()),
     ]
     shares = [rows["(training)"]["yellow"], rows["a flower"]["yellow"], *named]
     return bars(labels, shares, y_label=say("of the flowers", "de las flores"), percent=True)

@@ -1,7 +1,9 @@
 """The slides: two languages from one source, figures from the tables, pages that fit, demos."""
 
+import base64
 import contextlib
 import importlib
+import io
 import json
 import os
 import re
@@ -15,19 +17,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sdlesson import hub
+from sdlesson.language import set_language
 from sdlesson.metrics import measured
+from sdlesson.pocket.world.grammar import vocabulary
 
 ROOT = Path(__file__).parent.parent
 SLIDES = ROOT / "slides"
 sys.path.append(str(SLIDES))  # a script's folder, as when make_slides.py is run
-browser, demos, diagrams, documents, live, make_slides, measurements, reading = (
+browser, demos, diagrams, documents, live, make_slides, measurements, pictures, reading = (
     importlib.import_module(name)
     for name in (
         "browser", "demos", "diagrams", "documents", "live", "make_slides", "measurements",
-        "reading",
+        "pictures", "reading",
     )
 )  # fmt: skip
 
@@ -55,6 +61,17 @@ TYPED = re.compile(
 MEASUREMENT = re.compile(r"\d+(?:[.,]\d+)?\s?%|\d+[.,]\d+")
 NOT_PROSE = re.compile(
     r"```.*?```|\$\$.*?\$\$|\$.*?\$|`[^`]*`|\]\([^)]*\)|<[^>]+>|\{[^{}]*\}", re.DOTALL
+)
+
+# Words that a Spanish page may not hold: those of English prompts, the numbers too that training
+# left out. Some are no sign of English: they are Spanish as well, or stand in commands and errors.
+UNTAUGHT = {"en": {"four", "five"}, "es": {"cuatro", "cinco"}}
+NO_SIGN = {"no", "red", "in", "of"}
+ENGLISH = {*vocabulary("en"), *UNTAUGHT["en"]} - {*vocabulary("es"), *NO_SIGN}
+CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+QUOTED = re.compile(r"`([^`]+)`|\*([^*]+)\*|«([^»]+)»|\"([^\"]+)\"")
+NOT_READ = re.compile(
+    r'<!-- _class.*?-->|<p class="sources">.*?</p>|<[^>]+>|\$.*?\$|\]\([^)]*\)|\{[^{}]*\}'
 )
 
 
@@ -108,6 +125,15 @@ def test_a_source_that_lacks_something_in_a_language_is_refused(tmp_path, text, 
         reading.read_pages(path)
 
 
+def test_a_line_of_code_is_of_a_language_and_keeps_its_indent(tmp_path):
+    path = tmp_path / "talk.md"
+    text = '=== a\n\n```\ndraw(\nen:     "a dog"  # so\nes:     "un perro"  # así\n)\n```\n'
+    path.write_text(text, encoding="utf-8")
+    (page,) = reading.read_pages(path)
+    assert page.body("en") == '```\ndraw(\n    "a dog"  # so\n)\n```'
+    assert page.body("es") == '```\ndraw(\n    "un perro"  # así\n)\n```'
+
+
 def test_code_keeps_its_lines_and_prose_goes_on_when_it_is_indented(tmp_path):
     path = tmp_path / "talk.md"
     path.write_text("=== a\n\nen: one\n  two\nes: uno\n  dos\n```\nfor x:\n    y\n```\n")
@@ -126,6 +152,106 @@ def test_no_text_is_left_in_the_other_language(page):
     assert not shared
 
 
+def english_in(text: str) -> list[str]:
+    """Find words of English prompts in a Spanish page; in code, where it quotes or comments."""
+    quoted = [said for code in CODE.findall(text) for said in re.findall(r'"(.*?)"|# (.*)', code)]
+    quoted = ["".join(said) for said in quoted]
+    text = NOT_READ.sub(" ", CODE.sub("", text))
+    found = [w for part in (text, *quoted) for w in words_of(part) if w in ENGLISH]
+    spans = [words_of("".join(groups)) for groups in QUOTED.findall(text)]
+    spans += map(words_of, quoted)
+    return found + [
+        " ".join(span)
+        for span in spans
+        if len(span) > 1 and span[0] in ("a", "an") and {*span} <= {*vocabulary("en")}
+    ]
+
+
+def words_of(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_no_prompt_on_a_spanish_page_is_english(page):
+    text = "\n".join(part for line in page.lines for part in line.text.es.split("||"))
+    assert not english_in(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`an astronaut riding a horse on Mars`",
+        "«En el prompt negativo se escribe *no hat*»",
+        "*A robot* sigue siendo un robot",
+        "Aprendió *dos*; *four* no lo vio nunca.",
+        "se parece a `a robot`",
+        '```python\ndraw(\n    "a dog on the beach", pipe=pipe\n)\n```',
+        '```python\ndraw("a robot")\n```',
+        "```python\nfor t in steps:  # with words\n```",
+        "<figcaption>broccoli in a field: marcada</figcaption>",
+    ],
+)
+def test_an_english_prompt_on_a_spanish_page_would_be_found(text):
+    assert english_in(text)
+
+
+def test_spanish_and_code_are_not_taken_for_english():
+    assert not english_in("La red no lo vio: *a la izquierda de*, `un robot`, `pixel art`.")
+    assert not english_in("```python\nfor t in steps:  # con palabras\n    cat\n```")
+    assert not english_in("```\nexport A=1  # de\n```\nuna `frase` y otra")
+
+
+def prompts_in(language: str) -> list[str]:
+    """All that is drawn from, but for the demo that also draws from the other language."""
+    asked = [d.asked(language) for name, d in demos.DEMOS.items() if name != "languages"]
+    settings = [
+        each[name] for each in asked for name in ("prompt", "negative_prompt") if name in each
+    ]
+    texts = [*pictures.COVER, *pictures.STYLES, *pictures.CHECKED, pictures.HOUSE, demos.DUCK]
+    prompts = [getattr(text, language) for text in texts] + pictures.HATS_DENIED[language]
+    for setting in settings:
+        prompts += [setting] if isinstance(setting, str) else setting
+    return prompts
+
+
+@pytest.mark.parametrize("language", reading.LANGUAGES)
+def test_every_prompt_is_of_its_language_and_of_words_that_the_model_knows(language):
+    known = {*vocabulary(language), *UNTAUGHT[language]}
+    prompts = prompts_in(language)
+    assert len(prompts) > 30
+    for prompt in prompts:
+        assert {*words_of(prompt)} <= known, prompt
+    assert any(UNTAUGHT[language] & {*words_of(prompt)} for prompt in prompts)
+
+
+@pytest.mark.parametrize("name", demos.DEMOS)
+def test_a_spanish_class_sees_and_draws_from_spanish_prompts(name):
+    demo = demos.DEMOS[name]
+    data = live._demo_data(name, "es", demos.PREPARED)
+    seen = [data["title"], data["question"], data["prompt"], *data["labels"]]
+    assert data["labels"] == demos.prepared(name, "es").labels
+    text = "\n".join(seen)
+    if name == "languages":  # which compares them
+        text = text.replace(demos.DUCK.en, "")
+    assert not english_in(text)
+    shown = data["prompt"].split(" · ")
+    asked = demo.asked("es")["prompt"]
+    for prompt in [asked] if isinstance(asked, str) else asked:
+        assert any(re.fullmatch(re.escape(s).replace("…", "(.+)"), prompt) for s in shown), prompt
+
+
+@pytest.mark.parametrize("name", pictures.CHARTS)
+def test_a_spanish_chart_says_nothing_in_english(name):
+    set_language("es")
+    try:
+        chart = pictures.CHARTS[name]()
+    finally:
+        set_language("en")
+    words = [letters.get_text() for letters in chart.findobj(pictures.Words)]
+    assert any(words)
+    assert not english_in("\n".join(words))
+
+
 @pytest.mark.parametrize("page", TALK, ids=lambda page: page.name)
 def test_every_page_of_the_talk_has_a_title_notes_minutes_and_a_source(page):
     for language in reading.LANGUAGES:
@@ -138,8 +264,12 @@ def test_every_page_of_the_talk_has_a_title_notes_minutes_and_a_source(page):
 
 
 def test_pages_notes_and_sources_are_as_many_in_both_languages():
-    drawn = documents.Drawn(Path("pictures"), {name: demos.prepared(name) for name in demos.DEMOS})
-    known = [page for page in TALK if {*page.setting("picture").split()} <= {*drawn.shows}]
+    shows = {
+        language: {name: demos.prepared(name, language) for name in demos.DEMOS}
+        for language in reading.LANGUAGES
+    }
+    drawn = documents.Drawn(Path("pictures"), shows)
+    known = [page for page in TALK if {*page.setting("picture").split()} <= {*demos.DEMOS}]
     counts = set()
     for language in reading.LANGUAGES:
         text = documents.talk_markdown(known, language, drawn)
@@ -192,9 +322,33 @@ def test_decimals_have_a_point_in_both_languages_as_in_the_notebooks(page):
     assert not re.search(r"\d,\d", NOT_PROSE.sub("", prose))
 
 
+def test_of_rows_that_are_alike_a_reference_says_which():
+    """The table of hats begins twice with no negative prompt: under English and Spanish prompts."""
+    alike = [r for r in measured("hats").rows if (r["prompt"], r["negative_prompt"]) == ("…", "")]
+    assert len(alike) == 2
+    picks = "prompt=…, negative_prompt="
+    for place, row in enumerate(alike, 1):
+        found = measurements.figure("hats", "hat", f"{picks}, row={place}")
+        assert (found.low, found.value, found.high) == (
+            row["hat"].low,
+            row["hat"].value,
+            row["hat"].high,
+        )
+    assert measurements.figure("hats", "hat", picks).value == alike[0]["hat"].value
+    assert alike[0]["hat"].value != alike[1]["hat"].value  # or this would show nothing
+
+
 @pytest.mark.parametrize(
     "reference",
-    ["{nothing.x}", "{bias.no_such}", "{bias.yellow prompt=a unicorn}", "{bias.yellow place=sea}"],
+    [
+        "{nothing.x}",
+        "{bias.no_such}",
+        "{bias.yellow prompt=a unicorn}",
+        "{bias.yellow place=sea}",
+        "{bias.yellow prompt=a unicorn, spanish=un unicornio}",
+        "{bias.yellow prompt=a flower, row=2}",
+        "{bias.yellow prompt=a flower, row=0}",
+    ],
 )
 def test_a_figure_that_is_nowhere_is_refused(reference):
     with pytest.raises(ValueError, match=r"\w"):
@@ -330,6 +484,13 @@ def test_every_document_is_there_in_both_languages_with_the_same_pages(built):
 
 
 @pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", ["talk", "lessons", "instructor"])
+def test_no_picture_label_or_drawing_of_a_spanish_document_is_in_english(built, name):
+    text = (built.folder / f"{name}.es.md").read_text(encoding="utf-8")
+    assert not english_in(text.replace(demos.DUCK.en, "").partition("---\n\n")[2])
+
+
+@pytest.mark.timeout(1200)
 def test_a_page_asks_nothing_of_the_network(built):
     pages = [built.folder / f"talk.{language}.bare.html" for language in reading.LANGUAGES]
     for found in browser.measure(pages):
@@ -436,20 +597,42 @@ def test_prepared_pictures_are_of_todays_weights():
     assert demos.is_prepared(), "run `make slides` and commit slides/prepared/"
 
 
+@pytest.mark.parametrize("language", reading.LANGUAGES)
 @pytest.mark.parametrize("name", demos.DEMOS)
-def test_no_prepared_picture_was_blackened_by_the_safety_checker(name):
-    assert all(image.convert("L").getextrema()[1] > 0 for image in demos.prepared(name).images)
+def test_no_prepared_picture_was_blackened_by_the_safety_checker(name, language):
+    images = demos.prepared(name, language).images
+    assert all(image.convert("L").getextrema()[1] > 0 for image in images)
+
+
+def test_prepared_pictures_stay_small():
+    assert sum(path.stat().st_size for path in demos.PREPARED.glob("*.webp")) < 256 * 1024
 
 
 def test_every_demo_of_the_talk_is_one_and_every_demo_is_in_the_talk():
     assert {page.setting("demo") for page in TALK} - {""} == set(demos.DEMOS)
 
 
-def test_a_demo_draws_here_and_now(in_class):
-    address = in_class().address
-    found = ask(address, "first")
+def difference(images, others) -> float:
+    """The mean difference of two rows of pictures, in levels of 255."""
+    rows = [
+        np.stack([np.asarray(i.convert("RGB"), float) for i in row]) for row in (images, others)
+    ]
+    return float(np.abs(rows[0] - rows[1]).mean())
+
+
+@pytest.mark.parametrize(("mine", "other"), [("en", "es"), ("es", "en")])
+def test_a_demo_draws_here_and_now_from_the_words_of_its_language(in_class, mine, other):
+    address = in_class(mine).address
+    found = ask(address, "guidance")
     assert found["status"] == 200
-    assert len(found["pictures"]) == len(demos.DEMOS["first"].labels)
+    drawn = [
+        Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) for url in found["pictures"]
+    ]
+    to_mine, to_other = (
+        difference(drawn, demos.prepared("guidance", language).images) for language in (mine, other)
+    )
+    assert to_mine < 5  # which is what compressing them took
+    assert to_other > 1.5 * to_mine
     assert ask(address, "no_such_demo")["status"] == 404
 
 
