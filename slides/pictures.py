@@ -227,8 +227,8 @@ def bias_chart() -> Chart:
     named = [rows[f"a {colour} flower"][colour] for colour in FLOWERS_NAMED]
     labels = [  # in words where the class is Spanish: the table was drawn from English prompts
         say("yellow in training", "amarillas al entrenar"),
-        say("yellow for “a flower”", "amarillas si no se nombra"),
-        *(say(f"“a {en} flower”", f"{es} si se nombra") for en, es in FLOWERS_NAMED.items()),
+        say("yellow for “a flower”", "amarillas sin pedirlas"),
+        *(say(f"“a {en} flower”", f"{es} al pedirlas") for en, es in FLOWERS_NAMED.items()),
     ]
     shares = [rows["(training)"]["yellow"], rows["a flower"]["yellow"], *named]
     return bars(labels, shares, y_label=say("of the flowers", "de las flores"), percent=True)
