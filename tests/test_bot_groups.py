@@ -111,11 +111,10 @@ def test_who_writes_as_a_group_or_a_channel_agrees_once_and_then_has_pictures(
     talk: Talk, as_whom: int
 ) -> None:
     eva, group = talk.server.user("Eva"), Group(talk.server)
-    group.hears(as_whom, "/draw a cat")
+    group.hears(as_whom, "/draw a cat --seed 3")
     welcome = group.seen.waits_for("What I keep")
     group.presses(eva, welcome, data_of(welcome))  # whose press Telegram names, unlike her words
-    group.seen.waits_for("/help", after=welcome)
-    group.hears(as_whom, "/draw a cat --seed 3")
+    group.seen.waits_for("I draw what you have asked for", after=welcome)
     first = group.seen.waits_for(is_picture)
     group.presses(eva, first, data_of(first, "steps:"))
     assert "seed 3 · 20 steps" in group.seen.waits_for(is_picture, after=first)["caption"]

@@ -86,7 +86,7 @@ def test_a_large_seed_is_kept_to_the_last_digit():
         ("a --ar 16:9", Reason.UNKNOWN_OPTION, {"option": "--ar", "near": ""}),
         ("a --stpes 30", Reason.UNKNOWN_OPTION, {"option": "--stpes", "near": "--steps"}),
         ("a --stepz 30", Reason.UNKNOWN_OPTION, {"option": "--stepz", "near": "--steps"}),
-        ("a —semila 3", Reason.UNKNOWN_OPTION, {"option": "--semila", "near": "--seed"}),
+        ("a —semila 3", Reason.UNKNOWN_OPTION, {"option": "--semila", "near": "--semilla"}),
         ("a --seed", Reason.NO_VALUE, {"option": "--seed"}),
         ("a --pasos --seed 7", Reason.NO_VALUE, {"option": "--steps"}),
         ("a --strength 0.5", Reason.NEEDS_PHOTO, {"option": "--strength"}),

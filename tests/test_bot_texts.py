@@ -9,8 +9,16 @@ import pytest
 from fixtures_bot import Painter
 from sdlesson.bot import texts
 from sdlesson.bot.generator import Result
-from sdlesson.bot.requests import OPTIONS, Defaults, Reason, Request, RequestError, parse_request
-from sdlesson.bot.texts import SPANISH_OPTIONS, Localizer, shorten, supported_language
+from sdlesson.bot.requests import (
+    OPTIONS,
+    SPANISH_OPTIONS,
+    Defaults,
+    Reason,
+    Request,
+    RequestError,
+    parse_request,
+)
+from sdlesson.bot.texts import Localizer, shorten, supported_language
 from sdlesson.bot_api.formatting import parse_html
 from sdlesson.language import LANGUAGES, Text
 from sdlesson.prompts import Unknown

@@ -155,6 +155,7 @@ def test_what_the_example_of_a_configuration_proposes_is_one(tmp_path):
     found = load_configuration(path, kind=WorkerConfiguration)
     assert found.loras["hat"].model == found.models[0]
     assert found.ab_share[found.models[1]] == 0.2
+    assert found.controlnets[found.models[1]] == "default"
 
 
 def test_a_backup_is_whole_while_the_bot_writes_and_the_oldest_go(tmp_path):

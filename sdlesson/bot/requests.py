@@ -138,6 +138,14 @@ WIDEN = Option(
 )
 CHOICES = (CONTROL, WIDEN)
 ON_PHOTOS = (STRENGTH, *CHOICES)  # each says what to do with a photo, so they exclude each other
+SPANISH_OPTIONS = {  # by which name /help has them in Spanish, where it has another
+    "--steps": "--pasos",
+    "--guidance": "--guia",
+    "--seed": "--semilla",
+    NEGATIVE.name: "--sin",
+    STRENGTH.name: "--fuerza",
+    WIDEN.name: "--ampliar",
+}
 OPTIONS = {name: option for option in (NEGATIVE, *NUMBERS, *CHOICES) for name in option.names}
 
 
@@ -294,7 +302,10 @@ def _known(match: re.Match[str]) -> Option:
 def _near(name: str) -> str:
     """Find the option that was perhaps meant, by the name that /help has for it."""
     near = get_close_matches(name.casefold()[:MAX_SHOWN_CHARS], OPTIONS, 1, MIN_LIKENESS)
-    return OPTIONS[near[0]].name if near else ""
+    if not near:
+        return ""
+    found = f"--{near[0]}"
+    return found if found in SPANISH_OPTIONS.values() else OPTIONS[near[0]].name
 
 
 def _choice(option: Option, written: str) -> str:

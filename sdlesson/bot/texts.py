@@ -9,9 +9,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from sdlesson.bot.requests import NEGATIVE, Reason, Request, RequestError
-from sdlesson.bot.requests import STRENGTH as STRENGTH_OPTION
-from sdlesson.bot.requests import WIDEN as WIDEN_OPTION
+from sdlesson.bot.requests import SPANISH_OPTIONS, Reason, Request, RequestError
 from sdlesson.language import LANGUAGES, Text
 from sdlesson.prompts import Unknown
 
@@ -22,14 +20,6 @@ MAX_CAPTION_PROMPT = 480  # a caption's 1,024 characters hold this and three sho
 MAX_CAPTION_PART = 120
 MAX_NAME = 40  # of a model or a LoRA
 BAR_CELLS = 10
-SPANISH_OPTIONS = {
-    "--steps": "--pasos",
-    "--guidance": "--guia",
-    "--seed": "--semilla",
-    NEGATIVE.name: "--sin",
-    STRENGTH_OPTION.name: "--fuerza",
-    WIDEN_OPTION.name: "--ampliar",
-}
 CHOICE_WORDS = {  # what the words that an option takes are called
     "outline": Text("outline", "contorno"),
     "left": Text("left", "izquierda"),
@@ -334,7 +324,7 @@ class Localizer:
     def refusal(self, error: RequestError) -> str:
         """Say why a request is not drawn, and what would be."""
         values = dict(error.values)
-        for name in {"option", "other", "near"} & values.keys():
+        for name in {"option", "other"} & values.keys():
             if self.language == "es":
                 values[name] = SPANISH_OPTIONS.get(values[name], values[name])
         if "choices" in values:
