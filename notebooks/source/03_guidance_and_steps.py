@@ -398,17 +398,18 @@ for scale, change in changes.items():
     print(f"{scale:>4}", say("against 5:", "frente a 5:"), change, worse)
 
 # %% part="claim"
-assert not any(change.high < 0 for change in changes.values()), "none is shown to be worse than 5"
+assert not any(change.high < 0 for change in changes.values()), "none is shown to be worse"
 
 # %% [markdown] lang="en"
-# None, not even guidance 1, the text alone. This model learned from captions that leave little open;
-# those of Stable Diffusion came from the web, and without guidance its pictures often miss the words.
-# A best value belongs to one model and one kind of prompt; 7.5, the usual default, is a habit.
+# None, not even guidance 1, the text alone. This model learned from captions that leave little
+# open; those of Stable Diffusion came from the web, and without guidance its pictures often miss
+# the words. A best value belongs to one model and one kind of prompt; 7.5, the usual default, is a
+# habit.
 
 # %% [markdown] lang="es"
-# Ninguna, ni siquiera la guía 1, el texto sin más. Los textos con los que aprendió este modelo dejan
-# poco abierto; los de Stable Diffusion salieron de la web, y sin guía sus imágenes se apartan a
-# menudo de lo pedido. El mejor valor es propio de cada modelo y de cada clase de prompt; 7.5, el
+# Ninguna, ni siquiera la guía 1, el texto sin más. Los textos con los que aprendió este modelo
+# dejan poco abierto; los de Stable Diffusion salieron de la web, y sin guía sus imágenes se apartan
+# a menudo de lo pedido. El mejor valor es propio de cada modelo y de cada clase de prompt; 7.5, el
 # valor de siempre, es una costumbre.
 
 # %% [markdown] lang="en"
