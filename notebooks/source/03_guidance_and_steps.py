@@ -782,7 +782,7 @@ only(table, "num_inference_steps", "clear", "pair", "pair_change", "frechet", "c
 # %% part="claim"
 accuracy = dict(zip(steps, table.column("clear"), strict=True))
 assert accuracy[1].value < accuracy[25].value - 0.3, "one step leaves the noise"
-assert accuracy[3].high < accuracy[2].low, "two steps give more clear figures than three"
+assert accuracy[2].value > accuracy[3].value + 0.1, "in this sample two steps beat three"
 assert abs(accuracy[12].value - accuracy[100].value) < 0.1, "a dozen steps do what a hundred do"
 
 # %% [markdown] lang="en" part="goal"
