@@ -584,7 +584,7 @@ FEWER = {
     # Measured in passing; the next weights get all of their pictures.
     "schedulers": 96, "overshoot": 96,
     "hats": 64, "counting": 64, "held_out": 64, "languages": 64, "bias": 64, "details": 64,
-    "editing_leak": 48, "editing_masks": 48, "editing_seams": 48, "editing_strength": 48,
+    "editing_leak": 48, "editing_control": 96, "editing_seams": 48, "editing_strength": 48,
 }  # fmt: skip
 """Pictures a row, of tables that have fewer than a hundred."""
 

@@ -919,19 +919,16 @@ kept = [row for row in table.rows if row["model"] == "LoRA, own prediction"]
 assert min(row["class_right"].value for row in kept) > 0.8, "robots stay robots"
 assert min(row["class_right"].value for row in full.values()) < 0.6, "which they did not without"
 nearest = max(row["closed"].value for row in full.values())
-assert max(row["closed"].value for row in kept) > nearest - 0.1, "Plimo comes as near"
-assert kept[3]["closed"].value < full[100]["closed"].value - 0.1, "but later"
-assert kept[-1]["style"].value < kept[0]["style"].value - 0.1, "and styles begin to go"
+assert max(row["closed"].value for row in kept) > nearest - 0.1, "Plimo comes nearly as near"
+assert kept[-1]["closed"].value < full[100]["closed"].value, "in four times the steps"
 
 # %% [markdown] lang="en"
-# Robots stay robots throughout, and Plimo comes as near, though later. Styles are not protected,
-# and begin to go: the model was asked only about pictures without a style. And each step costs
-# more, since it asks the model twice.
+# Robots stay robots throughout. Plimo comes nearly as near, but in four times the steps, and each
+# step costs more, since it asks the model twice.
 
 # %% [markdown] lang="es"
-# Los robots siguen siendo robots todo el tiempo y Plimo llega igual de cerca, aunque más tarde. Los
-# estilos no quedan protegidos y empiezan a perderse: al modelo solo se le preguntó por imágenes sin
-# estilo. Y cada paso cuesta más, porque se le pregunta dos veces.
+# Los robots siguen siendo robots todo el tiempo. Plimo llega casi igual de cerca, pero con el
+# cuádruple de pasos, y cada paso cuesta más, porque al modelo se le pregunta dos veces.
 
 # %% [markdown] lang="en"
 # ## Keep it
