@@ -295,7 +295,7 @@ def _take_hat_off(pipe: StableDiffusionPipeline, n: int, resample: int) -> list[
     """Paint the head of a hatted one anew; right if the hat is gone and the subject is not.
 
     Of robots, cowboys and penguins captions leave the hat out, so to say none is not enough; and of
-    what is to be kept out, lesson 04 shows which words do it: "hat" alone does not.
+    what is to be kept out, lesson 04 shows which words do it: those of captions.
     """
     hatted = _scenes("editing/hats", n, lambda s: s.kind == "single" and s.count == 1 and s.hats[0])
     bare = [replace(scene, hats=(False,)) for scene in hatted]

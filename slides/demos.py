@@ -94,7 +94,11 @@ COLOURS = [
     Text("yellow", "amarilla"),
 ]
 NUMBERS = [Text("two", "dos"), Text("three", "tres"), Text("four", "cuatro"), Text("five", "cinco")]
-NEGATIVES = [Text("", ""), Text("no hat", "sin sombrero"), Text("with a hat", "con sombrero")]
+NEGATIVES = [
+    Text("", ""),
+    Text("without a hat", "sin sombrero"),
+    Text("with a hat", "con sombrero"),
+]
 
 DEMOS: dict[str, Demo] = {
     "first": Demo(
@@ -144,7 +148,7 @@ DEMOS: dict[str, Demo] = {
     "hats": Demo(
         Text("Take off the hat", "Fuera el sombrero"),
         Text(
-            "Nobody mentions a hat. Which negative prompt takes hats off: no hat, or with a hat?",
+            "Nobody mentions a hat. As a negative prompt, which takes hats off: without or with a hat?",
             "Nadie habla de sombreros. ¿Qué prompt negativo los quita: sin o con sombrero?",
         ),
         ROBOT,

@@ -56,7 +56,7 @@ FLOWERS_NAMED = {
     "purple": "moradas",
 }
 HATS_DENIED = {
-    "en": ["", "hat", "with a hat", "wearing a hat", "no hat", "without a hat"],
+    "en": ["", "hat", "with a hat", "wearing a hat", "with no hat", "without a hat"],
     "es": ["", "sombrero", "con sombrero", "sin sombrero"],
 }
 """The negative prompts of the chart."""

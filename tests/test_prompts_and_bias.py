@@ -30,8 +30,8 @@ def test_a_negative_prompt_in_the_words_of_captions_takes_hats_off(words: str) -
     assert hats("…", words).value < hats("…", "").value / 2
 
 
-@pytest.mark.parametrize("words", ["hat", "sombrero", "no hat", "without a hat", "sin sombrero"])
-def test_a_bare_noun_or_a_denial_as_negative_prompt_hardly_takes_hats_off(words: str) -> None:
+@pytest.mark.parametrize("words", ["sombrero", "without a hat", "with no hat", "sin sombrero"])
+def test_sombrero_alone_or_a_denial_as_negative_prompt_hardly_takes_hats_off(words: str) -> None:
     assert hats("…", words).value > hats("…", "").value / 2
 
 

@@ -353,7 +353,7 @@ grid(drawn.images, columns=3)
 # ## Negative prompts
 #
 # A negative prompt says what to keep out. Nobody mentions a hat here, and yet some robots wear one.
-# Some courses teach to write *no hat* there; others, *hat*. Which one works?
+# Some courses teach to write *without a hat* there; others, *hat*. Which one works?
 
 # %% [markdown] lang="es" short=true
 # ## Prompts negativos
@@ -364,7 +364,7 @@ grid(drawn.images, columns=3)
 
 # %%
 negatives = say(
-    ["", "hat", "no hat", "with a hat"], ["", "sombrero", "sin sombrero", "con sombrero"]
+    ["", "hat", "without a hat", "with a hat"], ["", "sombrero", "sin sombrero", "con sombrero"]
 )
 robot = say("a robot on the beach", "un robot en la playa")
 robots = sweep(pocket, robot, negative_prompt=negatives, seed=range(16))
@@ -419,23 +419,26 @@ for said, unsaid, negative, start in [
 ]:
     assert by[said, ""]["hat"].value > 0.8, f"{said} puts one on"
     assert by[unsaid, ""]["hat"].value < start - 0.15, f"{unsaid} leaves fewer"
-    assert by[unsaid, ""]["hat"].value > 0.3, f"{unsaid} leaves many"
+    assert by[unsaid, ""]["hat"].value > 0.15, f"{unsaid} leaves some"
     assert by["…", negative]["hat"].value < 0.5 * start, f"{negative} as a negative takes hats off"
-for denial in ["no hat", "without a hat", "with no hat"]:
+for denial in ["without a hat", "with no hat"]:
     assert by["…", denial]["hat"].value > 0.8 * plain[0], f"{denial} as a negative does nothing"
+assert by["…", "no hat"]["hat"].value < 0.6 * plain[0], "no hat is read as hat"
 assert by["…", "sin sombrero"]["hat"].value > 0.8 * plain[-1], "nor does the Spanish denial"
 for language, control in zip(plain, ["an umbrella", "un paraguas"], strict=True):
     assert abs(by["…", control]["hat"].value - language) < 0.2, "an umbrella hardly changes hats"
 
 # %% [markdown] lang="en"
-# *wearing a hat* puts one on nearly always; *without a hat* leaves fewer, about half. As negative
-# prompts, the captions' own words (*with a hat*, *con sombrero*) take most hats off, and denials
-# take off none. Each language ends with a control that has nothing to do with hats: an umbrella.
+# *wearing a hat* puts one on nearly always; *without a hat* leaves fewer, under a third. As
+# negative prompts, the captions' own words (*with a hat*, *con sombrero*) take most hats off, and
+# their denials take off none. (*no hat*, which no caption says, is read as *hat*.) Each language ends
+# with a control that has nothing to do with hats: an umbrella.
 
 # %% [markdown] lang="es"
-# *con sombrero* lo pone casi siempre; *sin sombrero* deja menos, cerca de la mitad. Como prompts
-# negativos, las palabras de los textos (*with a hat*, *con sombrero*) quitan casi todos y las
-# negaciones, ninguno. Cada idioma acaba con un control ajeno a los sombreros: un paraguas.
+# *con sombrero* lo pone casi siempre; *sin sombrero* deja menos, alrededor de un cuarto. Como
+# prompts negativos, las palabras de los textos (*with a hat*, *con sombrero*) quitan la mayoría y
+# sus negaciones, ninguno. (*no hat*, que ningún texto dice, se lee como *hat*.) Cada idioma acaba
+# con un control ajeno a los sombreros: un paraguas.
 
 # %% [markdown] lang="en"
 # Why? A negative prompt is not a command. It is a second text, and guidance walks *away* from what
@@ -485,7 +488,7 @@ my_negative = say("sin sombrero", "without a hat")
 my_negative = ""
 
 # %% part="wrong"
-my_negative = say("que no lleve sombrero", "no hat")
+my_negative = say("que no lleve sombrero", "with no hat")
 
 # %% part="wrong" half=true
 my_negative = say("sombrero", "hat")
