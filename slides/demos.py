@@ -148,7 +148,7 @@ DEMOS: dict[str, Demo] = {
     "hats": Demo(
         Text("Take off the hat", "Fuera el sombrero"),
         Text(
-            "Nobody mentions a hat. As a negative prompt, which takes hats off: without or with a hat?",
+            "Nobody mentions a hat. Which negative prompt takes hats off: without or with a hat?",
             "Nadie habla de sombreros. ¿Qué prompt negativo los quita: sin o con sombrero?",
         ),
         ROBOT,

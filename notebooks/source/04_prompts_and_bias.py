@@ -431,8 +431,8 @@ for language, control in zip(plain, ["an umbrella", "un paraguas"], strict=True)
 # %% [markdown] lang="en"
 # *wearing a hat* puts one on nearly always; *without a hat* leaves fewer, under a third. As
 # negative prompts, the captions' own words (*with a hat*, *con sombrero*) take most hats off, and
-# their denials take off none. (*no hat*, which no caption says, is read as *hat*.) Each language ends
-# with a control that has nothing to do with hats: an umbrella.
+# their denials take off none. (*no hat*, which no caption says, is read as *hat*.) Each language
+# ends with a control that has nothing to do with hats: an umbrella.
 
 # %% [markdown] lang="es"
 # *con sombrero* lo pone casi siempre; *sin sombrero* deja menos, alrededor de un cuarto. Como
@@ -591,16 +591,15 @@ replace(table, rows=table.rows[:2])
 # %% part="claim"
 never, shown_ones = table.rows[:2]
 assert never["right"].value > shown_ones["right"].value - 0.1, "scenes never shown come out as well"
-lost = shown_ones["clear"].value - never["clear"].value
-assert 0 < lost < 0.2, "to an eye they are a little less often clear"
+assert abs(shown_ones["clear"].value - never["clear"].value) < 0.1, "to an eye, too"
 
 # %% [markdown] lang="en"
-# To the probe, scenes never shown are right as often as those that were; to an eye, a little less
-# often clear. So the model has not learned pictures by heart: it combines words. The unicorn is
+# To the probe, scenes never shown are right as often as those that were, and to an eye they are
+# clear as often. So the model has not learned pictures by heart: it combines words. The unicorn is
 # another matter: that word means nothing to it, so it draws something else without complaint.
 
 # %% [markdown] lang="es"
-# Para la sonda, lo nunca visto sale bien tan a menudo como lo visto; a la vista, algo menos. El
+# Para la sonda, lo nunca visto sale bien tan a menudo como lo visto, y a la vista también. El
 # modelo no se ha aprendido las imágenes de memoria: sabe combinar palabras. El unicornio es otra
 # cosa: la palabra no le dice nada, así que dibuja otra cosa sin protestar.
 
