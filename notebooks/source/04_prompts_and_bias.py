@@ -488,10 +488,10 @@ my_negative = say("sin sombrero", "without a hat")
 my_negative = ""
 
 # %% part="wrong"
-my_negative = say("que no lleve sombrero", "with no hat")
+my_negative = say("un paraguas", "an umbrella")
 
 # %% part="wrong" half=true
-my_negative = say("sombrero", "hat")
+my_negative = say("sombrero", "with no hat")
 
 # %% [markdown] lang="en" part="noticed"
 # **What you should have noticed.** The words that work are those of the captions the model was

@@ -117,6 +117,15 @@ def take_off_the_hat(text: Any, draw: Callable[[str], Any], probe: Probe) -> Ver
                 say("An empty text keeps nothing out.", "Un texto vacío no deja nada fuera."),
             ),
             Mistake(
+                lambda text: (
+                    not {"hat", "hats", "sombrero", "sombreros"} & set(text.lower().split())
+                ),
+                say(
+                    "It names no hat, and guidance walks away only from what is named.",
+                    "No nombra el sombrero, y la guía solo se aleja de lo que se nombra.",
+                ),
+            ),
+            Mistake(
                 lambda text: bool({"sin", "no", "without"} & set(text.lower().split())),
                 say(
                     "A denial describes robots without hats, and guidance walks away from those.",
