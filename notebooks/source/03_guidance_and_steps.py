@@ -408,9 +408,8 @@ assert not any(change.high < 0 for change in changes.values()), "none is shown t
 
 # %% [markdown] lang="es"
 # Ninguna, ni siquiera la guía 1, el texto sin más. Los textos con los que aprendió este modelo
-# dejan poco abierto; los de Stable Diffusion salieron de la web, y sin guía sus imágenes se apartan
-# a menudo de lo pedido. El mejor valor es propio de cada modelo y de cada clase de prompt; 7.5, el
-# valor de siempre, es una costumbre.
+# dejan poco abierto; los de Stable Diffusion salieron de la web, y sin guía dibuja a menudo otra
+# cosa. Cada modelo y cada clase de prompt tienen su mejor valor; 7.5 es una costumbre.
 
 # %% [markdown] lang="en"
 # ## What guidance takes

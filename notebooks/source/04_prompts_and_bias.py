@@ -429,16 +429,16 @@ for language, control in zip(plain, ["an umbrella", "un paraguas"], strict=True)
     assert abs(by["…", control]["hat"].value - language) < 0.2, "an umbrella hardly changes hats"
 
 # %% [markdown] lang="en"
-# *wearing a hat* puts one on nearly always; *without a hat* leaves fewer, under a third. As
-# negative prompts, the captions' own words (*with a hat*, *con sombrero*) take most hats off, and
-# their denials take off none. (*no hat*, which no caption says, is read as *hat*.) Each language
-# ends with a control that has nothing to do with hats: an umbrella.
+# *wearing a hat* puts one on nearly always; *without a hat* leaves under a third. As negative
+# prompts, the captions' own words (*with a hat*, *con sombrero*) take most hats off; their denials,
+# none. (*no hat*, which no caption says, is read as *hat*.) Each language ends with a control
+# unrelated to hats: an umbrella.
 
 # %% [markdown] lang="es"
-# *con sombrero* lo pone casi siempre; *sin sombrero* deja menos, alrededor de un cuarto. Como
-# prompts negativos, las palabras de los textos (*with a hat*, *con sombrero*) quitan la mayoría y
-# sus negaciones, ninguno. (*no hat*, que ningún texto dice, se lee como *hat*.) Cada idioma acaba
-# con un control ajeno a los sombreros: un paraguas.
+# *con sombrero* lo pone casi siempre; *sin sombrero* deja alrededor de un cuarto. Como prompts
+# negativos, las palabras de los textos (*with a hat*, *con sombrero*) quitan la mayoría; sus
+# negaciones, ninguno. (*no hat*, que ningún texto dice, se lee como *hat*.) Cada idioma acaba con
+# un control ajeno a los sombreros: un paraguas.
 
 # %% [markdown] lang="en"
 # Why? A negative prompt is not a command. It is a second text, and guidance walks *away* from what

@@ -834,16 +834,15 @@ figures.strip([lines, *drawn], ["", *(f"{share:.0%}" for share in kept)])
 assert kept[0] > kept[3], "from the same words and noise, a drawing along it keeps more"
 
 # %% [markdown] lang="en"
-# Where the words and the outline disagree, as for the crab, this ControlNet lets the words win: it
-# only ever saw outlines that agreed. How much of the figure drawn lies where the outline's figure
-# lies? Overlap here is the part that both have, of what either has: 1 is the same place and shape.
-# At scale 0 there is no control.
+# Where words and outline disagree, as for the crab, this ControlNet lets the words win: it only
+# ever saw outlines that agreed. How well does the figure drawn cover the outline's? Overlap is the
+# part that both have, of what either has: 1 is the same place and shape. Scale 0 is no control.
 
 # %% [markdown] lang="es"
-# Donde el texto y el contorno no concuerdan, como con el cangrejo, esta ControlNet deja ganar al
-# texto: en su entrenamiento siempre concordaban. ¿Cuánto de la figura dibujada queda donde está la
-# figura del contorno? El solape es la parte que comparten, dividida entre la que ocupan las dos
-# juntas: con 1, mismo lugar y misma forma. Con escala 0 no hay control.
+# Si texto y contorno no concuerdan, como con el cangrejo, esta ControlNet deja ganar al texto: en
+# su entrenamiento siempre concordaban. ¿Cuánto coincide la figura dibujada con la del contorno? El
+# solape es la parte común entre el total de ambas: con 1, mismo lugar y misma forma. Con escala 0
+# no hay control.
 
 # %%
 measured("editing_control")
