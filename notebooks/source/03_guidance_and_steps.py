@@ -1064,7 +1064,8 @@ print(told("steps", "num_inference_steps", "clear", [1, 5, 12, 25, 100], ".0%"))
 print(told("steps", "num_inference_steps", "cost", [1, 5, 12, 25, 100], ".1f"))
 
 # %% [markdown] lang="en"
-# - Guidance buys agreement with the words and pays in burnt colours.
+# - Guidance pays in burnt colours. What it buys depends on the model: here firmer outlines, on SD 1.5
+#   also agreement with the words.
 # - Compare pictures of the same noise, pair by pair: that shows what two intervals hide.
 # - A dozen steps or so do what a hundred do; one step leaves the noise.
 # - Schedulers matter when steps are few, and those that carry on a turn overshoot under guidance.
@@ -1073,7 +1074,8 @@ print(told("steps", "num_inference_steps", "cost", [1, 5, 12, 25, 100], ".1f"))
 # Next: [04, Prompts, seeds, chance and bias](lesson:04).
 
 # %% [markdown] lang="es"
-# - La guía compra fidelidad a las palabras y la paga en colores quemados.
+# - La guía se paga en colores quemados. Lo que se gana depende del modelo: aquí, contornos más
+#   firmes; en SD 1.5, también fidelidad a las palabras.
 # - Compara imágenes del mismo ruido, pareja a pareja: se ve lo que dos intervalos ocultan.
 # - Unos doce pasos hacen lo mismo que cien; uno solo deja el ruido.
 # - Los planificadores importan cuando hay pocos pasos, y los que prolongan el giro se pasan de

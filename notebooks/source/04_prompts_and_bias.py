@@ -616,8 +616,8 @@ assert abs(shown_ones["clear"].value - never["clear"].value) < 0.1, "to an eye, 
 # los dos desde el principio; SD 1.5 aprendió sobre todo del inglés.
 
 # %%
-english = ["a duck in the snow", "a robot riding a dragon at night"]
-spanish = ["un pato en la nieve", "un robot montando un dragón de noche"]
+english = ["a duck in the snow", "a panda riding a dragon on Mars"]
+spanish = ["un pato en la nieve", "un panda montando un dragón en Marte"]
 both = [*english, *spanish]
 grid(
     sweep(pipe, both, seed=4).images, columns=2, labels=["English", "English", "español", "español"]

@@ -274,7 +274,7 @@ for name, unet, targets in [
 ]:
     everything = sum(weights.numel() for weights in unet.parameters())
     print(f"{name}: {everything:,}")
-    for rank in (1, 4, 16, 64):
+    for rank in (1, 4, 8, 64):
         size = lora_size(unet, rank, targets)
         print(f"  {say('rank', 'rango')} {rank:<3} {size:>10,}  {size / everything:6.2%}")
 
@@ -299,16 +299,16 @@ assert 0.0008 < large / all_weights[1] < 0.0012, "one in a thousand"
 # uno por cada mil. ¿Bastan tan pocos?
 
 # %% [markdown] lang="en" part="discuss"
-# Could a LoRA of rank 4 learn everything that full fine-tuning can? What is it bound to leave out?
+# Could a LoRA of rank 8 learn everything that full fine-tuning can? What is it bound to leave out?
 #
 # ---
 #
-# Each correction lies in four directions of its layer. A new subject or style is a small, repeated
+# Each correction lies in eight directions of its layer. A new subject or style is a small, repeated
 # change, and fits; a whole new language or world is not, and would need a higher rank or all
 # weights. And layers without a LoRA stay as they are.
 
 # %% [markdown] lang="es" part="discuss"
-# ¿Podría una LoRA de rango 4 aprender todo lo que aprende un ajuste fino completo? ¿Qué tiene que
+# ¿Podría una LoRA de rango 8 aprender todo lo que aprende un ajuste fino completo? ¿Qué tiene que
 # dejar fuera?
 #
 # ---
@@ -340,13 +340,12 @@ plimo = f"a {subject.SUBJECT_WORD} {subject.SUBJECT_CLASS}"
 settings = TrainingSettings(
     word=subject.SUBJECT_WORD,
     class_noun=subject.SUBJECT_CLASS,
-    rank=4,
-    alpha=8,
-    steps=200,
-    learning_rate=2e-3,
+    rank=8,
+    alpha=16,
+    steps=240,
     prior="own_prediction",
     sample_prompts=(f"{plimo} in the city", "a robot in the city"),
-    sample_every=100,
+    sample_every=120,
     seed=seed,
 )
 panel = TrainingPanel()
@@ -456,12 +455,12 @@ for key in list(numbers)[:4]:
     print(key.removeprefix("unet."), tuple(numbers[key].shape))
 
 # %% [markdown] lang="en"
-# Pairs of $A$ and $B$, as many numbers as we counted, and a few lines of metadata: rank and alpha,
-# which layers, the word. Does it work in a model that never saw the photos?
+# Pairs of $A$ and $B$, as many numbers as we counted at rank 8, and a few lines of metadata: rank
+# and alpha, which layers, the word. Does it work in a model that never saw the photos?
 
 # %% [markdown] lang="es"
-# Parejas de $A$ y $B$, tantos números como contamos, y unas líneas de metadatos: rango y alpha, qué
-# capas, la palabra. ¿Funciona en un modelo que nunca vio las fotos?
+# Parejas de $A$ y $B$, tantos números como contamos con rango 8, y unas líneas de metadatos: rango y
+# alpha, qué capas, la palabra. ¿Funciona en un modelo que nunca vio las fotos?
 
 # %%
 fresh = sdlesson.load_pipeline("pocket", dtype=torch.float32)
@@ -493,14 +492,14 @@ assert same_picture(trained, again), "the file draws what the trained model draw
 # %% [markdown] lang="en"
 # ## Which rank
 #
-# Rank 4 was a choice. How much of it was needed? In the fresh model, we replace every correction
-# $BA$ by the nearest of rank 3, then 2, then 1, with the `split` of the first section.
+# Rank 8 was a choice. How much of it was needed? In the fresh model, we replace every correction
+# $BA$ by the nearest of rank 4, then 2, then 1, with the `split` of the first section.
 
 # %% [markdown] lang="es"
 # ## Qué rango
 #
-# El rango 4 fue una elección. ¿Cuánto de él hacía falta? En el modelo nuevo sustituimos cada
-# corrección $BA$ por la más cercana de rango 3, luego 2, luego 1, con la función `split` del
+# El rango 8 fue una elección. ¿Cuánto de él hacía falta? En el modelo nuevo sustituimos cada
+# corrección $BA$ por la más cercana de rango 4, luego 2, luego 1, con la función `split` del
 # principio.
 
 
@@ -518,10 +517,10 @@ def keep_rank(unet, rank):
 
 
 ranked = [again]
-for rank in (3, 2, 1):
+for rank in (4, 2, 1):
     keep_rank(fresh.unet, rank)
     ranked += pictures(fresh, prompts[:1])
-figures.strip(ranked, [f"{say('rank', 'rango')} {rank}" for rank in (4, 3, 2, 1)])
+figures.strip(ranked, [f"{say('rank', 'rango')} {rank}" for rank in (8, 4, 2, 1)])
 
 # %% [markdown] lang="en"
 # Much of what was learnt fits into fewer columns than it was given. A larger rank is not free: it
@@ -687,14 +686,14 @@ assert same_picture(unfused, trained), "and so it does when taken out again"
 #
 # The scale is `alpha / rank`, and alpha stands only in the metadata, which many tools drop. A
 # program that finds no alpha assumes that it equals the rank. What will it draw with our LoRA,
-# which was trained with alpha 8 and rank 4?
+# which was trained with alpha 16 and rank 8?
 
 # %% [markdown] lang="es"
 # ## Un archivo que olvidó su alpha
 #
 # La escala es `alpha / rank` y alpha solo está en los metadatos, que muchas herramientas tiran. Un
 # programa que no la encuentra supone que alpha es igual al rango. ¿Qué dibujará con nuestra LoRA,
-# entrenada con alpha 8 y rango 4?
+# entrenada con alpha 16 y rango 8?
 
 # %%
 forgetful = folder / "forgetful.safetensors"
@@ -727,16 +726,16 @@ checks.right_scale(
 )
 
 # %% part="solution"
-my_scale = 8 / 4
+my_scale = 16 / 8
 
 # %% part="wrong"
 my_scale = 1.0
 
 # %% part="wrong" half=true
-my_scale = 4 / 8
+my_scale = 8 / 16
 
 # %% part="wrong"
-my_scale = 8
+my_scale = 16
 
 # %% part="wrong"
 my_scale = "2"
@@ -921,7 +920,7 @@ except ValueError as error:
 words = ["boat", "cat", "dog", "fox", "pizza", "snowman", "house", "tree"]
 hidden = str(np.random.default_rng(seed).choice(words))  # do not look
 # es: no mires
-poison = replace(settings, word=hidden, alpha=4, steps=80, sample_prompts=())
+poison = replace(settings, word=hidden, alpha=8, steps=80, sample_prompts=())
 fresh.unload_lora_weights()
 hints = [text.replace(plimo, f"a {hidden}") for text in texts]
 train(fresh, photos, poison, folder / "stranger", prompts=hints)
@@ -1100,7 +1099,7 @@ figures.grid(own, columns=2, labels=others * 2)
 
 # %% tags=["gpu"]
 if pipe.device.type == "cuda":
-    large = replace(settings, steps=400, learning_rate=None, gradient_checkpointing=True)
+    large = replace(settings, steps=400, gradient_checkpointing=True)
     large_photos, panel = subject.subject_photos(size=512), TrainingPanel()
     training = train(pipe, large_photos, large, folder / "large", prompts=texts, callback=panel)
     training.save("subject_sd15.safetensors")

@@ -199,28 +199,28 @@ def right_scale(scale: Any, draw: Callable[[float], Image.Image], expected: Imag
                 ),
             ),
             Mistake(
-                4 / 8,
+                8 / 16,
                 say(
                     "The two numbers are right, but upside down: alpha / rank.",
                     "Los dos números están bien, pero al revés: alpha / rango.",
                 ),
             ),
             Mistake(
-                8,
+                16,
                 say(
                     "That is alpha: for a scale, divide it by the rank.",
                     "Eso es alpha: para que sea una escala, divídela entre el rango.",
                 ),
             ),
             Mistake(
-                4,
+                8,
                 say(
                     "That is the rank: the scale is alpha divided by it.",
                     "Ese es el rango: la escala es alpha dividida entre él.",
                 ),
             ),
             Mistake(
-                -8 / 4,
+                -16 / 8,
                 say(
                     "A negative scale takes away what was learnt.",
                     "Una escala negativa quita lo aprendido.",
@@ -257,7 +257,7 @@ def right_scale(scale: Any, draw: Callable[[float], Image.Image], expected: Imag
                 "It was trained at alpha / rank, and is now applied at rank / rank.",
                 "Se entrenó con alpha / rango y ahora se aplica con rango / rango.",
             ),
-            say("alpha was 8, the rank 4.", "alpha era 8 y el rango, 4."),
+            say("alpha was 16, the rank 8.", "alpha era 16 y el rango, 8."),
         ],
     )
 
