@@ -58,6 +58,7 @@ class Nothing:
     """Draws one grey picture, at once: what is left is what the queue costs."""
 
     model, size, defaults = "nothing", 128, Defaults(num_inference_steps=1)
+    has_control = False
 
     def batch_key(self, request: Request) -> None:
         """All fit together."""

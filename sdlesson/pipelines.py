@@ -27,7 +27,7 @@ ORIGIN_KEYS = {"_name_or_path", "name_or_path", "is_local", "local_files_only"}
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 # diffusers renamed the argument: the new name is not read before 0.42, the old one warns since.
-_DTYPE_ARGUMENT = "dtype" if Version(diffusers.__version__) >= Version("0.42") else "torch_dtype"
+DTYPE_ARGUMENT = "dtype" if Version(diffusers.__version__) >= Version("0.42") else "torch_dtype"
 
 
 def load_pipeline(
@@ -176,7 +176,7 @@ def _load_folder(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
                 variant=hub.weights_variant(folder, half=dtype == torch.float16),
                 use_safetensors=True,
                 local_files_only=True,
-                **{_DTYPE_ARGUMENT: dtype},
+                **{DTYPE_ARGUMENT: dtype},
             )
     except Exception as error:  # three libraries read these files, each with errors of its own
         reason = str(error).strip().split("\n")[0]

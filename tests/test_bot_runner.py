@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from runpy import run_path
 
 import pytest
 from telegram.ext import CommandHandler
@@ -14,10 +16,12 @@ from fixtures_bot import Painter
 from fixtures_talk import QUICK, answer, picture, talking, wait_until
 from hub_server import closed_url
 from sdlesson.bot import Bot, BotError, draw_for
+from sdlesson.bot.runner import GENERATOR_MEMBERS
 from sdlesson.bot_api import BotApiServer
 from sdlesson.language import set_language
 
 MADE_UP = "1234567890:" + "A" * 35
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture
@@ -37,6 +41,11 @@ def bots() -> Iterator[list[Bot]]:
 
 def ours() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("sdlesson")]
+
+
+def test_the_benchmark_of_workers_draws_with_a_whole_generator() -> None:
+    nothing = run_path(str(BENCHMARKS / "bot_workers.py"))["Nothing"]()
+    assert [name for name in GENERATOR_MEMBERS if not hasattr(nothing, name)] == []
 
 
 def test_a_bot_without_a_token_says_that_it_is_on_localhost(

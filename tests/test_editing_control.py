@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionPipeline
+from diffusers.models import modeling_utils
 from PIL import Image, ImageChops, ImageDraw
 from torch import Generator
 
@@ -178,6 +179,18 @@ def test_training_stops_goes_on_and_ends_in_a_small_folder_that_loads(
 def test_the_outline_of_a_training_scene_comes_back_from_its_bits(lines: Image.Image) -> None:
     bits = np.packbits(np.asarray(lines)[None, ..., 0] > 0, axis=-1)
     assert torch.equal(training.to_lines(bits), to_pixels([lines]) / 2 + 0.5)
+
+
+def test_loading_a_controlnet_puts_no_warning_before_a_student(
+    pocket: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(
+        modeling_utils.logger, "warning", lambda text, *_, **__: warned.append(text)
+    )
+    assert load_controlnet(pocket).dtype == pocket.unet.dtype
+    load_controlnet(pocket).to(dtype=torch.float16)  # the control: this one is warned of
+    assert len(warned) == 1, warned
 
 
 def test_the_pocket_models_own_controlnet_is_small_and_keeps_to_outlines(

@@ -1064,8 +1064,8 @@ print(told("steps", "num_inference_steps", "clear", [1, 5, 12, 25, 100], ".0%"))
 print(told("steps", "num_inference_steps", "cost", [1, 5, 12, 25, 100], ".1f"))
 
 # %% [markdown] lang="en"
-# - Guidance pays in burnt colours. What it buys depends on the model: here firmer outlines, on SD 1.5
-#   also agreement with the words.
+# - Guidance pays in burnt colours. What it buys depends on the model: here firmer outlines, on
+#   SD 1.5 also agreement with the words.
 # - Compare pictures of the same noise, pair by pair: that shows what two intervals hide.
 # - A dozen steps or so do what a hundred do; one step leaves the noise.
 # - Schedulers matter when steps are few, and those that carry on a turn overshoot under guidance.

@@ -459,8 +459,8 @@ for key in list(numbers)[:4]:
 # and alpha, which layers, the word. Does it work in a model that never saw the photos?
 
 # %% [markdown] lang="es"
-# Parejas de $A$ y $B$, tantos números como contamos con rango 8, y unas líneas de metadatos: rango y
-# alpha, qué capas, la palabra. ¿Funciona en un modelo que nunca vio las fotos?
+# Parejas de $A$ y $B$, tantos números como contamos con rango 8, y unas líneas de metadatos: rango
+# y alpha, qué capas, la palabra. ¿Funciona en un modelo que nunca vio las fotos?
 
 # %%
 fresh = sdlesson.load_pipeline("pocket", dtype=torch.float32)

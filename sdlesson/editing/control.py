@@ -22,7 +22,7 @@ from sdlesson.editing.pictures import (
     padded_pixels,
     picture_to_edit,
 )
-from sdlesson.pipelines import is_pocket
+from sdlesson.pipelines import DTYPE_ARGUMENT, is_pocket
 from sdlesson.settings import DEFAULT_STEPS, check_function
 
 MAX_SCALE = 2
@@ -108,9 +108,11 @@ def load_controlnet(
     hub.check_parts(folder)
     try:
         controlnet = ControlNetModel.from_pretrained(
-            folder, variant=hub.controlnet_variant(folder, half=half), use_safetensors=True
-        )
-        controlnet = controlnet.to(pipe.unet.device, pipe.unet.dtype)
+            folder,
+            variant=hub.controlnet_variant(folder, half=half),
+            use_safetensors=True,
+            **{DTYPE_ARGUMENT: pipe.unet.dtype},
+        ).to(pipe.unet.device)
     except Exception as error:  # libraries read these files, each with errors of its own
         raise downloads.ModelError(
             f"{folder} holds no ControlNet that loads ({str(error).splitlines()[0]})"
