@@ -580,7 +580,8 @@ def test_a_missing_table_or_column_is_answered_with_those_there_are(table, tmp_p
 
 
 FEWER = {
-    "dreambooth": 48, "dreambooth_steps": 48, "bot_batching": 64, "bot_workers": 5,  # trained, or timed
+    # These train, or are timed.
+    "dreambooth": 48, "dreambooth_steps": 48, "bot_batching": 64, "bot_workers": 5,
     # Measured in passing; the next weights get all of their pictures.
     "schedulers": 96, "overshoot": 96,
     "hats": 64, "counting": 64, "held_out": 64, "languages": 64, "bias": 64, "details": 64,
