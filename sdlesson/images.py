@@ -79,14 +79,16 @@ def as_rgb(image: Image.Image, name: str = "image") -> Image.Image:
     try:
         image.load()
         return (_levels(image, name) if image.mode[0] in "FI" else image).convert("RGB")
-    except (AssertionError, ValueError) as error:  # of Pillow, by its version, without a file
-        if isinstance(error, ValueError) and "closed" not in str(error):
+    except (AssertionError, AttributeError, OSError, SyntaxError, ValueError) as error:
+        # Without a file Pillow raises, by its version, the first, the second or the last of these.
+        without_file = isinstance(error, AttributeError) and getattr(image, "fp", image) is None
+        if without_file or isinstance(error, AssertionError) or "closed" in str(error):
+            raise ValueError(
+                f"{name} was closed before it was read: open it again, or call image.load() in the "
+                "`with` block"
+            ) from error
+        if isinstance(error, ValueError):
             raise
-        raise ValueError(
-            f"{name} was closed before it was read: open it again, or call image.load() in the "
-            "`with` block"
-        ) from error
-    except (OSError, SyntaxError, AttributeError) as error:
         raise ValueError(f"{name} is damaged ({error}); copy or download it again") from error
 
 
