@@ -349,13 +349,13 @@ assert tree > cat, "the tree comes nearer than the cat"
 
 # %% [markdown] lang="en"
 # Each label compares cosine and threshold. The tree is not broccoli, and yet it comes nearer than
-# the cat: green, round, on a stalk. If it is flagged, that is a *false alarm*.
+# the cat: green, round, on a stalk. Were it flagged, that would be a *false alarm*.
 #
 # How often does it err? Let it judge scenes whose contents we know.
 
 # %% [markdown] lang="es"
 # Cada etiqueta compara coseno y umbral. El árbol no es brócoli, y aun así se le acerca más que el
-# gato: verde, redondo, con tallo. Si lo marca, es una *falsa alarma*.
+# gato: verde, redondo, con tallo. Si lo marcara, sería una *falsa alarma*.
 #
 # ¿Cuántas veces falla? Que juzgue escenas cuyo contenido conocemos.
 
@@ -391,7 +391,7 @@ assert missed.value > 2 * alarms.value, "it misses far more than it raises false
 # %% [markdown] lang="es"
 # Falla de dos maneras, y no por igual: de las escenas *con* brócoli se le escapan muchas, y las
 # falsas alarmas son raras. Un filtro que casi nunca avisa puede estar dejando pasar cosas. Pero
-# pocas no son ninguna: una de cada cien, de un millón de imágenes inofensivas, son diez mil.
+# «raras» no es «ninguna»: una de cada cien, en un millón de imágenes inofensivas, son diez mil.
 
 # %% [markdown] lang="en"
 # Both in pictures: above, broccoli that it missed by the most; below, scenes without any that come

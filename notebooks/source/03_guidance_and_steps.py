@@ -747,12 +747,13 @@ for number in [1, 2, 3, 5]:
 
 # %% [markdown] lang="en"
 # These loops count from the bottom, as SD 1.5's do: a single step looks only at level 1, where
-# almost no noise is expected. (So two steps can beat three.) What does the probe say of confetti?
+# almost no noise is expected. (It matters where the steps fall: so two can beat three.) What does
+# the probe say of confetti?
 
 # %% [markdown] lang="es"
 # Estos bucles cuentan desde abajo, como los de Stable Diffusion 1.5: un solo paso mira únicamente
-# el nivel 1, donde apenas se espera ruido. (Por eso dos pasos pueden ganar a tres.) ¿Y qué dice
-# la sonda del confeti?
+# el nivel 1, donde apenas se espera ruido. (Importa dónde caen los pasos: por eso dos pueden
+# ganar a tres.) ¿Y qué dice la sonda del confeti?
 
 # %%
 confetti = stepped.where(num_inference_steps=1).images

@@ -430,15 +430,15 @@ for language, control in zip(plain, ["an umbrella", "un paraguas"], strict=True)
 
 # %% [markdown] lang="en"
 # *wearing a hat* puts one on nearly always; *without a hat* leaves under a third. As negative
-# prompts, the captions' own words (*with a hat*, *con sombrero*) take most hats off; their denials,
-# none. (*no hat*, which no caption says, is read as *hat*.) Each language ends with a control
-# unrelated to hats: an umbrella.
+# prompts, the captions' own words (*with a hat*, *con sombrero*) and *hat* take most hats off;
+# their denials, and *sombrero* alone, none. (*no hat*, which no caption says, is read as *hat*.)
+# The umbrella is a control.
 
 # %% [markdown] lang="es"
 # *con sombrero* lo pone casi siempre; *sin sombrero* deja alrededor de un cuarto. Como prompts
-# negativos, las palabras de los textos (*with a hat*, *con sombrero*) quitan la mayoría; sus
-# negaciones, ninguno. (*no hat*, que ningún texto dice, se lee como *hat*.) Cada idioma acaba con
-# un control ajeno a los sombreros: un paraguas.
+# negativos, las palabras de los textos (*with a hat*, *con sombrero*) y *hat* quitan la mayoría;
+# sus negaciones y *sombrero* a secas, ninguno. (*no hat*, que ningún texto dice, se lee como
+# *hat*.) El paraguas sirve de control.
 
 # %% [markdown] lang="en"
 # Why? A negative prompt is not a command. It is a second text, and guidance walks *away* from what

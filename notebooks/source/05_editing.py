@@ -114,11 +114,13 @@ figures.strip(noisy, [f"{say('strength', 'fuerza')} {s}" for s in (0.2, 0.4, 0.6
 
 # %% [markdown] lang="en"
 # *Strength* is where to begin: 0.2 takes the last fifth of the steps, 1 takes all of them. Even at
-# 1 a trace of the picture is left, because the schedule's last level is not pure noise.
+# 1 a trace of the picture is left, too faint to see here, because the schedule's last level is not
+# pure noise.
 
 # %% [markdown] lang="es"
 # La *fuerza* dice dónde empezar: con 0.2 se da el último quinto de los pasos; con 1, todos. Incluso
-# con 1 queda un rastro de la imagen, porque el último nivel de la escala no es ruido puro.
+# con 1 queda un rastro de la imagen, aunque aquí no se vea, porque el último nivel de la escala no
+# es ruido puro.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 1 · The first step
@@ -288,13 +290,13 @@ figures.strip([turtle, *variations], [say("before", "antes"), *map(str, range(4)
 # ## Inpainting: a hole in the picture
 #
 # Paint over the part that is to change: hold the mouse button, or use a finger. If you paint
-# nothing, the next cells take a box in the middle.
+# nothing, the next cells take a box over the turtle.
 
 # %% [markdown] lang="es" short=true
 # ## Rellenar: un hueco en la imagen
 #
 # Pinta sobre la parte que debe cambiar: mantén pulsado el botón del ratón o usa un dedo. Si no
-# pintas nada, las celdas siguientes toman un recuadro del centro.
+# pintas nada, las celdas siguientes toman un recuadro sobre la tortuga.
 
 # %%
 painter = MaskPainter(turtle)
@@ -543,34 +545,34 @@ for picture in crabs:
     assert same, "outside of the mask no pixel changes"
 
 # %% [markdown] lang="en"
-# The seam is not always good: what is new has to fit what is there, and at each step it gets one
-# chance. With `resample=4` each step is taken four times, with noise in between. It takes four
-# times as long; is it worth that?
+# What was not painted over stays: with the box, the end of the tail. And the seam is not always
+# good: the new part has to fit the old, and gets one chance at each step. With `resample=4` each
+# step is taken four times, with noise in between. Is that worth four times as long?
 
 # %% [markdown] lang="es"
-# La junta no siempre queda bien: lo nuevo tiene que encajar con lo que hay, y en cada paso tiene
-# una sola oportunidad. Con `resample=4` cada paso se da cuatro veces, con ruido entre medias. Tarda
-# el cuádruple; ¿vale la pena?
+# Lo que no se pintó se queda: con el recuadro, la punta de la cola. Y la junta no siempre queda
+# bien: lo nuevo debe encajar con lo que hay, y tiene una oportunidad en cada paso. Con `resample=4`
+# cada paso se da cuatro veces, con ruido entre medias. ¿Vale el cuádruple de tiempo?
 
 # %%
 measured("editing_masks")
 
 # %% [markdown] lang="en"
-# Models made for inpainting read nine channels instead of four: noisy latents, the picture with its
-# hole, and the mask. They see at every step what is around the hole, *without* noise, and were
-# trained to fit. Ours finds out late, as the noise goes.
+# Here no gain shows. Models made for inpainting read nine channels instead of four: noisy latents,
+# the picture with its hole, and the mask. They see at every step what is around the hole, *without*
+# noise, and were trained to fit. Ours finds out late, as the noise goes.
 
 # %% [markdown] lang="es"
-# Los modelos hechos para rellenar leen nueve canales en vez de cuatro: los latentes con ruido, la
-# imagen con su hueco y la máscara. Ven en cada paso lo que rodea al hueco *sin* ruido, y se
-# entrenaron para encajar. El nuestro se entera tarde, a medida que el ruido se va.
+# Aquí no se ve ninguna mejora. Los modelos hechos para rellenar leen nueve canales y no cuatro: los
+# latentes con ruido, la imagen con su hueco y la máscara. En cada paso ven lo que rodea al hueco
+# *sin* ruido, y se entrenaron para encajar. El nuestro se entera tarde.
 
 # %% [markdown] lang="en"
 # A mask needs no mouse. A scratch across a photo, say, is known exactly. How much of it is left?
 
 # %% [markdown] lang="es"
 # Para una máscara no hace falta ratón. Un arañazo que cruza una foto, por ejemplo, se conoce con
-# exactitud. ¿Cuánto queda de él?
+# exactitud. ¿Cuánto quedará de él?
 
 # %%
 scratch = Image.new("L", turtle.size)
@@ -615,12 +617,12 @@ assert np.array_equal(middle, turtle), "the picture in the middle is the one tha
 # %% [markdown] lang="en"
 # The numbers are the steps in colour at the six seams, as multiples of all the picture's other
 # steps: 1 would be no seam. The VAE's error would be one, so the new part's colours are drawn to
-# those they meet. In large samples:
+# those they meet. It does not always work: look for the largest number's seam. In large samples:
 
 # %% [markdown] lang="es"
 # Los números son los saltos de color en las seis juntas, en múltiplos de los demás saltos de la
-# imagen: con 1 no habría junta. El error del VAE dejaría una; por eso los colores de lo nuevo se
-# acercan a los que tocan. En muestras grandes:
+# imagen: con 1 no habría junta. El error del VAE dejaría una; por eso lo nuevo acerca sus colores a
+# los que toca. No siempre basta: busca la junta del número mayor. En muestras grandes:
 
 # %%
 measured("editing_seams")
@@ -811,13 +813,13 @@ assert np.array_equal(along, alone), "an untrained ControlNet changes nothing"
 
 # %% [markdown] lang="en"
 # And a trained one? `load_controlnet(pipe)` loads it: for Stable Diffusion 1.5 a published one, for
-# the pocket model its own. Three drawings along one outline, and the share of it that each keeps;
-# the last one is drawn without it.
+# the pocket model its own. Three drawings along one outline, then the first once more without it;
+# below each, the share of the outline that it keeps.
 
 # %% [markdown] lang="es"
 # ¿Y una entrenada? La carga `load_controlnet(pipe)`: para Stable Diffusion 1.5, una publicada; para
-# el modelo de bolsillo, la suya. Tres dibujos con un mismo contorno y la parte de él que conserva
-# cada uno; el último se dibuja sin él.
+# el modelo de bolsillo, la suya. Tres dibujos con un mismo contorno y, al final, el primero otra
+# vez, sin él; debajo de cada uno, la parte del contorno que conserva.
 
 # %%
 words = say(

@@ -107,12 +107,12 @@ named = sweep(pocket, [f"a {name} robot" for name in names], seed=range(2), guid
 named.grid(rows="prompt", columns="seed")
 
 # %% [markdown] lang="en"
-# The model knows *sushi*, so sushi gets in. It never read *starfish*, and yet something may get in
-# with it. The last row shows robots and nothing else. Why? A model reads pieces of words, *tokens*:
+# The model knows *sushi*, so sushi gets in. It never read *starfish*, and yet a fish gets in with
+# it. The last row shows robots and nothing else. Why? A model reads pieces of words, *tokens*:
 
 # %% [markdown] lang="es"
 # El modelo conoce *sushi*, y el sushi se cuela. *starfish* (estrella de mar) no lo leyó nunca y,
-# aun así, algo puede colarse con ella. La última fila solo muestra robots. ¿Por qué? El modelo lee
+# aun así, con él se cuela un pez. La última fila solo muestra robots. ¿Por qué? El modelo lee
 # trozos de palabras, *tokens*:
 
 # %% tags=["nbval-check-output"]
@@ -612,13 +612,13 @@ assert full[400]["diversity"].value < full[0]["diversity"].value / 2, "pictures 
 
 # %% [markdown] lang="en"
 # *The gap* goes from any robot to the references; the *bare class* is *a robot*, without our word.
-# After a hundred steps Plimo comes no closer, and pictures of one place grow alike; styles stay,
+# From a hundred steps on Plimo comes no closer, and pictures of one place grow alike; styles stay,
 # but any robot is Plimo. The photos are learnt, not the thing: **overfitting**. Where would you
 # stop?
 
 # %% [markdown] lang="es"
 # *La distancia* va de un robot cualquiera a las referencias; la *clase sola* es *a robot*, sin
-# nuestra palabra. Tras cien pasos Plimo no se acerca más y las imágenes de un lugar salen casi
+# nuestra palabra. A partir de cien pasos Plimo no se acerca y las imágenes de un lugar acaban casi
 # iguales; los estilos siguen, pero cualquier robot es Plimo. Ha aprendido estas fotos, no la cosa:
 # **sobreajuste**. ¿Dónde pararías?
 

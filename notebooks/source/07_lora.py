@@ -292,11 +292,13 @@ assert 0.0008 < large / all_weights[1] < 0.0012, "one in a thousand"
 
 # %% [markdown] lang="en"
 # At rank 4, one or two numbers for every hundred weights; in the large model, whose matrices are
-# wider, one for every thousand. Are so few enough?
+# wider, one for every thousand. Twice the rank is twice as many: below we train at rank 8, nearly
+# three in a hundred. Are so few enough?
 
 # %% [markdown] lang="es"
 # Con rango 4, uno o dos números por cada cien pesos; en el modelo grande, de matrices más anchas,
-# uno por cada mil. ¿Bastan tan pocos?
+# uno por cada mil. El doble de rango es el doble de números: abajo entrenamos con rango 8, casi
+# tres por cada cien. ¿Bastan tan pocos?
 
 # %% [markdown] lang="en" part="discuss"
 # Could a LoRA of rank 8 learn everything that full fine-tuning can? What is it bound to leave out?
@@ -313,7 +315,7 @@ assert 0.0008 < large / all_weights[1] < 0.0012, "one in a thousand"
 #
 # ---
 #
-# Cada corrección vive en cuatro direcciones de su capa. Un sujeto o un estilo nuevos son un cambio
+# Cada corrección vive en ocho direcciones de su capa. Un sujeto o un estilo nuevos son un cambio
 # pequeño y repetido, y caben; un idioma o un mundo enteros, no: harían falta más rango o todos los
 # pesos. Y las capas sin LoRA se quedan como están.
 
@@ -356,13 +358,15 @@ figures.strip(photos, [text.removeprefix(plimo) for text in texts])
 # Full DreamBooth overwrites the model, so the old one is no longer there to ask. Here it stays,
 # with the LoRA beside it.
 #
-# Does Plimo go where no photo shows it? The same noise, without and with the LoRA:
+# Does Plimo go to Mars and to space, which no photo shows? The same noise, without and with the
+# LoRA:
 
 # %% [markdown] lang="es"
 # El DreamBooth completo sobrescribe el modelo y ya no queda a quién preguntar. Aquí sigue intacto,
 # con la LoRA al lado.
 #
-# ¿Saldrá Plimo en sitios que no están en ninguna foto? El mismo ruido, sin la LoRA y con ella:
+# ¿Saldrá Plimo en Marte y en el espacio, que no están en ninguna foto? El mismo ruido, sin la LoRA
+# y con ella:
 
 
 # %%
@@ -839,12 +843,12 @@ assert like[1.0, 0.6][1] > like[1.0, 0.0][1] + 0.03, "more of a poster than Plim
 # %% [markdown] lang="en"
 # Plimo's scale first, the style's second; the numbers are similarities to the photos and to the
 # posters. Neither LoRA knew of the other, and where both correct the same layer they get in each
-# other's way. With a little less of the style, the pictures have something of both.
+# other's way. With less of the style, Plimo is back, and little of the posters is left: you choose.
 
 # %% [markdown] lang="es"
 # Primero la escala de Plimo, después la del estilo; los números son el parecido con las fotos y con
 # los carteles. Ninguna LoRA sabía de la otra y, donde ambas corrigen la misma capa, se estorban.
-# Con algo menos de estilo, las imágenes tienen algo de las dos.
+# Con menos estilo vuelve Plimo, y de los carteles queda poco: tú eliges.
 
 # %% [markdown] lang="en"
 # ## For other programs

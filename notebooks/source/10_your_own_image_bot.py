@@ -646,14 +646,14 @@ bars(
 )
 
 # %% [markdown] lang="en"
-# Seven, or two. In turns, nobody waits behind somebody else's pile, and all eight are done as soon
-# as before. A queue also needs a limit: the bot's takes three orders from each user and a hundred
-# in all, and the bot says so when it is full.
+# Seven, or two. In turns, nobody waits behind somebody else's pile, and all eight together take as
+# long as before. A queue also needs a limit: the bot's takes three orders from each user and a
+# hundred in all, and the bot says so when it is full.
 
 # %% [markdown] lang="es"
-# Siete, o dos. Por turnos, nadie espera detrás del montón de otra persona, y las ocho acaban igual
-# de pronto. Además, toda cola necesita un límite: la del bot admite tres pedidos por persona y cien
-# en total, y avisa cuando está llena.
+# Siete, o dos. Por turnos, nadie espera detrás del montón de otra persona, y las ocho juntas tardan
+# lo mismo que antes. Además, toda cola necesita un límite: la del bot admite tres pedidos por
+# persona y cien en total, y avisa cuando está llena.
 
 # %% [markdown] lang="en" part="goal"
 # ### Exercise 3 · A fair queue

@@ -645,7 +645,7 @@ assert [state for _, state in on_record(chloe, all_over)] == ["flagged"], "it is
 #
 # Hasta ahora el bot preguntaba si había algo. Con un *webhook* da una dirección a Telegram, que le
 # lleva allí cada mensaje en el acto. Pero a una dirección de la web llama cualquiera. Por eso
-# Telegram dice un *secreto* con cada mensaje y lo repite hasta oír un 200.
+# Telegram dice un *secreto* con cada mensaje. Y repite el mensaje hasta oír un 200.
 
 # %%
 run.stop()
@@ -1157,7 +1157,7 @@ server.stop()
 #
 # - Write down first, then act: then a death loses nothing and repeats nothing.
 # - Limits, rules and secrets say no, in a sentence, and are counted; none of them understands.
-# - What may come twice has a number; what is compared in secret takes the same time always.
+# - What may come twice has a number; a secret is compared in the same time always.
 # - Measure the bottleneck before you buy machines, and log numbers instead of people.
 #
 # The code is in `sdlesson/bot_service/`: begin with `limits.py` and `store/jobs.py`. You have
@@ -1169,7 +1169,7 @@ server.stop()
 #
 # - Primero anotar, luego actuar: así, una muerte ni pierde ni repite nada.
 # - Límites, reglas y secretos dicen que no, con una frase, y se cuentan; ninguno comprende.
-# - Lo que puede llegar dos veces lleva un número; lo que se compara en secreto tarda siempre igual.
+# - Lo que puede llegar dos veces lleva un número; comparar un secreto tarda siempre igual.
 # - Mide el cuello de botella antes de comprar máquinas, y registra números en lugar de personas.
 #
 # El código está en `sdlesson/bot_service/`: empieza por `limits.py` y `store/jobs.py`. Has llegado
