@@ -23,6 +23,7 @@ from sdlesson.terminal import (
     set_quiet_environment,
     set_terminal_language,
     tell,
+    tell_error,
     whole_number,
 )
 
@@ -241,7 +242,7 @@ def _draw(options: argparse.Namespace) -> int:
             )
         save_png(drawing.image, options.out, drawing.settings | extra)
     except (ValueError, ModelError, OSError) as error:
-        tell(f"sdlesson: {error}")
+        tell_error(error)
         return BAD_INPUT
     width, height = drawing.image.size
     seed = say(f"seed {drawing.seed}", f"semilla {drawing.seed}")
@@ -308,7 +309,18 @@ def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
     mask = None
     if options.mask:  # what is see-through in it stays
         mask = read_photo(options.mask, name=options.mask, ground="black")
+        _check_sizes(options, picture.size, mask.size)
     pipe = load_pipeline(options.model)
+    most = editing.MAX_ENLARGED * editing.own_size(pipe)
+    if mask is not None and max(picture.size) > most:
+        raise ValueError(
+            say(
+                f"with --mask a side of the picture has {most} pixels at most, and "
+                f"{options.image} is {_shown(picture.size)}; save both files smaller",
+                f"con --mask, un lado de la imagen tiene como mucho {most} píxeles, y "
+                f"{options.image} mide {_shown(picture.size)}; guarda ambos archivos más pequeños",
+            )
+        )
     said: list[str] = []
 
     def report(note: str) -> None:
@@ -327,6 +339,15 @@ def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
     }
     if options.control:
         lines = editing.outline(editing.shrink_to_fit(pipe, picture))
+        if not lines.getbbox():
+            raise ValueError(
+                say(
+                    f"no outline can be seen in {options.control}; give a picture with more "
+                    "contrast",
+                    f"en {options.control} no se ve ningún contorno; da una imagen con más "
+                    "contraste",
+                )
+            )
         controlnet = editing.load_controlnet(pipe)
         image = editing.draw_along(pipe, lines, options.prompt, controlnet=controlnet, **settings)
         extra = {"control": Path(options.control).name}
@@ -350,6 +371,24 @@ def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
         flagged=flag_note() in said,
     )
     return drawing, extra
+
+
+def _check_sizes(
+    options: argparse.Namespace, picture: tuple[int, int], mask: tuple[int, int]
+) -> None:
+    if picture != mask:
+        raise ValueError(
+            say(
+                f"{options.mask} is {_shown(mask)} pixels and {options.image} {_shown(picture)}; "
+                "save the mask in the size of the picture",
+                f"{options.mask} mide {_shown(mask)} píxeles y {options.image}, {_shown(picture)}; "
+                "guarda la máscara con el tamaño de la imagen",
+            )
+        )
+
+
+def _shown(size: tuple[int, int]) -> str:
+    return "{} x {}".format(*size)
 
 
 def _bot(options: argparse.Namespace) -> int:
@@ -377,10 +416,10 @@ def _bot(options: argparse.Namespace) -> int:
                 pass  # on Windows, a wait without an end would not hear Ctrl-C
             bot.stop()
     except BotError as error:
-        tell(f"sdlesson: {error}")
+        tell_error(error)
         return FAILED
     except (ValueError, ModelError, OSError) as error:
-        tell(f"sdlesson: {error}")
+        tell_error(error)
         return BAD_INPUT
     finally:
         if server is not None:

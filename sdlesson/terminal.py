@@ -106,6 +106,11 @@ def tell(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
+def tell_error(error: Exception) -> None:
+    """Say what was wrong: in the reader's language, where the error has a sentence in it."""
+    tell(f"sdlesson: {getattr(error, 'sentence', error)}")
+
+
 def set_quiet_environment() -> None:
     """Leave the speaking to us; the libraries read these variables when they are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
