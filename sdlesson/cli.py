@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -227,6 +227,7 @@ def _draw(options: argparse.Namespace) -> int:
     try:
         check_output(options.out)
         _check_files(options)
+        _check_settings(options)
         if options.image or options.control:
             drawing, extra = _edit(options)
         else:
@@ -278,6 +279,55 @@ def _check_files(options: argparse.Namespace) -> None:
             )
 
 
+def _check_settings(options: argparse.Namespace) -> None:
+    """Refuse what is outside its range before a model is loaded, in the reader's language.
+
+    In English that is the sentence of the function that checks it.
+    """
+    from sdlesson import settings
+
+    prompt, steps, guidance = options.prompt, options.steps, options.guidance
+    seed, strength = options.seed or 0, options.strength
+    most = settings.NOISE_LEVELS - settings.UNUSED_LEVELS
+    checks: list[tuple[Callable[[], object], str]] = [
+        (
+            lambda: prompt.strip() or settings.check_prompt(prompt),
+            "el prompt está vacío; di qué dibujar, por ejemplo 'un gato en la playa'",
+        ),
+        (
+            lambda: settings.check_steps(steps),
+            f"--steps {steps}: debe ser un número entero de 1 a {most}; prueba con 25",
+        ),
+        (
+            lambda: settings.check_guidance(guidance),
+            f"--guidance {guidance}: debe ser un número de 0 en adelante, donde 1 es sin guía; "
+            "prueba con 7.5",
+        ),
+        (
+            lambda: settings.check_seed(seed),
+            f"--seed {seed}: debe ser un número entero de 0 a {settings.MAX_SEED}",
+        ),
+    ]
+    if strength is not None:
+        checks += [
+            (
+                lambda: settings.check_strength(strength),
+                f"--strength {strength}: debe ser un número de 0, que no cambia nada, a 1, que lo "
+                "redibuja todo; prueba con 0.6",
+            ),
+            (
+                lambda: settings.steps_left(steps, strength),
+                f"--strength {strength} con --steps {steps} no llega a un paso; sube uno de los "
+                "dos",
+            ),
+        ]
+    for check, spanish in checks:
+        try:
+            check()
+        except ValueError as error:
+            raise ValueError(say(str(error), spanish)) from error
+
+
 def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
     """Change the picture of --image, or draw along the outlines of --control's."""
     import secrets
@@ -286,32 +336,24 @@ def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
 
     from sdlesson import editing
     from sdlesson.drawing import Drawing, prompt_notes
+    from sdlesson.editing.pictures import MAX_ENLARGED, own_size
     from sdlesson.photos import read_photo
     from sdlesson.pipelines import load_pipeline, model_name
     from sdlesson.safety import flag_note
-    from sdlesson.settings import (
-        check_guidance,
-        check_prompt,
-        check_seed,
-        check_steps,
-        check_strength,
-    )
+    from sdlesson.settings import check_prompt
 
     check_prompt(options.prompt)
-    check_steps(options.steps)
-    check_guidance(options.guidance)
     strength = options.strength
     if strength is None:
         strength = 1.0 if options.mask else editing.DEFAULT_STRENGTH
-    check_strength(strength)
-    seed = secrets.randbelow(2**32) if options.seed is None else check_seed(options.seed)
+    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     picture = read_photo(options.image or options.control, name=options.image or options.control)
     mask = None
     if options.mask:  # what is see-through in it stays
         mask = read_photo(options.mask, name=options.mask, ground="black")
         _check_sizes(options, picture.size, mask.size)
     pipe = load_pipeline(options.model)
-    most = editing.MAX_ENLARGED * editing.own_size(pipe)
+    most = MAX_ENLARGED * own_size(pipe)
     if mask is not None and max(picture.size) > most:
         raise ValueError(
             say(

@@ -564,3 +564,25 @@ def test_files_that_do_not_do_are_told_by_their_names_and_not_in_python(
         assert all(name in told for name in named)
         assert "image.thumbnail" not in told
         assert "mask.resize" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spanish"),
+    [
+        (["", "--steps", "3"], "el prompt está vacío"),
+        (["a", "--steps", "0"], "--steps 0: debe ser un número entero de 1 a 998"),
+        (["a", "--guidance", "-1"], "--guidance -1.0: debe ser un número de 0"),
+        (["a", "--seed", "-5"], "--seed -5: debe ser un número entero de 0"),
+        (["a", "--image", "p", "--strength", "nan"], "--strength nan: debe ser un número de 0"),
+        (["a", "--image", "p", "--strength", "0.1", "--steps", "3"], "no llega a un paso"),
+    ],
+)
+def test_what_is_off_its_range_is_said_in_spanish_before_a_model_is_loaded(
+    arguments: list[str], spanish: str, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setenv("LANG", "es_ES.UTF-8")
+    monkeypatch.setattr("sdlesson.drawing.load_pipeline", _must_not_be_called)
+    assert cli.main(["draw", *arguments, "--out", str(tmp_path / "a.png")]) == cli.BAD_INPUT
+    told = capsys.readouterr().err
+    assert spanish in told
+    assert " must " not in told

@@ -13,13 +13,12 @@ from sdlesson.editing.control import (
 )
 from sdlesson.editing.inpainting import inpaint, outpaint
 from sdlesson.editing.interpolating import interpolate, slerp
-from sdlesson.editing.pictures import MAX_ENLARGED, box_mask, own_size, shrink_to_fit
+from sdlesson.editing.pictures import box_mask, shrink_to_fit
 from sdlesson.editing.redrawing import DEFAULT_STRENGTH, image_to_image, redraw
 from sdlesson.editing.upscaling import Tiled, upscale
 
 __all__ = [
     "DEFAULT_STRENGTH",
-    "MAX_ENLARGED",
     "Controlled",
     "Tiled",
     "box_mask",
@@ -31,7 +30,6 @@ __all__ = [
     "outline",
     "outline_kept",
     "outpaint",
-    "own_size",
     "redraw",
     "shrink_to_fit",
     "slerp",
