@@ -80,10 +80,14 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
+        try:
+            example = float(text.replace(",", "."))  # as it is written in Spanish
+        except ValueError:
+            example = 7.5
         raise argparse.ArgumentTypeError(
             say(
-                f"{text!r} is no number; try one like 7.5",
-                f"{text!r} no es un número; prueba con uno como 7.5",
+                f"{text!r} is no number; try one like {example:g}",
+                f"{text!r} no es un número; prueba con uno como {example:g}",
             )
         ) from None
 

@@ -241,6 +241,10 @@ REFUSED = (
     (["draw", "a cat"], "falta --out"),
     (["draw", "a cat", "--out", "a.png", "--steps", "x"], "--steps: 'x' no es un número entero"),
     (["draw", "a cat", "--out", "a.png", "--guidance", "x"], "--guidance: 'x' no es un número"),
+    (
+        ["draw", "a cat", "--out", "a.png", "--strength", "0,5"],
+        "--strength: '0,5' no es un número; prueba con uno como 0.5",
+    ),
     (["draw", "a cat", "--out"], "a --out le falta un valor"),
     (["draw", "a cat", "--out", "a.png", "--loud"], "no se reconoce --loud"),
     (["draw", "a cat", "--s", "1"], "--s puede ser cualquiera de --seed, --steps, --strength"),
