@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from sdlesson.terminal import (
     set_quiet_environment,
     set_terminal_language,
     tell,
+    tell_error,
     whole_number,
 )
 
@@ -226,6 +227,7 @@ def _draw(options: argparse.Namespace) -> int:
     try:
         check_output(options.out)
         _check_files(options)
+        _check_settings(options)
         if options.image or options.control:
             drawing, extra = _edit(options)
         else:
@@ -241,7 +243,7 @@ def _draw(options: argparse.Namespace) -> int:
             )
         save_png(drawing.image, options.out, drawing.settings | extra)
     except (ValueError, ModelError, OSError) as error:
-        tell(f"sdlesson: {error}")
+        tell_error(error)
         return BAD_INPUT
     width, height = drawing.image.size
     seed = say(f"seed {drawing.seed}", f"semilla {drawing.seed}")
@@ -277,6 +279,55 @@ def _check_files(options: argparse.Namespace) -> None:
             )
 
 
+def _check_settings(options: argparse.Namespace) -> None:
+    """Refuse what is outside its range before a model is loaded, in the reader's language.
+
+    In English that is the sentence of the function that checks it.
+    """
+    from sdlesson import settings
+
+    prompt, steps, guidance = options.prompt, options.steps, options.guidance
+    seed, strength = options.seed or 0, options.strength
+    most = settings.NOISE_LEVELS - settings.UNUSED_LEVELS
+    checks: list[tuple[Callable[[], object], str]] = [
+        (
+            lambda: prompt.strip() or settings.check_prompt(prompt),
+            "el prompt está vacío; di qué dibujar, por ejemplo 'un gato en la playa'",
+        ),
+        (
+            lambda: settings.check_steps(steps),
+            f"--steps {steps}: debe ser un número entero de 1 a {most}; prueba con 25",
+        ),
+        (
+            lambda: settings.check_guidance(guidance),
+            f"--guidance {guidance}: debe ser un número de 0 en adelante, donde 1 es sin guía; "
+            "prueba con 7.5",
+        ),
+        (
+            lambda: settings.check_seed(seed),
+            f"--seed {seed}: debe ser un número entero de 0 a {settings.MAX_SEED}",
+        ),
+    ]
+    if strength is not None:
+        checks += [
+            (
+                lambda: settings.check_strength(strength),
+                f"--strength {strength}: debe ser un número de 0, que no cambia nada, a 1, que lo "
+                "redibuja todo; prueba con 0.6",
+            ),
+            (
+                lambda: settings.steps_left(steps, strength),
+                f"--strength {strength} con --steps {steps} no llega a un paso; sube uno de los "
+                "dos",
+            ),
+        ]
+    for check, spanish in checks:
+        try:
+            check()
+        except ValueError as error:
+            raise ValueError(say(str(error), spanish)) from error
+
+
 def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
     """Change the picture of --image, or draw along the outlines of --control's."""
     import secrets
@@ -285,30 +336,33 @@ def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
 
     from sdlesson import editing
     from sdlesson.drawing import Drawing, prompt_notes
+    from sdlesson.editing.pictures import MAX_ENLARGED, own_size
     from sdlesson.photos import read_photo
     from sdlesson.pipelines import load_pipeline, model_name
     from sdlesson.safety import flag_note
-    from sdlesson.settings import (
-        check_guidance,
-        check_prompt,
-        check_seed,
-        check_steps,
-        check_strength,
-    )
+    from sdlesson.settings import check_prompt
 
     check_prompt(options.prompt)
-    check_steps(options.steps)
-    check_guidance(options.guidance)
     strength = options.strength
     if strength is None:
         strength = 1.0 if options.mask else editing.DEFAULT_STRENGTH
-    check_strength(strength)
-    seed = secrets.randbelow(2**32) if options.seed is None else check_seed(options.seed)
+    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     picture = read_photo(options.image or options.control, name=options.image or options.control)
     mask = None
     if options.mask:  # what is see-through in it stays
         mask = read_photo(options.mask, name=options.mask, ground="black")
+        _check_sizes(options, picture.size, mask.size)
     pipe = load_pipeline(options.model)
+    most = MAX_ENLARGED * own_size(pipe)
+    if mask is not None and max(picture.size) > most:
+        raise ValueError(
+            say(
+                f"with --mask a side of the picture has {most} pixels at most, and "
+                f"{options.image} is {_shown(picture.size)}; save both files smaller",
+                f"con --mask, un lado de la imagen tiene como mucho {most} píxeles, y "
+                f"{options.image} mide {_shown(picture.size)}; guarda ambos archivos más pequeños",
+            )
+        )
     said: list[str] = []
 
     def report(note: str) -> None:
@@ -327,6 +381,15 @@ def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
     }
     if options.control:
         lines = editing.outline(editing.shrink_to_fit(pipe, picture))
+        if not lines.getbbox():
+            raise ValueError(
+                say(
+                    f"no outline can be seen in {options.control}; give a picture with more "
+                    "contrast",
+                    f"en {options.control} no se ve ningún contorno; da una imagen con más "
+                    "contraste",
+                )
+            )
         controlnet = editing.load_controlnet(pipe)
         image = editing.draw_along(pipe, lines, options.prompt, controlnet=controlnet, **settings)
         extra = {"control": Path(options.control).name}
@@ -350,6 +413,24 @@ def _edit(options: argparse.Namespace) -> "tuple[Drawing, dict[str, str]]":
         flagged=flag_note() in said,
     )
     return drawing, extra
+
+
+def _check_sizes(
+    options: argparse.Namespace, picture: tuple[int, int], mask: tuple[int, int]
+) -> None:
+    if picture != mask:
+        raise ValueError(
+            say(
+                f"{options.mask} is {_shown(mask)} pixels and {options.image} {_shown(picture)}; "
+                "save the mask in the size of the picture",
+                f"{options.mask} mide {_shown(mask)} píxeles y {options.image}, {_shown(picture)}; "
+                "guarda la máscara con el tamaño de la imagen",
+            )
+        )
+
+
+def _shown(size: tuple[int, int]) -> str:
+    return "{} x {}".format(*size)
 
 
 def _bot(options: argparse.Namespace) -> int:
@@ -377,10 +458,10 @@ def _bot(options: argparse.Namespace) -> int:
                 pass  # on Windows, a wait without an end would not hear Ctrl-C
             bot.stop()
     except BotError as error:
-        tell(f"sdlesson: {error}")
+        tell_error(error)
         return FAILED
     except (ValueError, ModelError, OSError) as error:
-        tell(f"sdlesson: {error}")
+        tell_error(error)
         return BAD_INPUT
     finally:
         if server is not None:

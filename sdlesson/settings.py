@@ -97,7 +97,7 @@ def check_steps(num_inference_steps: int, levels: int = NOISE_LEVELS) -> int:
 
 def check_guidance(guidance_scale: float) -> float:
     """Return a scale that is neither negative, nor infinity, nor NaN."""
-    if not _is_number(guidance_scale) or not 0 <= float(guidance_scale) < math.inf:  # nor NaN
+    if not is_number(guidance_scale) or not 0 <= float(guidance_scale) < math.inf:  # nor NaN
         raise ValueError(
             f"guidance_scale={guidance_scale!r} must be a number from 0 up, where 1.0 is "
             "no guidance; try 7.5"
@@ -107,7 +107,7 @@ def check_guidance(guidance_scale: float) -> float:
 
 def check_strength(strength: float) -> float:
     """Return how much of a picture to redraw: a share of the steps."""
-    if not _is_number(strength) or not 0 <= strength <= 1:
+    if not is_number(strength) or not 0 <= strength <= 1:
         raise ValueError(
             f"strength={strength!r} must be a number from 0, which changes nothing, to 1, which "
             "redraws everything; try 0.6"
@@ -175,7 +175,7 @@ def _is_whole(value: object, low: float = -math.inf, high: float = math.inf) -> 
     return isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     """Say whether this is a number that a float can hold."""
     try:
         return isinstance(value, Real) and not isinstance(value, bool) and float(value) == value

@@ -80,10 +80,14 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
+        try:
+            example = float(text.replace(",", "."))  # as it is written in Spanish
+        except ValueError:
+            example = 7.5
         raise argparse.ArgumentTypeError(
             say(
-                f"{text!r} is no number; try one like 7.5",
-                f"{text!r} no es un número; prueba con uno como 7.5",
+                f"{text!r} is no number; try one like {example:g}",
+                f"{text!r} no es un número; prueba con uno como {example:g}",
             )
         ) from None
 
@@ -104,6 +108,11 @@ def port(text: str) -> int:
 def tell(sentence: str) -> None:
     """Say a sentence beside what a command puts out, on stderr."""
     print(sentence, file=sys.stderr)
+
+
+def tell_error(error: Exception) -> None:
+    """Say what was wrong: in the reader's language, where the error has a sentence in it."""
+    tell(f"sdlesson: {getattr(error, 'sentence', error)}")
 
 
 def set_quiet_environment() -> None:

@@ -84,6 +84,8 @@ def test_spanish_names_of_options_are_understood() -> None:
         ("", "Ahí no hay nada que dibujar."),
         ("a" * 2000, "Son 2000 caracteres y admito 1000."),
         ("a --stpes 3", "No conozco la opción --stpes. ¿Querías decir --steps?"),
+        ("a --guíaa 3", "No conozco la opción --guíaa. ¿Querías decir --guia?"),
+        ("a --negativoo b", "No conozco la opción --negativoo. ¿Querías decir --sin?"),
         ("a --zzz 3", "No conozco la opción --zzz."),
         ("a --steps", "Falta algo después de --pasos."),
         ("a --steps 900", "--pasos admite un número entero de 1 a 50, y «900» no lo es."),

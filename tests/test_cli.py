@@ -241,6 +241,10 @@ REFUSED = (
     (["draw", "a cat"], "falta --out"),
     (["draw", "a cat", "--out", "a.png", "--steps", "x"], "--steps: 'x' no es un número entero"),
     (["draw", "a cat", "--out", "a.png", "--guidance", "x"], "--guidance: 'x' no es un número"),
+    (
+        ["draw", "a cat", "--out", "a.png", "--strength", "0,5"],
+        "--strength: '0,5' no es un número; prueba con uno como 0.5",
+    ),
     (["draw", "a cat", "--out"], "a --out le falta un valor"),
     (["draw", "a cat", "--out", "a.png", "--loud"], "no se reconoce --loud"),
     (["draw", "a cat", "--s", "1"], "--s puede ser cualquiera de --seed, --steps, --strength"),
@@ -513,3 +517,76 @@ def test_what_is_see_through_in_a_mask_stays(tmp_path: Path) -> None:
         box = ImageChops.difference(before.convert("RGB"), after.convert("RGB")).getbbox()
     assert box is not None
     assert max(box) <= 32
+
+
+@pytest.mark.parametrize("option", ["image", "control"])
+@pytest.mark.parametrize(
+    ("data", "spanish"),
+    [(None, "no se puede abrir"), (b"", "está vacío"), (b"hello", "no es una imagen")],
+)
+def test_a_picture_that_cannot_be_read_is_said_in_the_readers_language(
+    option: str, data: bytes | None, spanish: str, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setenv("LANG", "es_ES.UTF-8")
+    picture = tmp_path / "in.png"
+    if data is not None:
+        picture.write_bytes(data)
+    command = ["draw", "a cat", "--out", str(tmp_path / "a.png"), f"--{option}", str(picture)]
+    assert cli.main(command) == cli.BAD_INPUT
+    assert spanish in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("language", "other_size", "too_large", "nothing_there"),
+    [
+        ("en", "save the mask in the size of the picture", "save both files", "no outline can be"),
+        ("es", "guarda la máscara con el tamaño", "guarda ambos archivos", "no se ve ningún"),
+    ],
+)
+def test_files_that_do_not_do_are_told_by_their_names_and_not_in_python(
+    language: str,
+    other_size: str,
+    too_large: str,
+    nothing_there: str,
+    tmp_path: Path,
+    monkeypatch: Any,
+    capsys: Any,
+) -> None:
+    monkeypatch.setenv("LANG", f"{language}_ES.UTF-8")
+    small, large, mask = (str(tmp_path / f"{name}.png") for name in ("small", "large", "mask"))
+    for path, side in ((small, 128), (large, 700), (mask, 700)):
+        Image.new("RGB", (side, side), "white").save(path)
+    command = ["draw", "a cat", "--model", "pocket", "--out", str(tmp_path / "a.png")]
+    for options, sentence, named in (
+        (["--image", small, "--mask", mask], other_size, (small, mask, "700 x 700", "128 x 128")),
+        (["--image", large, "--mask", mask], too_large, (large, "700 x 700", "512")),
+        (["--control", small], nothing_there, (small,)),
+    ):
+        assert cli.main([*command, *options]) == cli.BAD_INPUT
+        told = capsys.readouterr().err
+        assert sentence in told
+        assert all(name in told for name in named)
+        assert "image.thumbnail" not in told
+        assert "mask.resize" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spanish"),
+    [
+        (["", "--steps", "3"], "el prompt está vacío"),
+        (["a", "--steps", "0"], "--steps 0: debe ser un número entero de 1 a 998"),
+        (["a", "--guidance", "-1"], "--guidance -1.0: debe ser un número de 0"),
+        (["a", "--seed", "-5"], "--seed -5: debe ser un número entero de 0"),
+        (["a", "--image", "p", "--strength", "nan"], "--strength nan: debe ser un número de 0"),
+        (["a", "--image", "p", "--strength", "0.1", "--steps", "3"], "no llega a un paso"),
+    ],
+)
+def test_what_is_off_its_range_is_said_in_spanish_before_a_model_is_loaded(
+    arguments: list[str], spanish: str, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setenv("LANG", "es_ES.UTF-8")
+    monkeypatch.setattr("sdlesson.drawing.load_pipeline", _must_not_be_called)
+    assert cli.main(["draw", *arguments, "--out", str(tmp_path / "a.png")]) == cli.BAD_INPUT
+    told = capsys.readouterr().err
+    assert spanish in told
+    assert " must " not in told

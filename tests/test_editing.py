@@ -600,3 +600,32 @@ def test_the_pipeline_is_left_as_it_was(pocket: StableDiffusionPipeline, cat: Im
 def test_a_models_name_where_a_pipeline_belongs_is_refused_at_the_door(edit):
     with pytest.raises(ValueError, match="must be a loaded pipeline"):
         edit("pocket", Image.new("RGB", (64, 64)))
+
+
+def test_a_share_of_numpy_is_a_number() -> None:
+    a, b = torch.randn((2, 8), generator=seeded())
+    for kind in (np.float32, np.float64):
+        torch.testing.assert_close(slerp(a, b, kind(0.5)), slerp(a, b, 0.5))
+
+
+@pytest.mark.parametrize("dtypes", [(torch.long, torch.long), (torch.float32, torch.float64)])
+def test_slerp_of_other_than_floats_of_a_kind_is_one_sentence(dtypes: tuple) -> None:
+    with pytest.raises(ValueError, match="two tensors of floats"):
+        slerp(*(torch.ones(4, dtype=dtype) for dtype in dtypes), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("edges", "sentence"),
+    [
+        ({"left": 100, "top": 8}, "to grow at its top, the picture may be 128 pixels wide"),
+        ({"top": 100, "right": 8}, "to grow at its right, the picture may be 128 pixels high"),
+    ],
+)
+def test_outpainting_that_would_grow_too_large_on_the_way_is_refused_before_it_begins(
+    tiny: StableDiffusionPipeline, small: Image.Image, edges: dict[str, int], sentence: str
+) -> None:
+    steps: list[int] = []
+    options = {"num_inference_steps": 1, "resample": 1}
+    with pytest.raises(ValueError, match=sentence):
+        outpaint(tiny, small, "a", on_step=lambda *step: steps.append(step), **options, **edges)
+    assert steps == []

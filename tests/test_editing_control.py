@@ -211,3 +211,33 @@ def test_the_pocket_models_own_controlnet_is_small_and_keeps_to_outlines(
         kept.append([outline_kept(lines, picture) for picture in drawn])
     without, along = np.mean(kept, axis=0)
     assert along >= without + 0.2
+
+
+def test_numbers_of_numpy_are_numbers(
+    pocket: StableDiffusionPipeline, controlnet: ControlNetModel, lines: Image.Image
+) -> None:
+    assert outline(lines, edge=np.float64(0.1)) == outline(lines, edge=0.1)
+    options = {"controlnet": controlnet, "num_inference_steps": 1}
+    assert draw_along(pocket, lines, PROMPT, scale=np.float32(1), **options) == draw_along(
+        pocket, lines, PROMPT, scale=1.0, **options
+    )
+
+
+def test_several_prompts_for_an_outline_are_refused(
+    pocket: StableDiffusionPipeline, controlnet: ControlNetModel, lines: Image.Image
+) -> None:
+    with pytest.raises(ValueError, match="2 prompts for 1 outline"):
+        draw_along(pocket, lines, [PROMPT, "a cat"], controlnet=controlnet, num_inference_steps=1)
+
+
+def test_an_outline_that_lies_on_its_side_is_compared_upright(lines: Image.Image) -> None:
+    half = lines.crop((0, 0, 128, 64))
+    exif = half.getexif()
+    exif[0x0112] = 6  # a quarter turn
+    half.info["exif"] = exif.tobytes()
+    assert outline_kept(half, half) > 0.5
+
+
+def test_no_folder_is_not_the_current_one(pocket: StableDiffusionPipeline) -> None:
+    with pytest.raises(ModelError, match="folder='' must be the path of a folder"):
+        load_controlnet(pocket, "")

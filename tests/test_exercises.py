@@ -277,3 +277,59 @@ def test_a_picture_that_differs_is_shown_beside_the_one_expected():
 )
 def test_what_came_is_shown_in_a_few_characters(value, text):
     assert checking.show(value) == text
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (np.array(["a", "b"]), "It holds <U1, not real numbers."),
+        (np.array([None, "a"], dtype=object), "It holds object, not real numbers."),
+        (torch.tensor([1 + 2j, 3 + 0j]), "It holds complex64, not real numbers."),
+        (np.complex64(2 + 1j), "It holds complex64, not real numbers."),
+        (torch.zeros(2, device="meta"), "It holds meta, not real numbers."),
+        (torch.zeros(0, 4), "An empty tensor of 0 x 4 came."),
+        (np.zeros((2, 0)), "An empty tensor of 2 x 0 came."),
+        (torch.eye(3).to_sparse(), "A tensor of 3 x 3 numbers from 0 to 1 came."),
+        (10**400, "It differs by up to inf."),
+        (filter(None, [1, 2]), "It is a filter, which has not made its items yet: put list("),
+    ],
+)
+def test_what_holds_no_numbers_is_answered_and_stops_nothing(answer, said):
+    for expected in (2.0, torch.ones(2)):
+        told = check(answer, expected)
+        function = check_function(lambda _: answer, lambda _, wanted=expected: wanted, CASES)
+        assert not told.solved
+        assert not function.solved
+        assert told._repr_html_()
+        assert function._repr_html_()
+    assert said in check(answer, 2.0).message
+
+
+def test_only_the_whole_of_a_complex_number_is_right():
+    assert not check(torch.tensor(1 + 2j), 1).solved
+    assert not check(np.complex128(1 + 2j), 1).solved
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_of_any_order_and_kind_compare():
+    backwards, locked = np.arange(3)[::-1], np.asarray(RED)
+    assert check(backwards, np.array([2, 1, 0])).solved
+    assert check(np.longdouble(2), 2).solved
+    assert check(locked, torch.tensor([255, 0, 0]).expand(8, 8, 3)).solved
+
+
+def test_words_in_an_array_where_a_list_was_asked_are_told_what_they_are_in():
+    told = check_function(lambda _: np.array(["a"]), lambda _: ["a"], CASES).message
+    assert "Its type is ndarray, not list." in told
+
+
+@pytest.mark.parametrize("answer", [lambda _: float("nan"), lambda _: [torch.tensor(torch.nan)]])
+def test_nan_is_not_taken_for_chance(answer):
+    for wanted in (1.0, [torch.tensor(1.0)]):
+        told = check_function(answer, lambda _, wanted=wanted: wanted, CASES).message
+        assert "random" not in told
+
+
+@pytest.mark.parametrize("answer", [lambda n: (i for i in [n]), lambda n: map(abs, [n]), object])
+def test_what_is_made_anew_each_time_is_not_taken_for_chance(answer):
+    assert "random" not in check_function(answer, lambda _: [1], CASES).message

@@ -6,8 +6,11 @@ The ones that draw are tried in tests/test_notebooks.py, in their lesson.
 import ast
 import contextlib
 import importlib
+import math
+import operator
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -219,7 +222,7 @@ def test_the_hidden_word_must_stand_out():
     assert "Nothing changed" in changed([0.0, 0.0, 0.0, 0.0]).message
     assert "change alike" in changed([0.2, 0.3, 0.31, 0.3]).message
     assert "Another word stands out" in changed([0.02, 0.3, 0.01, 0.02]).message
-    assert "Do not sort them" in changed([0.01, 0.02, 0.03, 0.3]).message
+    assert "If you sorted the numbers" in changed([0.01, 0.02, 0.03, 0.3]).message
     assert "never negative" in changed([-0.01, -0.02, -0.3, -0.02]).message
 
 
@@ -230,7 +233,7 @@ def test_the_hidden_word_must_stand_out():
         ("dog", "Those are words"),
         (0.3, "one number for all"),
         ([], "one number for each"),
-        ({"dog": 0.3}, "Those are words"),
+        ({"dog": 0.3}, "That is a dict"),
         ([True, None], "Fill in"),
         ([[0.1], [0.2]], "one number for each"),
         (object(), "does not fit here"),
@@ -293,3 +296,75 @@ def test_breaking_in_by_trying_everything_is_stopped_and_said():
 )
 def test_lesson_11_says_what_came_and_what_is_missing(check, answer, said):
     assert said in check(answer).message
+
+
+def test_a_loss_is_measured_from_the_first_value_and_may_be_as_large_as_was_said():
+    def best_step(steps, fidelity, kept, give_up, *, start=None, is_allowed=operator.le):
+        start = kept[0] if start is None else start(kept)
+        allowed = [i for i, value in enumerate(kept) if is_allowed(start - value, give_up)]
+        return steps[max(allowed, key=lambda i: fidelity[i])]
+
+    assert lesson_06.best_step(best_step).solved
+    from_highest = lesson_06.best_step(partial(best_step, start=max))
+    assert "not from the highest" in from_highest.message
+    assert "<=, not <" in lesson_06.best_step(partial(best_step, is_allowed=operator.lt)).message
+    by_heart = lesson_06.best_step(lambda steps, fidelity, kept, give_up: 100)
+    assert "weighs both alike" not in by_heart.message
+
+
+@pytest.mark.parametrize("whole", [int, round, math.ceil])
+def test_pictures_a_minute_are_not_rounded(whole):
+    told = lesson_11.pictures_a_minute(
+        lambda workers, draw_s, bot_s: whole(60 * min(workers / (draw_s + bot_s), 1 / bot_s))
+    )
+    assert not told.solved
+    assert "Do not round" in told.message
+
+
+def test_a_scale_by_heart_does_not_merge():
+    given = (W, A, B, 8, 4)
+    assert lesson_07.merge(
+        lambda W, A, B, alpha, rank: W + alpha / rank * B @ A, given, W + 2 * B @ A
+    )
+    assert not lesson_07.merge(lambda W, A, B, *_: W + 2 * B @ A, given, W + 2 * B @ A).solved
+
+
+PICTURE = Image.new("RGB", (8, 8))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (dict(zip(WORDS, (0.1, 0.9, 0.1), strict=False)), "That is a dict"),
+        (
+            [(word, 0.1) for word in WORDS],
+            "Each item is a list of its own: return one number for each prompt",
+        ),
+        (
+            [np.array([0.1])] * len(WORDS),
+            "Each item is a list of its own: return one number for each prompt",
+        ),
+        ([PICTURE] * len(WORDS), "Those are pictures"),
+        (np.float32(0.5), "one number for all"),
+        (torch.tensor(0.5), "one number for all"),
+        (1, "one number for all"),
+        ([0.1, float("nan")] + [0.1] * (len(WORDS) - 2), "A nan is among them"),
+        (map(abs, [0.1, 0.9]), "put list(...) around it"),
+    ],
+)
+def test_what_is_no_list_of_changes_is_told_what_it_is(values, said):
+    told = changed(values).message
+    assert said in told
+    assert "sort" not in told
+    assert "Those are words" not in told
+
+
+def test_changes_that_lie_in_order_by_chance_are_not_said_to_be_sorted():
+    values = [9.0] + [0.1] * (len(WORDS) - 1)
+    assert "If you sorted the numbers" in changed(values).message
+
+
+@pytest.mark.parametrize("scale", [[2.0], (2.0,), np.array([2.0, 2.0])])
+def test_a_scale_in_brackets_is_told_so(scale):
+    told = lesson_07.right_scale(scale, lambda s: TILES[int(s == 2)], TILES[1])
+    assert "without brackets" in told.message

@@ -9,6 +9,7 @@ import torch
 from fixtures_finetuning import make_photos
 from sdlesson.finetuning import checkpoints
 from sdlesson.finetuning.__main__ import main
+from sdlesson.language import set_language
 
 NAME = "sdlesson.finetuning"
 OPTIONS = ["--word", "zwx", "--class-noun", "robot", "--size", "32"]
@@ -62,6 +63,10 @@ def test_bad_input_is_one_sentence(
     assert "full DreamBooth overwrites" in capsys.readouterr().err
     assert main(arguments(tmp_path / "none", tiny_folder, tmp_path / "out")) == 2
     assert "none cannot be opened (No such file" in capsys.readouterr().err
+    set_language("es")
+    assert main(arguments(tmp_path / "none", tiny_folder, tmp_path / "out")) == 2
+    assert "none no se puede abrir (No such file" in capsys.readouterr().err
+    set_language("en")
     (tmp_path / "out" / "zwx").mkdir(parents=True)
     (tmp_path / "out" / "zwx" / "mine.txt").touch()
     full = ["--rank", "none", "--prior", "none"]

@@ -146,6 +146,7 @@ SPANISH_OPTIONS = {  # by which name /help has them in Spanish, where it has ano
     STRENGTH.name: "--fuerza",
     WIDEN.name: "--ampliar",
 }
+OTHER_SPANISH_NAMES = ("guía", "negativo")  # that /help does not have
 OPTIONS = {name: option for option in (NEGATIVE, *NUMBERS, *CHOICES) for name in option.names}
 
 
@@ -304,8 +305,10 @@ def _near(name: str) -> str:
     near = get_close_matches(name.casefold()[:MAX_SHOWN_CHARS], OPTIONS, 1, MIN_LIKENESS)
     if not near:
         return ""
-    found = f"--{near[0]}"
-    return found if found in SPANISH_OPTIONS.values() else OPTIONS[near[0]].name
+    found, name = f"--{near[0]}", OPTIONS[near[0]].name
+    if near[0] in OTHER_SPANISH_NAMES:
+        return SPANISH_OPTIONS[name]
+    return found if found in SPANISH_OPTIONS.values() else name
 
 
 def _choice(option: Option, written: str) -> str:

@@ -23,7 +23,7 @@ from sdlesson.editing.pictures import (
     picture_to_edit,
 )
 from sdlesson.pipelines import DTYPE_ARGUMENT, is_pocket
-from sdlesson.settings import DEFAULT_STEPS, check_function
+from sdlesson.settings import DEFAULT_STEPS, check_function, is_number, list_texts
 
 MAX_SCALE = 2
 """How much of what a ControlNet says may be added; beyond it the picture breaks up."""
@@ -45,7 +45,7 @@ def outline(image: Image.Image, *, edge: float = EDGE) -> Image.Image:
 
     Source: Canny 1986, doi:10.1109/TPAMI.1986.4767851, without its hysteresis.
     """
-    if type(edge) not in (int, float) or not 0 < edge <= 1:
+    if not is_number(edge) or not 0 < edge <= 1:
         raise ValueError(f"edge={edge!r} must be a number above 0 and at most 1; try {EDGE}")
     blurred = picture_to_edit(image).filter(ImageFilter.GaussianBlur(1))
     levels = np.asarray(blurred, dtype=np.float32) / 255
@@ -69,7 +69,8 @@ def outline_kept(lines: Image.Image, image: Image.Image) -> float:
     Raises:
         ValueError: The two are not of one size, or the outline has no line.
     """
-    wanted = np.asarray(picture_to_edit(lines).convert("L")) >= 128
+    lines = picture_to_edit(lines)  # upright, as the picture's own outline is
+    wanted = np.asarray(lines.convert("L")) >= 128
     edges = outline(image).filter(ImageFilter.MaxFilter(5)).convert("L")
     if edges.size != lines.size or not wanted.any():
         raise ValueError(
@@ -99,7 +100,7 @@ def load_controlnet(
             )
         downloads.verify_folder(hub.CONTROL_FOLDER)
         folder = hub.CONTROL_FOLDER
-    if not isinstance(folder, str | os.PathLike | None):
+    if not isinstance(folder, str | os.PathLike | None) or folder == "":
         raise downloads.ModelError(f"folder={folder!r} must be the path of a folder")
     half = check_loaded(pipe).unet.dtype == torch.float16
     folder = hub.download_controlnet(half=half) if folder is None else Path(folder)
@@ -197,7 +198,9 @@ def draw_along(
     check_room(pipe, picture.size)
     check_function(report=report)
     _check_fits(pipe, controlnet)
-    if type(scale) not in (int, float) or not 0 <= scale <= MAX_SCALE:
+    if len(list_texts(prompt=prompt)) != 1:
+        raise ValueError(f"{len(prompt)} prompts for 1 outline; draw them one after the other")
+    if not is_number(scale) or not 0 <= scale <= MAX_SCALE:
         raise ValueError(f"scale={scale!r} must be a number from 0 to {MAX_SCALE}; try 1.0")
     pixels = padded_pixels([picture])
     height, width = pixels.shape[-2:]
@@ -210,7 +213,7 @@ def draw_along(
         generator=generator,
         height=height,
         width=width,
-        unet=Controlled(pipe.unet, controlnet, pixels / 2 + 0.5, scale),
+        unet=Controlled(pipe.unet, controlnet, pixels / 2 + 0.5, float(scale)),
     )
     return decode_edit(pipe, last.latents, picture.size, report)
 

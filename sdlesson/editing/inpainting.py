@@ -11,6 +11,7 @@ from torch import Generator
 
 from sdlesson.copies import check_loaded
 from sdlesson.editing.pictures import (
+    MAX_ENLARGED,
     EditSettings,
     OnStep,
     Report,
@@ -148,6 +149,7 @@ def outpaint_as(
         for edge, pixels in grow.items()
         for done in range(0, pixels, stride)
     ]
+    _check_room_on_the_way(pipe, images[0].size, parts)
     if tell := settings.on_step:
         steps, count = (
             len(parts) * settings.num_inference_steps * settings.resample,
@@ -223,6 +225,26 @@ _TURNS: dict[str, tuple[Image.Transpose | None, Image.Transpose | None]] = {
     "top": (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90),
 }
 """How to turn each edge to the right, and back."""
+
+
+def _check_room_on_the_way(
+    pipe: StableDiffusionPipeline, size: tuple[int, int], parts: list[tuple[str, int]]
+) -> None:
+    """Refuse before the first part what would be too large for the model at a later one.
+
+    Of the side that grows it sees a window of its own size, but all of the one across.
+    """
+    width, height = size
+    most = MAX_ENLARGED * own_size(pipe)
+    for edge, by in parts:
+        is_wider = edge in ("left", "right")
+        if (height if is_wider else width) > most:
+            raise ValueError(
+                f"to grow at its {edge}, the picture may be {most} pixels "
+                f"{'high' if is_wider else 'wide'} at most, and is {width} x {height} by then; "
+                "let it grow less, or shrink it first"
+            )
+        width, height = width + by * is_wider, height + by * (not is_wider)
 
 
 def _check_growth(grow: dict[str, int]) -> dict[str, int]:

@@ -17,6 +17,7 @@ from sdlesson.settings import (
     check_seed,
     check_steps,
     check_whole,
+    is_number,
 )
 
 BATCH = 8
@@ -36,8 +37,14 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     """
     if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.shape != b.shape:
         raise ValueError("slerp goes between two tensors of one shape; see draw_noise")
-    if type(share) not in (int, float) or not 0 <= share <= 1:
+    if not a.is_floating_point() or a.dtype != b.dtype:
+        raise ValueError(
+            f"slerp goes between two tensors of floats, and these are of {a.dtype} and {b.dtype}; "
+            "try .float() on both"
+        )
+    if not is_number(share) or not 0 <= share <= 1:
         raise ValueError(f"share={share!r} must be a number from 0 to 1; try 0.5, half-way")
+    share = float(share)
     cosine = torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0)
     angle = cosine.clamp(-1, 1).acos()
     if angle.sin().abs() < 1e-4:  # the same noise: no way to go

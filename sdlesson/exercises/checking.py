@@ -9,7 +9,7 @@ import html
 import inspect
 import io
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -172,6 +172,10 @@ def check_function(
 
 def difference(value: Any, expected: Any, tolerance: float = TOLERANCE) -> str:
     """Say what differs and by how much, in the reader's language; "" where nothing does."""
+    if iterates := _how_to_list(value):
+        return iterates
+    if (kind := _no_numbers(value)) and _is_numeric(expected):
+        return say(f"It holds {kind}, not real numbers.", f"Contiene {kind}, no números reales.")
     if isinstance(expected, Image.Image) and isinstance(value, Image.Image):
         return _between_pictures(value, expected, exact=tolerance == 0)
     if _is_numeric(expected) and _is_numeric(value):
@@ -195,12 +199,12 @@ def show(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, np.integer):
         return str(value)
-    if isinstance(value, np.ndarray | torch.Tensor):
+    if isinstance(value, np.ndarray | torch.Tensor) and not _no_numbers(value):
         return _show_tensor(_as_tensor(value))
     if isinstance(value, list | tuple) and value:
         text = f"[{', '.join(map(show, value[:SHOWN_NUMBERS]))}{', ...' * (len(value) > 6)}]"
     else:
-        text = repr(value)
+        text = " ".join(repr(value).split())
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 4]} ..."
 
 
@@ -209,8 +213,10 @@ def _show_tensor(tensor: torch.Tensor) -> str:
         return f"{tensor.item():.4g}"
     if tensor.ndim == 1 and tensor.numel() <= SHOWN_NUMBERS:
         return f"[{', '.join(f'{number:.4g}' for number in tensor.tolist())}]"
-    low, high = (f"{end.item():.3g}" for end in (tensor.min(), tensor.max()))
     shape = " x ".join(map(str, tensor.shape))
+    if not tensor.numel():
+        return say(f"an empty tensor of {shape}", f"un tensor vacío de {shape}")
+    low, high = (f"{end.item():.3g}" for end in (tensor.min(), tensor.max()))
     return say(
         f"a tensor of {shape} numbers from {low} to {high}",
         f"un tensor de {shape} números, de {low} a {high}",
@@ -224,10 +230,16 @@ def _compared(given: str, value: Any, wanted: Any, found: str) -> str:
         f"Con {given}: llegó {came} y se esperaba {expected}.",
     )
     tells_enough = came != expected and not isinstance(wanted, torch.Tensor | Image.Image)
-    return line if tells_enough else f"{line} {found}"
+    return (
+        line
+        if tells_enough and not _how_to_list(value) and not _no_numbers(value)
+        else f"{line} {found}"
+    )
 
 
 def _fits(value: Any, known: Any, tolerance: float) -> bool:
+    if _how_to_list(value):  # which a condition would use up
+        return False
     try:
         return bool(known(value)) if callable(known) else not difference(value, known, tolerance)
     except Exception:  # a condition written for another kind of value
@@ -254,7 +266,7 @@ def _stops_alike(known: Any, case: Case, error: Exception) -> bool:
 def _changeable(answer: Callable[..., Any], case: Case, value: Any) -> list[str]:
     """Name the use of chance: the same question gets another answer."""
     try:
-        if not difference(answer(*map(_copied, case.arguments)), value):
+        if not _changed(answer(*map(_copied, case.arguments)), value):
             return []
     except Exception:  # it does not even answer twice
         return []
@@ -266,6 +278,18 @@ def _changeable(answer: Callable[..., Any], case: Case, value: Any) -> list[str]
     ]
 
 
+def _changed(again: Any, value: Any) -> bool:
+    """Whether an answer is another one than before; NaN, which equals nothing, stays the same."""
+    if _is_numeric(again) and _is_numeric(value):
+        ours, theirs = _as_tensor(again), _as_tensor(value)
+        same = ours.shape == theirs.shape
+        return not (same and ours.allclose(theirs, rtol=0, atol=TOLERANCE, equal_nan=True))
+    if isinstance(again, list | tuple) and isinstance(value, list | tuple):
+        return len(again) != len(value) or any(map(_changed, again, value))
+    # Two iterators differ always, and so do most objects of other kinds.
+    return isinstance(again, str | bool | Image.Image) and bool(difference(again, value))
+
+
 def _is_like(error: Exception, known: Any) -> bool:
     return type(error) is type(known) and str(known) in str(error)
 
@@ -274,6 +298,8 @@ def _not_as_asked(value: Any, expected: Any, tolerance: float) -> str:
     """Say why a value is not right, "" where it is; a condition may fail on an odd value."""
     if not callable(expected):
         return difference(value, expected, tolerance)
+    if iterates := _how_to_list(value):
+        return iterates
     try:
         return "" if expected(value) else say("It is not right.", "No es correcto.")
     except Exception as error:
@@ -361,7 +387,29 @@ def _stub() -> None: ...
 
 def _is_numeric(value: Any) -> bool:
     is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return is_number or isinstance(value, np.ndarray | torch.Tensor)
+    return (is_number or isinstance(value, np.ndarray | torch.Tensor)) and not _no_numbers(value)
+
+
+def _no_numbers(value: Any) -> str:
+    """Name what an array or tensor holds instead of real numbers, "" where it holds those."""
+    if isinstance(value, np.ndarray | np.number):
+        return "" if value.dtype.kind in "biuf" else str(value.dtype)
+    if isinstance(value, torch.Tensor):
+        if value.is_meta:
+            return "meta"
+        return str(value.dtype).removeprefix("torch.") if value.is_complex() else ""
+    return ""
+
+
+def _how_to_list(value: Any) -> str:
+    """Say of what only promises its items, such as `filter(...)`, how to have them, else ""."""
+    if not isinstance(value, Iterator):
+        return ""
+    kind = type(value).__name__
+    return say(
+        f"It is a {kind}, which has not made its items yet: put list(...) around it.",
+        f"Es un {kind}, que aún no ha creado sus elementos: ponlo dentro de list(...).",
+    )
 
 
 def _between_pictures(value: Image.Image, expected: Image.Image, *, exact: bool = False) -> str:
@@ -404,7 +452,13 @@ def _between_sequences(value: Sequence, expected: Sequence, tolerance: float) ->
 
 
 def _as_tensor(value: Any) -> torch.Tensor:
-    return torch.as_tensor(value).detach().to("cpu", torch.float64)
+    """Return real numbers as torch compares them; numpy has kinds and orders that torch has not."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", torch.float64).to_dense()
+    try:
+        return torch.from_numpy(np.array(value, dtype=np.float64, order="C"))
+    except OverflowError:  # of a whole number that no float can hold
+        return torch.tensor(float("inf"), dtype=torch.float64)
 
 
 def _differing_pictures(value: Any, expected: Any) -> tuple[Image.Image, ...]:

@@ -101,6 +101,8 @@ def best_step(answer: Callable[..., Any]) -> Verdict:
     steps = [0, 50, 100, 200]
     falling = (steps, [0.0, 0.4, 0.7, 0.8], [0.9, 0.88, 0.85, 0.4])
     uneven = (steps, [0.0, 0.6, 0.7, 0.5], [0.9, 0.3, 0.86, 0.87])
+    rising = (steps, [0.0, 0.6, 0.7, 0.5], [0.8, 0.95, 0.75, 0.6])
+    to_the_brim = (steps, [0.0, 0.4, 0.7, 0.8], [1.0, 0.75, 0.5, 0.25])  # which floats hold exactly
 
     def within(kept: Sequence[float], give_up: float) -> list[int]:
         return [i for i, value in enumerate(kept) if kept[0] - value <= give_up]
@@ -121,7 +123,14 @@ def best_step(answer: Callable[..., Any]) -> Verdict:
         best,
         [
             Case(f"fidelity={row[1]}, kept={row[2]}, give_up={give_up}", (*row, give_up))
-            for row, give_up in ((falling, 0.1), (falling, 0.03), (falling, 0.6), (uneven, 0.1))
+            for row, give_up in (
+                (falling, 0.1),
+                (falling, 0.03),
+                (falling, 0.6),
+                (uneven, 0.1),
+                (rising, 0.1),
+                (to_the_brim, 0.5),
+            )
         ],
         name="06.2",
         mistakes=[
@@ -172,6 +181,27 @@ def best_step(answer: Callable[..., Any]) -> Verdict:
                 say(
                     "That is the last step that is allowed, not the one of highest fidelity.",
                     "Ese es el último paso permitido, no el de mayor fidelidad.",
+                ),
+            ),
+            Mistake(
+                lambda steps, fidelity, kept, give_up: best(
+                    steps, fidelity, [max(kept), *kept[1:]], give_up
+                ),
+                say(
+                    "What is lost is measured from the first value, kept[0], not from the highest.",
+                    "Lo perdido se mide desde el primer valor, kept[0], no desde el más alto.",
+                ),
+            ),
+            Mistake(
+                lambda steps, fidelity, kept, give_up: steps[
+                    max(
+                        (i for i, value in enumerate(kept) if kept[0] - value < give_up),
+                        key=lambda i: fidelity[i],
+                    )
+                ],
+                say(
+                    "A loss of give_up itself is still allowed: <=, not <.",
+                    "También se permite perder justo give_up: <=, no <.",
                 ),
             ),
             Mistake(

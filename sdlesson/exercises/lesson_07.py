@@ -1,6 +1,7 @@
 """What lesson 07 asks, and what usually goes wrong."""
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from statistics import median
 from typing import Any
 
@@ -110,11 +111,18 @@ def lora_layer(
 
 def merge(answer: Callable[..., Any], arguments: tuple[Any, ...], by_diffusers: Tensor) -> Verdict:
     """Exercise 2: plain weights that hold the correction; diffusers' own are `by_diffusers`."""
-    _, _, _, alpha, rank = arguments
+    W, A, B, own_alpha, rank = arguments
+
+    def right(W: Tensor, A: Tensor, B: Tensor, alpha: float, rank: int) -> Tensor:
+        return by_diffusers if alpha == own_alpha else W + alpha / rank * B @ A
+
     return check_function(
         answer,
-        lambda W, A, B, alpha, rank: by_diffusers,
-        [Case(f"alpha={alpha}, rank={rank}", arguments)],
+        right,
+        [
+            Case(f"alpha={alpha}, rank={rank}", (W, A, B, alpha, rank))
+            for alpha in (own_alpha, 2 * own_alpha)  # so that a scale by heart does not pass
+        ],
         name="07.2",
         mistakes=[
             Mistake(
@@ -234,6 +242,15 @@ def right_scale(scale: Any, draw: Callable[[float], Image.Image], expected: Imag
                 ),
             ),
             Mistake(
+                lambda scale: (
+                    isinstance(scale, list | tuple | set) or getattr(scale, "ndim", 0) > 0
+                ),
+                say(
+                    "Write the number alone, without brackets.",
+                    "Escribe solo el número, sin corchetes ni paréntesis.",
+                ),
+            ),
+            Mistake(
                 lambda scale: 0 <= scale < 2,
                 say(
                     "That is still too quiet: how strong was it in training?",
@@ -278,6 +295,30 @@ def changes(answer: Callable[[], Any], words: Sequence[str], hidden: str) -> Ver
         ),
         mistakes=[
             Mistake(
+                lambda found: isinstance(found, dict),
+                say(
+                    "That is a dict: return a list of its numbers, in the order of the prompts.",
+                    "Eso es un diccionario: devuelve una lista con sus números, en el orden de los "
+                    "prompts.",
+                ),
+            ),
+            Mistake(
+                lambda found: any(
+                    isinstance(one, list | tuple) or getattr(one, "ndim", 0) > 0 for one in found
+                ),
+                say(
+                    "Each item is a list of its own: return one number for each prompt.",
+                    "Cada elemento es a su vez una lista: devuelve un solo número por prompt.",
+                ),
+            ),
+            Mistake(
+                lambda found: any(isinstance(one, Image.Image) for one in found),
+                say(
+                    "Those are pictures: how far apart they are is a number, distance(one, other).",
+                    "Eso son imágenes: cuánto distan es un número, distance(una, otra).",
+                ),
+            ),
+            Mistake(
                 lambda found: isinstance(found, str) or any(isinstance(one, str) for one in found),
                 say(
                     "Those are words: how far apart the pictures are is a number, distance(...).",
@@ -285,7 +326,7 @@ def changes(answer: Callable[[], Any], words: Sequence[str], hidden: str) -> Ver
                 ),
             ),
             Mistake(
-                lambda found: isinstance(found, float),
+                lambda found: isinstance(found, Real) or getattr(found, "ndim", 1) == 0,
                 say(
                     "That is one number for all: return a list, with one for each prompt.",
                     "Ese es un solo número para todos: devuelve una lista, con uno por prompt.",
@@ -319,10 +360,20 @@ def changes(answer: Callable[[], Any], words: Sequence[str], hidden: str) -> Ver
                 ),
             ),
             Mistake(
+                lambda found: any(one != one for one in found),
+                say(
+                    "A nan is among them, which is no number: look at the pictures it came from.",
+                    "Hay un nan, que no es ningún número: mira las imágenes de las que salió.",
+                ),
+            ),
+            Mistake(
                 lambda found: sorted(found) == list(found) or sorted(found)[::-1] == list(found),
                 say(
-                    "Do not sort them: each number has to stand where its prompt stands.",
-                    "No las ordenes: cada número va en el lugar de su prompt.",
+                    "Another word stands out. If you sorted the numbers, leave each in its "
+                    "prompt's place; else compare each prompt's picture with its own, without "
+                    "the LoRA.",
+                    "Destaca otra palabra. Si ordenaste los números, deja cada uno en el lugar de "
+                    "su prompt; si no, compara la imagen de cada prompt con la suya sin LoRA.",
                 ),
             ),
             Mistake(

@@ -231,7 +231,13 @@ def pictures_a_minute(answer: Callable[..., Any]) -> Verdict:
     """Exercise 4: what workers and their bot get done."""
     cases = [
         Case(f"workers={workers}, draw_s={draw_s}, bot_s={bot_s}", (workers, draw_s, bot_s))
-        for workers, draw_s, bot_s in ((1, 1.98, 0.02), (2, 1.98, 0.02), (9, 0.9, 0.1), (500, 2, 1))
+        for workers, draw_s, bot_s in (
+            (1, 1.98, 0.02),
+            (2, 1.98, 0.02),
+            (9, 0.9, 0.1),
+            (500, 2, 1),
+            (1, 6.4, 0.6),  # no whole number
+        )
     ]
     return check_function(
         answer,
@@ -280,6 +286,18 @@ def pictures_a_minute(answer: Callable[..., Any]) -> Verdict:
                     "A worker waits for the bot before each picture: draw_s and bot_s.",
                     "Antes de cada imagen, un trabajador espera al bot: draw_s y bot_s.",
                 ),
+            ),
+            *(
+                Mistake(
+                    lambda workers, draw_s, bot_s, whole=whole: whole(
+                        60 * min(workers / (draw_s + bot_s), 1 / bot_s)
+                    ),
+                    say(
+                        "Do not round: on average, a minute may have a part of a picture.",
+                        "No redondees: de media, en un minuto puede salir una parte de imagen.",
+                    ),
+                )
+                for whole in (int, round, math.ceil)
             ),
         ],
         hints=[

@@ -18,7 +18,7 @@ from sdlesson.finetuning.training_settings import PRIORS, TrainingSettings
 from sdlesson.language import Text, say
 from sdlesson.pipelines import load_pipeline
 from sdlesson.runtime import best_device
-from sdlesson.terminal import BAD_INPUT, number, tell, whole_number
+from sdlesson.terminal import BAD_INPUT, number, tell_error, whole_number
 
 REPORT_EVERY = 10
 
@@ -160,7 +160,7 @@ def run(options: argparse.Namespace) -> int:
             training.save(path)
             print(say(f"Saved {path}", f"Guardado en {path}"))
     except (ValueError, ModelError, OSError, MemoryError, FloatingPointError) as error:
-        tell(f"sdlesson: {error}")
+        tell_error(error)
         return BAD_INPUT
     finally:
         process.destroy_process_group()
