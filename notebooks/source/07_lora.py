@@ -704,7 +704,7 @@ forgetful = folder / "forgetful.safetensors"
 safetensors.torch.save_file(numbers, forgetful)  # without metadata
 # es: sin metadatos
 fresh.unload_lora_weights()
-fresh.load_lora_weights(forgetful, adapter_name="forgetful")
+fresh.load_lora_weights(folder, weight_name=forgetful.name, adapter_name="forgetful")
 quiet = pictures(fresh, prompts[:1])[0]
 figures.strip([trained, quiet], [path.name, forgetful.name])
 
@@ -868,7 +868,7 @@ with safetensors.safe_open(kohya, "pt") as file:
         print(key, tuple(file.get_tensor(key).shape))
 
 fresh.unload_lora_weights()
-fresh.load_lora_weights(kohya, adapter_name="kohya")
+fresh.load_lora_weights(folder, weight_name=kohya.name, adapter_name="kohya")
 
 # %% part="claim"
 from sdlesson.images import same_picture
