@@ -155,6 +155,8 @@ def redraw_as(
     if resample != 1:
         _repeat_steps(scheduler, first_step, resample)
     clean = encode(pipe, padded_pixels(pictures), generator)  # (B, 4, H/8, W/8)
+    if mask is not None:  # as diffusers: in another order convolutions round otherwise
+        clean = clean.contiguous()
     noise = randn_tensor(clean.shape, generator, device=clean.device, dtype=clean.dtype)
     if mask is not None and strength == 1:
         latents = noise * scheduler.init_noise_sigma  # nothing of the hidden part shines through
