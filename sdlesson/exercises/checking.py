@@ -229,12 +229,10 @@ def _compared(given: str, value: Any, wanted: Any, found: str) -> str:
         f"With {given}: {came} came, {expected} was expected.",
         f"Con {given}: llegó {came} y se esperaba {expected}.",
     )
-    tells_enough = came != expected and not isinstance(wanted, torch.Tensor | Image.Image)
-    return (
-        line
-        if tells_enough and not _how_to_list(value) and not _no_numbers(value)
-        else f"{line} {found}"
-    )
+    is_plain = not isinstance(wanted, torch.Tensor | Image.Image)
+    is_right_kind = not _how_to_list(value) and not _no_numbers(value)
+    tells_enough = came != expected and is_plain and is_right_kind
+    return line if tells_enough else f"{line} {found}"
 
 
 def _fits(value: Any, known: Any, tolerance: float) -> bool:
